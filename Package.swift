@@ -1,0 +1,49 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours: Swift 6 mode comes with the tools version; unsafe code is marked expression by expression,
+/// existentials are visible, and a warning fails the build.
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// The engine's own expensive checks run in debug builds (so in the tests) and vanish from release builds.
+let engine: [SwiftSetting] = strict + [
+    .define("VARVE_INVARIANTS", .when(configuration: .debug)),
+]
+
+let package = Package(
+    name: "varve",
+    products: [
+        .library(name: "VarveEngine", targets: ["VarveEngine"]),
+        .executable(name: "varve", targets: ["VarveCLI"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "CXXHash"),
+        .target(name: "CVarveIO"),
+        .target(name: "VarveIO", dependencies: ["CVarveIO"], swiftSettings: strict),
+        .target(name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash"], swiftSettings: engine),
+        .target(name: "VarveTestSupport", dependencies: ["VarveIO", "VarveEngine"], swiftSettings: strict),
+        .executableTarget(
+            name: "VarveCLI",
+            dependencies: [
+                "VarveEngine", "VarveIO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "VarveIOTests", dependencies: ["VarveIO", "VarveTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "VarveEngineTests", dependencies: ["VarveEngine", "VarveIO", "VarveTestSupport"],
+            swiftSettings: strict),
+        .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+    ]
+)

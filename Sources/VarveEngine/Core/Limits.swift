@@ -1,0 +1,22 @@
+/// Every limit of the engine, in one place. Each is checked where data enters; sizes are bytes.
+enum Limits {
+    static let keyBytes = 64 << 10
+    static let fullKeyBytes = keyBytes + FullKey.namespaceBytes
+    static let valueBytes = 64 << 20
+    /// All of an entry's fields but its value.
+    static let entryFieldBytes = 64 << 10
+    static let entryBytes = valueBytes + entryFieldBytes
+    static let tagsPerEntry = 4096
+    /// One batch as decoded records. A frame holds exactly one batch.
+    static let batchBytes = 128 << 20
+    /// A frame as it lies in the log: a stored (uncompressed) batch and its header.
+    static let frameBytes = batchBytes + 256
+    static let levels = 7
+    static let conditionsPerBatch = 65_536
+    static let namespaceNameBytes = 1024
+    static let manifestEditBytes = 64 << 20
+    /// A data block of a table before compression; a larger entry gets a block of its own.
+    static let blockBytes = entryBytes + fullKeyBytes + 64
+    /// A table's index, filter or properties.
+    static let metaBlockBytes = 1 << 30
+}

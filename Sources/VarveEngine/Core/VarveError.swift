@@ -1,0 +1,128 @@
+public import VarveIO
+
+/// What went wrong, and what to do. One type for every public operation; `code` tells the cases apart.
+public struct VarveError: Error, Sendable, CustomStringConvertible {
+    /// The kinds of failure. More may come: match with a default.
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String {
+            case invalidArgument, limitExceeded, conditionFailed
+            case corruption, unsupportedFormat, missingFile
+            case io, diskFull
+            case storeInUse, notAStore, storeExists, closed, readOnly, failedStop
+            case notContinuing, logGap, stalled, wouldBlock, cancelled
+        }
+        private let kind: Kind
+        private init(_ kind: Kind) { self.kind = kind }
+
+        /// An argument or option that cannot be; nothing was done.
+        public static let invalidArgument = Code(.invalidArgument)
+        /// A key, value, batch or queue beyond its limit; nothing was done.
+        public static let limitExceeded = Code(.limitExceeded)
+        /// A condition of a conditional batch did not hold; nothing was written.
+        public static let conditionFailed = Code(.conditionFailed)
+        /// Bytes on disk are not what was written: file, offset, expected and found stand in the message.
+        public static let corruption = Code(.corruption)
+        /// A file of a newer format, or with a required feature that this version does not know.
+        public static let unsupportedFormat = Code(.unsupportedFormat)
+        /// A file that the manifest names is not there, or is another file.
+        public static let missingFile = Code(.missingFile)
+        /// The kernel refused; `underlying` says what.
+        public static let io = Code(.io)
+        /// No room on the device or in the disk budget. Nothing acknowledged is lost; freed space lets writes resume.
+        public static let diskFull = Code(.diskFull)
+        /// Another process, named in the message, has the store open.
+        public static let storeInUse = Code(.storeInUse)
+        public static let notAStore = Code(.notAStore)
+        public static let storeExists = Code(.storeExists)
+        public static let closed = Code(.closed)
+        public static let readOnly = Code(.readOnly)
+        /// A sync or an append failed earlier: no more writes are accepted until the store is opened anew.
+        public static let failedStop = Code(.failedStop)
+        /// A log frame that does not continue the position of the store that should apply it.
+        public static let notContinuing = Code(.notContinuing)
+        /// The log no longer holds what was asked for.
+        public static let logGap = Code(.logGap)
+        /// Writes waited for background work longer than the limit.
+        public static let stalled = Code(.stalled)
+        /// Memory alone cannot answer, and the caller asked not to touch the disk.
+        public static let wouldBlock = Code(.wouldBlock)
+        public static let cancelled = Code(.cancelled)
+
+        public var description: String { kind.rawValue }
+    }
+
+    private final class Storage: Sendable {
+        let code: Code
+        let message: String
+        let path: String?
+        let offset: UInt64?
+        let underlying: (any Error)?
+        init(code: Code, message: String, path: String?, offset: UInt64?, underlying: (any Error)?) {
+            self.code = code
+            self.message = message
+            self.path = path
+            self.offset = offset
+            self.underlying = underlying
+        }
+    }
+
+    // One reference, so that a function which throws pays one register.
+    private let storage: Storage
+
+    public init(
+        _ code: Code, _ message: String, path: String? = nil, offset: UInt64? = nil, underlying: (any Error)? = nil
+    ) {
+        storage = Storage(code: code, message: message, path: path, offset: offset, underlying: underlying)
+    }
+
+    /// A refusal of the kernel.
+    public init(_ error: IOError) {
+        self.init(
+            error.isDiskFull ? .diskFull : .io, error.description, path: error.path.isEmpty ? nil : error.path,
+            underlying: error)
+    }
+
+    public var code: Code { storage.code }
+    /// What happened and what to do, in one or two sentences.
+    public var message: String { storage.message }
+    /// The file concerned.
+    public var path: String? { storage.path }
+    /// The place in that file, in bytes.
+    public var offset: UInt64? { storage.offset }
+    public var underlying: (any Error)? { storage.underlying }
+
+    public var description: String {
+        var text = message
+        if let path, !message.contains(path) { text += " [\(path)]" }
+        if let offset { text += " [offset \(offset)]" }
+        return text
+    }
+
+    /// Bytes that are not what was written.
+    static func corruption(
+        _ what: String, path: String, offset: UInt64? = nil, expected: UInt64? = nil, found: UInt64? = nil
+    ) -> VarveError {
+        var text = "\(path) is damaged: \(what)"
+        if let expected, let found { text += " (expected \(hexadecimal(expected)), found \(hexadecimal(found)))" }
+        return VarveError(.corruption, text, path: path, offset: offset)
+    }
+
+    static func corruption(_ error: DecodeError, in what: String, path: String, offset: UInt64? = nil) -> VarveError {
+        switch error {
+        case .truncated: return .corruption("\(what) ends too soon", path: path, offset: offset)
+        case .badVarint: return .corruption("\(what) holds a malformed integer", path: path, offset: offset)
+        case .outOfRange(let detail), .malformed(let detail):
+            return .corruption("\(what): \(detail)", path: path, offset: offset)
+        case .unknown(let detail):
+            return VarveError(
+                .unsupportedFormat, "\(path): \(what) holds \(detail), which this version of Varve does not know",
+                path: path, offset: offset)
+        }
+    }
+}
+
+/// Runs a file operation and lifts its error.
+@inline(__always)
+func lifted<T>(_ body: () throws(IOError) -> T) throws(VarveError) -> T {
+    do { return try body() } catch { throw VarveError(error) }
+}

@@ -1,0 +1,37 @@
+import Glibc
+
+/// An operation on the file system that failed: what was tried, on which path, and the kernel's reason.
+///
+/// The description names the remedy for the codes an operator meets (disk full, no permission, too many open files).
+public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The kernel's error number.
+    public let code: Int32
+    /// The operation as a verb: "open", "read", "sync", ...
+    public let operation: String
+    /// The path it was tried on; empty where there is none.
+    public let path: String
+
+    public init(code: Int32, operation: String, path: String) {
+        self.code = code
+        self.operation = operation
+        self.path = path
+    }
+
+    /// The device has no room left (ENOSPC or EDQUOT). Freed space lets the operation succeed.
+    public var isDiskFull: Bool { code == ENOSPC || code == EDQUOT }
+    /// The path does not exist (ENOENT).
+    public var isNotFound: Bool { code == ENOENT }
+
+    public var description: String {
+        var text = "cannot \(operation)"
+        if !path.isEmpty { text += " \(path)" }
+        text += ": \(unsafe String(cString: strerror(code)))"
+        switch code {
+        case ENOSPC, EDQUOT: text += " (free space on this file system; writes resume by themselves)"
+        case EMFILE, ENFILE: text += " (raise the limit of open files, ulimit -n)"
+        case EACCES, EPERM: text += " (check owner and mode)"
+        default: break
+        }
+        return text
+    }
+}
