@@ -12,9 +12,10 @@ let strict: [SwiftSetting] = [
 ]
 
 /// The engine's own expensive checks run in debug builds (so in the tests) and vanish from release builds.
-let engine: [SwiftSetting] = strict + [
-    .define("VARVE_INVARIANTS", .when(configuration: .debug)),
-]
+let engine: [SwiftSetting] =
+    strict + [
+        .define("VARVE_INVARIANTS", .when(configuration: .debug))
+    ]
 
 let package = Package(
     name: "varve",
@@ -23,7 +24,7 @@ let package = Package(
         .executable(name: "varve", targets: ["VarveCLI"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
     ],
     targets: [
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),

@@ -14,9 +14,13 @@ struct ByteBuffer: ~Copyable {
 
     /// The bytes written so far; valid until the next mutation.
     @inline(__always)
-    var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(storage)[..<count]) }
+    var bytes: UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(storage)[..<count])
+    }
     @inline(__always)
-    var mutableBytes: UnsafeMutableRawBufferPointer { unsafe UnsafeMutableRawBufferPointer(rebasing: storage[..<count]) }
+    var mutableBytes: UnsafeMutableRawBufferPointer {
+        unsafe UnsafeMutableRawBufferPointer(rebasing: storage[..<count])
+    }
     var isEmpty: Bool { count == 0 }
     var capacity: Int { unsafe storage.count }
 
@@ -54,7 +58,8 @@ struct ByteBuffer: ~Copyable {
         guard let address = source.baseAddress, source.count > 0 else { return }
         reserve(source.count)
         // Room for it was just reserved.
-        unsafe storage.baseAddress.unsafelyUnwrapped.advanced(by: count).copyMemory(from: address, byteCount: source.count)
+        unsafe storage.baseAddress.unsafelyUnwrapped.advanced(by: count).copyMemory(
+            from: address, byteCount: source.count)
         count += source.count
     }
 
