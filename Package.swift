@@ -43,7 +43,7 @@ let package = Package(
         .testTarget(name: "VarveIOTests", dependencies: ["VarveIO", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveEngineTests", dependencies: ["VarveEngine", "VarveIO", "VarveTestSupport"],
-            swiftSettings: strict),
+            exclude: ["Scripts"], swiftSettings: strict),
         .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
