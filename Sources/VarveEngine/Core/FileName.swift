@@ -2,34 +2,59 @@
 /// twice, so that a stale cache entry or a leftover can never be taken for another file.
 typealias FileNumber = UInt64
 
-/// The names of the files in a store's folder: built and parsed here and nowhere else.
+/// The name of a file in a store's folder: built and parsed here and nowhere else.
+///
+/// One counter numbers all files. A name that ends in ".tmp" is unfinished and means nothing: whoever opens the store
+/// removes it.
 enum FileName: Hashable, Sendable, CustomStringConvertible {
-    /// Names the manifest that is in force.
+    /// Names the live manifest.
     case current
-    /// The advisory lock, with the holder's text.
+    case manifest(UInt64)
+    case log(UInt64)
+    case table(UInt64)
+    /// The advisory lock and the text of its holder.
     case lock
     /// The record of a clean close.
     case closed
-    case manifest(FileNumber)
-    case log(FileNumber)
-    case table(FileNumber)
-    /// A file that was never finished; whoever finds it at open removes it.
-    case temporary(String)
 
-    /// Nil for a name that is none of ours.
-    init?(_ name: String) {
-        switch name {
+    /// The number of a numbered file.
+    var number: UInt64? {
+        switch self {
+        case .manifest(let number), .log(let number), .table(let number): return number
+        case .current, .lock, .closed: return nil
+        }
+    }
+
+    var text: String {
+        switch self {
+        case .current: return "CURRENT"
+        case .manifest(let number): return "MANIFEST-" + FileName.digits(number)
+        case .log(let number): return FileName.digits(number) + ".log"
+        case .table(let number): return FileName.digits(number) + ".sst"
+        case .lock: return "LOCK"
+        case .closed: return "CLOSED"
+        }
+    }
+
+    var description: String { text }
+
+    /// The name under which the file is written until it is whole.
+    var temporaryText: String { text + FileName.temporarySuffix }
+
+    static let temporarySuffix = ".tmp"
+
+    /// Nil for a name that is not ours, unfinished files among them.
+    init?(_ text: String) {
+        switch text {
         case "CURRENT": self = .current
         case "LOCK": self = .lock
         case "CLOSED": self = .closed
         default:
-            if name.hasSuffix(".tmp") {
-                self = .temporary(String(name.dropLast(4)))
-            } else if name.hasPrefix("MANIFEST-"), let number = Self.number(name.dropFirst(9)) {
+            if text.hasPrefix("MANIFEST-"), let number = FileName.parse(text.dropFirst(9)) {
                 self = .manifest(number)
-            } else if name.hasSuffix(".log"), let number = Self.number(name.dropLast(4)) {
+            } else if text.hasSuffix(".log"), let number = FileName.parse(text.dropLast(4)) {
                 self = .log(number)
-            } else if name.hasSuffix(".sst"), let number = Self.number(name.dropLast(4)) {
+            } else if text.hasSuffix(".sst"), let number = FileName.parse(text.dropLast(4)) {
                 self = .table(number)
             } else {
                 return nil
@@ -37,40 +62,25 @@ enum FileName: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    var description: String {
-        switch self {
-        case .current: return "CURRENT"
-        case .lock: return "LOCK"
-        case .closed: return "CLOSED"
-        case .manifest(let number): return "MANIFEST-" + Self.digits(number)
-        case .log(let number): return Self.digits(number) + ".log"
-        case .table(let number): return Self.digits(number) + ".sst"
-        case .temporary(let name): return name + ".tmp"
-        }
+    /// Whether the name is that of an unfinished file of ours.
+    static func isTemporary(_ text: String) -> Bool {
+        text.hasSuffix(temporarySuffix) && FileName(String(text.dropLast(temporarySuffix.count))) != nil
     }
 
-    /// The name under which this file is written before it is renamed into place.
-    var unfinished: FileName { .temporary(description) }
+    /// The path of the file in a folder.
+    func path(in directory: String) -> String { directory + "/" + text }
+    func temporaryPath(in directory: String) -> String { directory + "/" + temporaryText }
 
-    /// The number of a numbered file.
-    var number: FileNumber? {
-        switch self {
-        case .manifest(let number), .log(let number), .table(let number): return number
-        case .current, .lock, .closed, .temporary: return nil
-        }
+    /// At least six digits, so that a listing sorts by age.
+    private static func digits(_ number: UInt64) -> String {
+        let plain = String(number)
+        return String(repeating: "0", count: max(0, 6 - plain.count)) + plain
     }
 
-    func path(in directory: String) -> String { directory + "/" + description }
-
-    /// At least six digits, so that a listing sorts by age for the first million files.
-    private static func digits(_ number: FileNumber) -> String {
-        let text = String(number)
-        return String(repeating: "0", count: max(0, 6 - text.count)) + text
-    }
-
-    /// Only the spelling that `digits` writes, so that two names never mean one file.
-    private static func number(_ text: Substring) -> FileNumber? {
-        guard text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = FileNumber(text) else { return nil }
-        return digits(number) == text ? number : nil
+    /// Only the one spelling that `digits` gives, so that two names never mean one file.
+    private static func parse(_ text: Substring) -> UInt64? {
+        guard text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = UInt64(text), digits(number) == text
+        else { return nil }
+        return number
     }
 }
