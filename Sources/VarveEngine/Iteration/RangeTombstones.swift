@@ -106,15 +106,15 @@ struct RangeTombstones: Sendable {
         RangeTombstones(tombstones().filter { keep($0.begin, $0.end, $0.lsn) })
     }
 
-    /// Of each fragment only what readers at the given snapshots, and later ones, can tell apart: the newest LSN at or
-    /// below each snapshot, and the newest of all. `snapshots` ascend.
+    /// Of each fragment only what readers at the given snapshots can tell apart: the newest LSN at or below each of them.
+    /// What is above the last snapshot stays, since readers may still come at any LSN there. `snapshots` ascend.
     func collapsed(snapshots: [LSN]) -> RangeTombstones {
         var result: [RangeTombstone] = []
         forEachFragment { begin, end, lsns in
             var lastStripe: Int?
             for lsn in lsns {
                 let stripe = SnapshotStripes.index(of: lsn, in: snapshots)
-                if stripe == lastStripe { continue }
+                if stripe == lastStripe && stripe < snapshots.count { continue }
                 lastStripe = stripe
                 result.append(RangeTombstone(begin: begin, end: end, lsn: lsn))
             }
