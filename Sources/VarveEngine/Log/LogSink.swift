@@ -1,0 +1,229 @@
+internal import Synchronization
+internal import VarveIO
+
+/// The segment that takes frames now, or that took frames which are not synced yet.
+final class WritableSegment: Sendable {
+    let segment: LogSegment
+    let file: any File
+    let map: (any StoreMap)?
+    let capacity: Int
+
+    init(segment: LogSegment, file: any File, map: (any StoreMap)?, capacity: Int) {
+        self.segment = segment
+        self.file = file
+        self.map = map
+        self.capacity = capacity
+    }
+}
+
+/// How an append reaches the file.
+enum AppendRoute: Sendable {
+    /// Stored into the mapped segment at once: it survives the death of the process.
+    case map
+    /// Kept in memory until `writeBuffered`, a sync or an append by `map`: many frames share one write call. Only for
+    /// writes that are not acknowledged before one of these.
+    case buffer
+}
+
+/// Puts frames into segments and makes them durable. Appending is for one thread at a time (the commit lock); a sync may
+/// run beside it.
+///
+/// What is buffered is written under the buffer's lock, so that an append through the map never lands behind a hole. Any
+/// failure of a write or sync poisons the sink: the outcome is unknown, and nothing after it may be acknowledged.
+@safe
+final class LogSink: @unchecked Sendable {
+    // Unchecked: `current` and `end` belong to the appending thread, `lock` guards `shared`, the rest is atomic.
+    private(set) var current: WritableSegment?
+    /// Where the next frame goes in `current`.
+    private(set) var end = 0
+
+    private struct Shared: ~Copyable {
+        /// Frames not yet written, and where in the current segment they go.
+        var pending = ByteBuffer(capacity: 64 << 10)
+        var pendingOffset = 0
+        /// Segments with bytes that are not synced, oldest first; the last is the current one.
+        var dirty: [WritableSegment] = []
+        /// Names were given that the folder has not synced.
+        var directoryIsDirty = false
+        var failure: VarveError?
+    }
+    private var shared = Shared()
+    private let lock = ConditionLock(conditions: 0)
+    private let fileSystem: any FileSystem
+    private let directory: String
+    private let hasPending = Atomic<Bool>(false)
+    private let isPoisoned = Atomic<Bool>(false)
+    private let appended: Atomic<UInt64>
+    private let synced: Atomic<UInt64>
+
+    init(fileSystem: any FileSystem, directory: String, lsn: LSN) {
+        self.fileSystem = fileSystem
+        self.directory = directory
+        appended = Atomic(lsn.rawValue)
+        synced = Atomic(lsn.rawValue)
+    }
+
+    var appendedLSN: LSN { LSN(appended.load(ordering: .acquiring)) }
+    /// Published by the sync that reached it; `GroupSync` tells waiters of it.
+    @inline(__always)
+    var syncedLSN: LSN { LSN(synced.load(ordering: .relaxed)) }
+
+    /// Bytes left in the current segment.
+    @inline(__always)
+    var room: Int { current.map { $0.capacity - end } ?? 0 }
+
+    @inline(__always)
+    func checkUsable() throws(VarveError) {
+        if isPoisoned.load(ordering: .relaxed) { throw storedFailure() }
+    }
+
+    private func storedFailure() -> VarveError {
+        withShared { $0.failure.map(GroupSync.later) } ?? VarveError(.closed, "the log was closed")
+    }
+
+    @inline(__always)
+    private func withShared<T>(_ body: (inout Shared) -> T) -> T {
+        lock.lock()
+        defer { lock.unlock() }
+        return body(&shared)
+    }
+
+    /// Stops the log for good. Returns what the one who met the failure throws.
+    func poison(_ error: VarveError) -> VarveError {
+        withShared { if $0.failure == nil { $0.failure = error } }
+        isPoisoned.store(true, ordering: .releasing)
+        return error
+    }
+
+    /// Appends one frame, or several, that end at `lsn`; there is room for them.
+    @inline(__always)
+    func append(_ bytes: UnsafeRawBufferPointer, endingAt lsn: LSN, via route: AppendRoute) throws(VarveError) {
+        guard let segment = current else { preconditionFailure("frames need a segment") }
+        precondition(bytes.count <= segment.capacity - end, "a frame fits the segment")
+        switch route {
+        case .map:
+            if hasPending.load(ordering: .acquiring) { try writeBuffered(throughMap: true) }
+            try unsafe store(bytes, in: segment)
+        case .buffer:
+            let offset = end
+            withShared { shared in
+                if shared.pending.isEmpty { shared.pendingOffset = offset }
+                unsafe shared.pending.append(bytes)
+                hasPending.store(true, ordering: .releasing)
+            }
+        }
+        end += bytes.count
+        appended.store(lsn.rawValue, ordering: .releasing)
+    }
+
+    @inline(__always)
+    private func store(_ bytes: UnsafeRawBufferPointer, in segment: WritableSegment) throws(VarveError) {
+        if let map = segment.map {
+            if unsafe map.store(bytes, at: end) { return }
+            let error = VarveError(
+                .io, "a store into the log failed under its map; the device may be failing", path: segment.segment.path)
+            throw poison(error)
+        }
+        let offset = UInt64(end)
+        do throws(IOError) {
+            unsafe try segment.file.write(bytes, at: offset)
+        } catch {
+            throw poison(VarveError(error))
+        }
+    }
+
+    /// Writes what is buffered: it then survives the process.
+    func writeBuffered(throughMap: Bool = false) throws(VarveError) {
+        guard hasPending.load(ordering: .acquiring) else { return }
+        let failed = withShared { shared in drain(&shared, throughMap: throughMap) }
+        if let failed { throw poison(failed) }
+    }
+
+    /// Under the lock: whoever appends behind the buffered frames waits until they are in the file.
+    private func drain(_ shared: inout Shared, throughMap: Bool) -> VarveError? {
+        guard !shared.pending.isEmpty else { return nil }
+        guard let segment = shared.dirty.last else { preconditionFailure("buffered frames have a segment") }
+        defer {
+            shared.pending.removeAll()
+            hasPending.store(false, ordering: .releasing)
+        }
+        if throughMap, let map = segment.map {
+            if unsafe map.store(shared.pending.bytes, at: shared.pendingOffset) { return nil }
+            return VarveError(.io, "a store into the log failed under its map", path: segment.segment.path)
+        }
+        do throws(IOError) {
+            unsafe try segment.file.write(shared.pending.bytes, at: UInt64(shared.pendingOffset))
+            return nil
+        } catch {
+            return VarveError(error)
+        }
+    }
+
+    /// Makes everything appended so far durable; one call at a time, beside appends. Returns up to where.
+    func sync() throws(VarveError) -> LSN {
+        try checkUsable()
+        var captured = LSN.zero
+        var segments: [WritableSegment] = []
+        var namesAreDirty = false
+        let failed = withShared { shared in
+            // Read under the lock: every segment up to this LSN is in `dirty` by now.
+            captured = appendedLSN
+            segments = shared.dirty
+            namesAreDirty = shared.directoryIsDirty
+            shared.directoryIsDirty = false
+            return drain(&shared, throughMap: false)
+        }
+        if let failed { throw poison(failed) }
+        if captured == syncedLSN, !namesAreDirty { return captured }
+        do throws(IOError) {
+            for segment in segments { try segment.file.sync() }
+            if namesAreDirty { try fileSystem.syncDirectory(directory) }
+        } catch {
+            throw poison(VarveError(error))
+        }
+        let last = segments.last
+        let sealed = withShared { shared in
+            let sealed = shared.dirty.filter { segment in
+                segment !== last && segments.contains { $0 === segment }
+            }
+            shared.dirty.removeAll { segment in sealed.contains { $0 === segment } }
+            return sealed
+        }
+        for segment in sealed { segment.file.close() }
+        synced.store(captured.rawValue, ordering: .releasing)
+        return captured
+    }
+
+    /// Makes a segment the current one. What is buffered for the one before is written first.
+    func begin(_ next: WritableSegment, at offset: Int) throws(VarveError) {
+        try writeBuffered()
+        if let current { giveBackTail(of: current) }
+        withShared { shared in
+            shared.dirty.append(next)
+            shared.directoryIsDirty = true
+        }
+        current = next
+        end = offset
+    }
+
+    /// A segment that ends early gives back its allocated rest; where that fails, the rest only wastes space.
+    private func giveBackTail(of segment: WritableSegment) {
+        guard segment.capacity - end > segment.capacity / 8 else { return }
+        _ = try? segment.file.truncate(to: UInt64(end))
+    }
+
+    /// Ends the log where it is: durable, and the file no longer than its frames.
+    func close() throws(VarveError) {
+        guard let current else { return }
+        _ = try sync()
+        let length = UInt64(end)
+        do throws(IOError) {
+            try current.file.truncate(to: length)
+            try current.file.sync()
+        } catch {
+            throw poison(VarveError(error))
+        }
+        current.file.close()
+        isPoisoned.store(true, ordering: .releasing)
+    }
+}
