@@ -87,8 +87,12 @@ struct MergingCursorTests {
 
     /// Whatever move of whatever source fails, the error comes out, and after a new seek all is right.
     @Test func anErrorLeavesItInvalid() throws {
-        let left = (0..<10).map { TestVersion([UInt8($0 * 2)], UInt64($0 + 1)) }
-        let right = (0..<10).map { TestVersion([UInt8($0 * 2 + 1)], UInt64($0 + 20)) }
+        var left: [TestVersion] = []
+        var right: [TestVersion] = []
+        for number in 0..<10 as Range<UInt8> {
+            left.append(TestVersion([number * 2], UInt64(number) + 1))
+            right.append(TestVersion([number * 2 + 1], UInt64(number) + 20))
+        }
         for failure in 1...10 {
             let failing = ArrayCursor(left)
             failing.failAt = failure
@@ -102,7 +106,10 @@ struct MergingCursorTests {
                     try merge.next()
                 }
             } catch let thrown { error = thrown }
-            #expect(error?.code == .io && !merge.isValid && seen == max(0, failure * 2 - 3))
+            let expected: Int = max(0, failure * 2 - 3)
+            #expect(error?.code == VarveError.Code.io)
+            #expect(!merge.isValid)
+            #expect(seen == expected)
             try merge.seekToFirst()
             seen = 0
             while merge.isValid {
