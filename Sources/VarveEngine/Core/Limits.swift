@@ -12,6 +12,8 @@ enum Limits {
     /// A frame as it lies in the log: a stored (uncompressed) batch and its header.
     static let frameBytes = batchBytes + 256
     static let levels = 7
+    /// A memtable's arena: 32 bits of eight-byte units.
+    static let memtableBytes = 32 << 30
     static let conditionsPerBatch = 65_536
     static let namespaceNameBytes = 1024
     static let manifestEditBytes = 64 << 20
