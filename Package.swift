@@ -30,7 +30,8 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .target(name: "CXXHash"),
         .target(name: "CVarveIO"),
-        .target(name: "VarveIO", dependencies: ["CVarveIO"], swiftSettings: strict),
+        .target(name: "CVarveSocket"),
+        .target(name: "VarveIO", dependencies: ["CVarveIO", "CVarveSocket"], swiftSettings: strict),
         .target(name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash"], swiftSettings: engine),
         .target(name: "VarveTestSupport", dependencies: ["VarveIO", "VarveEngine"], swiftSettings: strict),
         .executableTarget(
