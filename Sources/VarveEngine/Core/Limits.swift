@@ -21,4 +21,13 @@ enum Limits {
     static let blockBytes = entryBytes + fullKeyBytes + 64
     /// A table's index, filter or properties.
     static let metaBlockBytes = 1 << 30
+    /// The owner's socket: how many may be connected, what one may ask in one message, and what may come back.
+    static let ownerConnections = 32
+    static let ownerRequestBytes = 256 << 10
+    static let ownerReplyBytes = frameBytes + (1 << 20)
+    static let ownerPageBytes = 1 << 20
+    static let ownerScansPerConnection = 4
+    static let ownerTextBytes = 16 << 20
+    /// A LOCK file's text.
+    static let lockRecordBytes = 4096
 }

@@ -49,6 +49,12 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         public static let cancelled = Code(.cancelled)
 
         public var description: String { kind.rawValue }
+
+        /// The code of that name, as `description` gives it; nil for one that this version does not know.
+        init?(named name: String) {
+            guard let kind = Kind(rawValue: name) else { return nil }
+            self.init(kind)
+        }
     }
 
     private final class Storage: Sendable {

@@ -1,0 +1,111 @@
+/// What a client may ask of the process that has a store open.
+enum OwnerRequest: Equatable {
+    /// The statistics as JSON text.
+    case statistics
+    /// Reads and checks everything; progress, then a report as JSON text.
+    case verify
+    case flush
+    /// Full keys; nil: from the first, to the last.
+    case compact(begin: [UInt8]?, end: [UInt8]?)
+    /// Into a folder of that path, as the owner's process sees it; registers a slot of that name at its position.
+    case checkpoint(path: String, slot: String?)
+    /// A full key.
+    case get(key: [UInt8])
+    /// The first page of a scan; the request's number names the scan from then on.
+    case openScan(OwnerScanRequest)
+    case nextPage(scan: UInt32)
+    case closeScan(scan: UInt32)
+    /// The log from that position on, until the client closes.
+    case log(from: LogPosition)
+
+    private static let pathBytes = 4096
+    private static let slotBytes = 1024
+
+    var kind: OwnerMessageKind {
+        switch self {
+        case .statistics: .statistics
+        case .verify: .verify
+        case .flush: .flush
+        case .compact: .compact
+        case .checkpoint: .checkpoint
+        case .get: .get
+        case .openScan: .openScan
+        case .nextPage: .nextPage
+        case .closeScan: .closeScan
+        case .log: .log
+        }
+    }
+
+    func appendBody(to buffer: inout ByteBuffer) {
+        switch self {
+        case .statistics, .verify, .flush: break
+        case .compact(let begin, let end):
+            buffer.appendOptional(begin)
+            buffer.appendOptional(end)
+        case .checkpoint(let path, let slot):
+            buffer.appendCounted(path)
+            buffer.appendOptional(slot.map { Array($0.utf8) })
+        case .get(let key): buffer.append(key)
+        case .openScan(let scan): scan.append(to: &buffer)
+        case .nextPage(let scan), .closeScan(let scan): buffer.appendFixed(scan)
+        case .log(let position): buffer.append(position)
+        }
+    }
+
+    init(_ kind: OwnerMessageKind, body: UnsafeRawBufferPointer) throws(DecodeError) {
+        var reader = unsafe ByteReader(body)
+        switch kind {
+        case .statistics: self = .statistics
+        case .verify: self = .verify
+        case .flush: self = .flush
+        case .compact:
+            self = .compact(
+                begin: try reader.optionalBytes(atMost: Limits.fullKeyBytes, "key length"),
+                end: try reader.optionalBytes(atMost: Limits.fullKeyBytes, "key length"))
+        case .checkpoint:
+            self = .checkpoint(
+                path: try reader.countedText(atMost: OwnerRequest.pathBytes, "path length"),
+                slot: try reader.optionalText(atMost: OwnerRequest.slotBytes, "slot name length"))
+        case .get:
+            guard reader.remaining <= Limits.fullKeyBytes else {
+                throw .outOfRange("key of \(reader.remaining) bytes is above \(Limits.fullKeyBytes)")
+            }
+            self = .get(key: unsafe Array(reader.rest()))
+        case .openScan: self = .openScan(try OwnerScanRequest(&reader))
+        case .nextPage: self = .nextPage(scan: try reader.fixed())
+        case .closeScan: self = .closeScan(scan: try reader.fixed())
+        case .log: self = .log(from: try reader.logPosition())
+        default: throw .unknown("request kind \(kind.rawValue)")
+        }
+        try reader.expectEnd()
+    }
+}
+
+/// A range of full keys to scan.
+struct OwnerScanRequest: Equatable, Sendable {
+    /// The first key; nil: from the smallest.
+    var begin: [UInt8]?
+    /// The key before which to stop; nil: to the largest.
+    var end: [UInt8]?
+    /// From the end down to the beginning.
+    var isReverse = false
+    /// How many entries at most; nil: all.
+    var limit: UInt64?
+
+    func append(to buffer: inout ByteBuffer) {
+        buffer.appendOptional(begin)
+        buffer.appendOptional(end)
+        buffer.append(isReverse ? 1 : 0)
+        buffer.append(limit == nil ? 0 : 1)
+        if let limit { buffer.appendVarint(limit) }
+    }
+}
+
+extension OwnerScanRequest {
+    init(_ reader: inout ByteReader) throws(DecodeError) {
+        begin = try reader.optionalBytes(atMost: Limits.fullKeyBytes, "key length")
+        end = try reader.optionalBytes(atMost: Limits.fullKeyBytes, "key length")
+        isReverse = try reader.flag()
+        limit = try reader.flag() ? try reader.varint() : nil
+    }
+}

@@ -1,0 +1,73 @@
+internal import VarveIO
+
+/// The advisory lock on a store's LOCK file, and the record in it that tells others whom to ask.
+///
+/// One thread at a time.
+final class StoreLock {
+    let path: String
+    /// What the previous holder left there, if it did not close: its socket is stale.
+    let previous: LockRecord?
+    private let lock: any FileLock
+
+    /// Takes the lock. Throws `.storeInUse`, naming program and process, where another holds it.
+    static func take(_ fileSystem: any FileSystem, path: String) throws(VarveError) -> StoreLock {
+        guard let lock = try lifted({ () throws(IOError) in try fileSystem.lock(path) }) else {
+            throw inUse(try? record(fileSystem, path: path), path: path)
+        }
+        // A record that cannot be read says nothing; the lock itself is what counts.
+        let previous = try? LockRecord(decoding: try bytes(of: lock.file, path: path))
+        return StoreLock(lock, previous, path: path)
+    }
+
+    private init(_ lock: any FileLock, _ previous: LockRecord?, path: String) {
+        self.lock = lock
+        self.previous = previous
+        self.path = path
+    }
+
+    /// Writes who holds the store. Not synced: after a power cut nobody holds it.
+    func publish(_ record: LockRecord) throws(VarveError) {
+        let bytes = record.encoded()
+        try lifted { () throws(IOError) in
+            unsafe try bytes.span.bytes.withUnsafeBytes { (bytes) throws(IOError) in
+                unsafe try lock.file.write(bytes, at: 0)
+            }
+            try lock.file.truncate(to: UInt64(bytes.count))
+        }
+    }
+
+    /// Empties the record and lets go of the lock. A record that cannot be emptied is stale, and readers allow for that.
+    func release() {
+        try? lock.file.truncate(to: 0)
+        lock.release()
+    }
+
+    /// What a store's LOCK file says.
+    static func record(_ fileSystem: any FileSystem, path: String) throws(VarveError) -> LockRecord {
+        let file = try lifted { () throws(IOError) in try fileSystem.open(path, .read) }
+        defer { file.close() }
+        let content = try bytes(of: file, path: path)
+        do { return try LockRecord(decoding: content) } catch {
+            throw .corruption(error, in: "the lock record", path: path)
+        }
+    }
+
+    private static func inUse(_ record: LockRecord?, path: String) -> VarveError {
+        guard let record else {
+            return VarveError(.storeInUse, "another process has the store open; it has not said which", path: path)
+        }
+        let text = "\(record.holder) has the store open; close it there, or use a command that its owner answers"
+        return VarveError(.storeInUse, text, path: path)
+    }
+
+    private static func bytes(of file: any File, path: String) throws(VarveError) -> [UInt8] {
+        try lifted { () throws(IOError) in
+            let size = Int(min(try file.size(), UInt64(Limits.lockRecordBytes + 1)))
+            var content = ByteBuffer(capacity: size)
+            unsafe try content.append(maximum: size) { (room) throws(IOError) in
+                unsafe try file.read(into: room, at: 0)
+            }
+            return content.array()
+        }
+    }
+}
