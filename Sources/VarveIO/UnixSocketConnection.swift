@@ -46,25 +46,35 @@ public final class UnixConnection: Sendable {
 
     deinit { _ = Glibc.close(descriptor) }
 
-    /// Connects to the socket at `path`. ENOENT and ECONNREFUSED: nobody listens there. EAGAIN: the listener has more
-    /// callers waiting than it takes.
-    public static func connect(to path: String) throws(IOError) -> UnixConnection {
+    /// Connects to the socket at `path`. ENOENT and ECONNREFUSED: nobody listens there. EAGAIN: more callers were
+    /// waiting than the listener takes, for the whole of `limit`.
+    public static func connect(to path: String, limit: Duration = .seconds(10)) throws(IOError) -> UnixConnection {
         let descriptor = try UnixSocketAddress.makeSocket(for: path)
-        var code: Int32 = 0
-        do {
-            code = unsafe try UnixSocketAddress.with(path, operation: "connect to") { address, length in
-                // A local connect is done at once or fails at once.
-                unsafe Glibc.connect(descriptor, address, length) == 0 ? 0 : errno
+        do throws(IOError) {
+            // A local connect waits only for room in the listener's queue, and the sending limit bounds that.
+            if limit > .zero { try setWaiting(descriptor, limit, path) }
+            while true {
+                let code = unsafe try UnixSocketAddress.with(path, operation: "connect to") { address, length in
+                    unsafe Glibc.connect(descriptor, address, length) == 0 ? 0 : errno
+                }
+                if code == 0 { break }
+                guard code == EINTR else { throw IOError(code: code, operation: "connect to", path: path) }
             }
         } catch {
             _ = Glibc.close(descriptor)
             throw error
         }
-        guard code == 0 else {
-            _ = Glibc.close(descriptor)
-            throw IOError(code: code, operation: "connect to", path: path)
-        }
         return try UnixConnection(adopting: descriptor, path: path)
+    }
+
+    /// Lets calls on the descriptor wait, up to `limit`. (Reading and writing say for themselves that they do not.)
+    private static func setWaiting(_ descriptor: Int32, _ limit: Duration, _ path: String) throws(IOError) {
+        let (seconds, attoseconds) = limit.components
+        var time = timeval(tv_sec: Int(clamping: seconds), tv_usec: Int(attoseconds / 1_000_000_000_000))
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        guard unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, size) == 0,
+            fcntl(descriptor, F_SETFL, 0) == 0
+        else { throw IOError(code: errno, operation: "connect to", path: path) }
     }
 
     /// Reads what has come, at least one byte, waiting for it up to `limit` (nil: for ever; then ETIMEDOUT). Zero: the

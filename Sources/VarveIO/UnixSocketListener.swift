@@ -160,7 +160,7 @@ public final class UnixListener: Sendable {
         var status = stat()
         guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return false }
         do {
-            try UnixConnection.connect(to: path).close()
+            try UnixConnection.connect(to: path, limit: .zero).close()
             return false
         } catch {
             return error.code == ECONNREFUSED

@@ -137,6 +137,27 @@ struct UnixSocketTests {
         #expect(listener.isClosed && !other.isClosed)
     }
 
+    @Test("a caller waits for room in the listener's queue, up to its limit")
+    func fullQueue() throws {
+        let listener = try UnixListener(path: folder.path + "/s", backlog: 0)
+        let first = try UnixConnection.connect(to: listener.path)
+        for limit in [Duration.zero, .milliseconds(2)] {
+            var failure: IOError?
+            do throws(IOError) { _ = try UnixConnection.connect(to: listener.path, limit: limit) } catch {
+                failure = error
+            }
+            #expect(failure?.code == EAGAIN)
+        }
+        let connected = Monitor(false)
+        let thread = try JoinableThread(name: "caller") {
+            let second = try? UnixConnection.connect(to: listener.path, limit: .seconds(60))
+            connected.update { $0 = second != nil }
+        }
+        #expect(try listener.accept() != nil)
+        thread.join()
+        #expect(connected.current && !first.isClosed)
+    }
+
     @Test("a closed listener leaves no name and takes no caller")
     func closedListener() throws {
         let listener = try UnixListener(path: folder.path + "/s")

@@ -210,6 +210,9 @@ package final class OwnerClient: Sendable {
             switch error {
             case .io(let failure):
                 throw VarveError(.closed, "the store's process no longer answers: \(failure)", underlying: failure)
+            case .decode(.truncated):
+                let text = "the store's process closed the connection in the middle of an answer"
+                throw VarveError(.closed, text, path: channel.connection.path)
             case .decode(let failure): throw misunderstood(failure, channel.connection)
             }
         }
