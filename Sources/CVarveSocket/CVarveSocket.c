@@ -2,9 +2,7 @@
 #include "CVarveSocket.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stddef.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -24,13 +22,6 @@ int varve_socket_peer(int connection, int32_t *process, uint32_t *user, uint32_t
 
 int varve_event_create(void) {
     return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-}
-
-void varve_thread_set_name(const char *name) {
-    char cut[16];
-    strncpy(cut, name, sizeof(cut) - 1);
-    cut[sizeof(cut) - 1] = 0;
-    pthread_setname_np(pthread_self(), cut);
 }
 
 const char *varve_program_name(void) {

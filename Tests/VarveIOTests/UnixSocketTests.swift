@@ -5,7 +5,9 @@ import VarveTestSupport
 
 @Suite("Unix sockets", .serialized)
 struct UnixSocketTests {
-    private let folder = SocketFolder()
+    private let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
 
     private func pair() throws -> (UnixListener, client: UnixConnection, server: UnixConnection) {
         let listener = try UnixListener(path: folder.path + "/s")
@@ -54,9 +56,9 @@ struct UnixSocketTests {
     @Test("closing wakes a thread that waits to read, here and at the other end")
     func closeWakesReaders() throws {
         let (_, client, server) = try pair()
-        let ends = Monitor(0)
+        let ends = Watched(0)
         let threads = try [client, server].map { connection in
-            try JoinableThread(name: "reader") {
+            try IOThread(name: "reader") {
                 let count = (try? receive(1, connection))?.count
                 if count == 0 { ends.update { $0 += 1 } }
             }
@@ -71,8 +73,8 @@ struct UnixSocketTests {
     @Test("closing wakes a thread that waits to write")
     func closeWakesWriters() throws {
         let (_, client, server) = try pair()
-        let failure = Monitor<Int32>(0)
-        let thread = try JoinableThread(name: "writer") {
+        let failure = Watched<Int32>(0)
+        let thread = try IOThread(name: "writer") {
             do throws(IOError) { try send([UInt8](repeating: 1, count: 8 << 20), server) } catch {
                 failure.update { $0 = error.code }
             }
@@ -97,7 +99,7 @@ struct UnixSocketTests {
     func backPressure() throws {
         let (_, client, server) = try pair()
         let large = [UInt8](repeating: 7, count: 4 << 20)
-        let thread = try JoinableThread(name: "writer") { try? send(large, server, limit: .seconds(60)) }
+        let thread = try IOThread(name: "writer") { try? send(large, server, limit: .seconds(60)) }
         #expect(try receive(large.count, client) == large)
         thread.join()
         var failure: IOError?
@@ -131,7 +133,7 @@ struct UnixSocketTests {
         wakeup = try listener.wait(watching: [second, server])
         #expect(wakeup.hungUp == [1])
 
-        let thread = try JoinableThread(name: "waiter") { _ = try? listener.wait(watching: []) }
+        let thread = try IOThread(name: "waiter") { _ = try? listener.wait(watching: []) }
         listener.close()
         thread.join()
         #expect(listener.isClosed && !other.isClosed)
@@ -148,8 +150,8 @@ struct UnixSocketTests {
             }
             #expect(failure?.code == EAGAIN)
         }
-        let connected = Monitor(false)
-        let thread = try JoinableThread(name: "caller") {
+        let connected = Watched(false)
+        let thread = try IOThread(name: "caller") {
             let second = try? UnixConnection.connect(to: listener.path, limit: .seconds(60))
             connected.update { $0 = second != nil }
         }
@@ -171,7 +173,7 @@ struct UnixSocketTests {
     func outOfDescriptors() async {
         // In a process of its own, because the limit is the process's.
         await #expect(processExitsWith: .success) {
-            let folder = SocketFolder()
+            let folder = try TemporaryDirectory()
             let listener = try UnixListener(path: folder.path + "/s")
             let client = try UnixConnection.connect(to: listener.path)
             var limit = rlimit()
@@ -193,7 +195,9 @@ struct UnixSocketTests {
 
 @Suite("Unix socket paths")
 struct UnixSocketPathTests {
-    private let folder = SocketFolder()
+    private let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
 
     @Test("a socket whose process is gone is replaced, a live one and a plain file are not")
     func staleSockets() throws {

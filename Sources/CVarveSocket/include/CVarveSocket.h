@@ -1,5 +1,5 @@
 /* What glibc declares under _GNU_SOURCE only, which Swift's Glibc module therefore lacks: accept4, SO_PEERCRED's
-   structure, eventfd, thread and program names. Each returns what the call returns and leaves errno as it left it. */
+   structure, eventfd, the program's name. Each returns what the call returns and leaves errno as it left it. */
 #ifndef VARVE_CVARVESOCKET_H
 #define VARVE_CVARVESOCKET_H
 
@@ -13,9 +13,6 @@ int varve_socket_peer(int connection, int32_t *process, uint32_t *user, uint32_t
 
 /* A counter that poll can wait for, close-on-exec and non-blocking; -1 and errno. */
 int varve_event_create(void);
-
-/* Names the calling thread; cut to 15 bytes. */
-void varve_thread_set_name(const char *name);
 
 /* The program's short name; lives as long as the process. */
 const char *varve_program_name(void);

@@ -19,7 +19,7 @@ final class OwnerServer: Sendable {
 
     private struct State {
         var sessions: [UInt64: Running] = [:]
-        var ended: [JoinableThread] = []
+        var ended: [IOThread] = []
         var nextID: UInt64 = 1
         var isStopping = false
         var failure: VarveError?
@@ -27,7 +27,7 @@ final class OwnerServer: Sendable {
     private struct Running {
         let session: OwnerSession
         /// Nil while the thread is being started.
-        var thread: JoinableThread?
+        var thread: IOThread?
         var hasEnded = false
     }
 
@@ -37,7 +37,7 @@ final class OwnerServer: Sendable {
     private let bounds: Bounds
     private let state = Mutex(State())
     /// Held for the whole of `stop`, so that a second caller waits too. Guards the accepting thread's handle.
-    private let acceptor = Mutex<JoinableThread?>(nil)
+    private let acceptor = Mutex<IOThread?>(nil)
 
     /// Starts to answer at the listener's socket.
     init(listener: UnixListener, service: any OwnerService, bounds: Bounds = Bounds()) throws(VarveError) {
@@ -46,7 +46,7 @@ final class OwnerServer: Sendable {
         self.service = service
         self.bounds = bounds
         let thread = try lifted { () throws(IOError) in
-            try JoinableThread(name: "varve-owner") { [self] in serve() }
+            try IOThread(name: "varve-owner") { [self] in serve() }
         }
         acceptor.withLock { $0 = thread }
     }
@@ -111,7 +111,7 @@ final class OwnerServer: Sendable {
             return
         }
         do {
-            let thread = try JoinableThread(name: "varve-client") { [self] in
+            let thread = try IOThread(name: "varve-client") { [self] in
                 session.run()
                 ended(id)
             }

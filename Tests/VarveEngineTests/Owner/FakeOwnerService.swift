@@ -23,7 +23,7 @@ final class FakeOwnerService: OwnerService {
         case frames([UInt8], LSN)
     }
 
-    let state = Monitor(State())
+    let state = Watched(State())
     static let position = LogPosition(
         timeline: TimelineID(ordinal: 3, unique: UniqueID(high: 1, low: 2)), lsn: LSN(77), runningHash: 99)
 
@@ -127,9 +127,9 @@ final class FakeOwnerService: OwnerService {
 
 private final class FakeScan: OwnerScan {
     private var rest: ArraySlice<(key: [UInt8], lsn: LSN, bytes: [UInt8])>
-    private let state: Monitor<FakeOwnerService.State>
+    private let state: Watched<FakeOwnerService.State>
 
-    init(_ range: [(key: [UInt8], lsn: LSN, bytes: [UInt8])], _ state: Monitor<FakeOwnerService.State>) {
+    init(_ range: [(key: [UInt8], lsn: LSN, bytes: [UInt8])], _ state: Watched<FakeOwnerService.State>) {
         rest = range[...]
         self.state = state
         state.update { $0.openScans += 1 }

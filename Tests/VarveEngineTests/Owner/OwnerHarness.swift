@@ -6,9 +6,10 @@ import VarveTestSupport
 final class OwnerHarness: Sendable {
     let service = FakeOwnerService()
     let server: OwnerServer
-    private let folder = SocketFolder()
+    private let folder: TemporaryDirectory
 
     init(_ bounds: OwnerServer.Bounds = .init()) throws {
+        folder = try TemporaryDirectory()
         let listener = try UnixListener(path: folder.path + "/s")
         server = try OwnerServer(listener: listener, service: service, bounds: bounds)
     }

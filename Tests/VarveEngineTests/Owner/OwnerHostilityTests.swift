@@ -149,11 +149,11 @@ struct OwnerStopTests {
                 state.entries.append(([UInt8(index)], LSN(1), [UInt8](repeating: 1, count: 60_000)))
             }
         }
-        let ended = Monitor(0)
-        var threads: [JoinableThread] = []
+        let ended = Watched(0)
+        var threads: [IOThread] = []
         for index in 0..<12 {
             threads.append(
-                try JoinableThread(name: "load") {
+                try IOThread(name: "load") {
                     let error = thrown { () throws(VarveError) in
                         let client = try harness.client()
                         while true {

@@ -31,8 +31,8 @@ struct OwnerLogStreamTests {
         let large = (0..<(5 << 20)).map { UInt8(truncatingIfNeeded: $0 >> 8 ^ $0) }
         service.state.update { $0.log = [.segment(header), .frames([1, 2, 3], LSN(80))] }
         let client = try harness.client()
-        let seen = Monitor<[Piece]>([])
-        let thread = try JoinableThread(name: "follower") {
+        let seen = Watched<[Piece]>([])
+        let thread = try IOThread(name: "follower") {
             let error = thrown { () throws(VarveError) in
                 try client.streamLog(from: FakeOwnerService.position) { chunk throws(VarveError) in
                     seen.update { $0.append(Piece(chunk)) }
@@ -80,9 +80,9 @@ struct OwnerLogStreamTests {
     func backPressure() throws {
         let client = try harness.client()
         let frames = [UInt8](repeating: 1, count: 1 << 20)
-        let gate = Monitor(false)
-        let taken = Monitor(0)
-        let thread = try JoinableThread(name: "slow") {
+        let gate = Watched(false)
+        let taken = Watched(0)
+        let thread = try IOThread(name: "slow") {
             _ = thrown { () throws(VarveError) in
                 try client.streamLog(from: FakeOwnerService.position) { chunk throws(VarveError) in
                     gate.wait { $0 }

@@ -114,8 +114,8 @@ struct OwnerRequestTests {
     func closedInTheMiddle() throws {
         service.state.update { $0.isOpen = false }
         let client = client
-        let code = Monitor<VarveError.Code?>(nil)
-        let thread = try JoinableThread(name: "flush") {
+        let code = Watched<VarveError.Code?>(nil)
+        let thread = try IOThread(name: "flush") {
             let error = thrown { () throws(VarveError) in try client.flush() }
             code.update { $0 = error?.code }
         }
@@ -131,9 +131,9 @@ struct OwnerRequestTests {
     func turns() throws {
         let client = client
         service.state.update { $0.entries = [([1], LSN(1), [2])] }
-        let right = Monitor(0)
+        let right = Watched(0)
         let threads = try (0..<4).map { _ in
-            try JoinableThread(name: "asker") {
+            try IOThread(name: "asker") {
                 for _ in 0..<50 {
                     let found = try? client.get(fullKey: [1])
                     let text = try? client.statistics()
