@@ -37,7 +37,7 @@ let package = Package(
         .executableTarget(
             name: "VarveCLI",
             dependencies: [
-                "VarveEngine", "VarveIO", "CXXHash",
+                "VarveEngine", "VarveIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

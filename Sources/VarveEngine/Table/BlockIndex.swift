@@ -1,0 +1,150 @@
+/// Searches an index in place. Holds no owner: the bytes must outlive it.
+///
+/// `init` checks every number once; lookups measure again what they follow out of the fixed arrays, since a mapped page
+/// may turn to zeros under us.
+@safe
+struct BlockIndex {
+    let count: Int
+    let dataEnd: UInt64
+    private let chunks: UnsafeRawPointer
+    private let offsets: UnsafeRawPointer
+    /// Nil where no key's versions span blocks.
+    private let trailers: UnsafeRawPointer?
+    private let tailOffsets: UnsafeRawPointer
+    private let chunkLengths: UnsafeRawPointer
+    private let prefix: UnsafeRawBufferPointer
+    private let tails: UnsafeRawBufferPointer
+
+    init(_ bytes: UnsafeRawBufferPointer) throws(DecodeError) {
+        var reader = unsafe ByteReader(bytes)
+        count = Int(try reader.fixed(UInt32.self))
+        let prefixLength = Int(try reader.fixed(UInt16.self))
+        let flags = try reader.fixed(UInt16.self)
+        dataEnd = try reader.fixed()
+        let tailBytes = Int(try reader.fixed(UInt32.self))
+        _ = try reader.fixed(UInt32.self)
+        guard count <= IndexFormat.blockLimit else { throw .outOfRange("\(count) blocks in an index") }
+        guard flags & ~IndexFormat.hasTrailers == 0 else { throw .unknown("index flags \(flags)") }
+        guard dataEnd <= UInt64(Int64.max) else { throw .outOfRange("the end of the data blocks") }
+        func array(_ bytes: Int) throws(DecodeError) -> UnsafeRawPointer {
+            // Never nil: `bytes` of the reader has an address even where it is empty.
+            unsafe try reader.bytes(bytes).baseAddress.unsafelyUnwrapped
+        }
+        unsafe chunks = try array(count * 8)
+        unsafe offsets = try array(count * 8)
+        unsafe trailers = flags & IndexFormat.hasTrailers != 0 ? try array(count * 8) : nil
+        unsafe tailOffsets = try array((count + 1) * 4)
+        unsafe chunkLengths = try array(count)
+        unsafe prefix = try reader.bytes(prefixLength)
+        unsafe tails = try reader.bytes(tailBytes)
+        guard reader.isAtEnd else { throw .malformed("an index longer than its parts") }
+        try check()
+    }
+
+    private func check() throws(DecodeError) {
+        var previousChunk: UInt64 = 0
+        for block in 0..<count {
+            guard chunk(block) >= previousChunk else { throw .malformed("index keys out of order") }
+            previousChunk = chunk(block)
+            guard let extent = extent(of: block), extent.count <= Limits.blockBytes + BlockFormat.trailerBytes else {
+                throw .malformed("block \(block) is out of place in the index")
+            }
+            guard unsafe tail(block) != nil, chunkLength(block) <= IndexFormat.chunkBytes else {
+                throw .malformed("index key \(block) is out of place")
+            }
+        }
+        for block in 1..<max(1, count) where compare(separator(block - 1), trailer(block - 1), block) >= 0 {
+            throw .malformed("index keys out of order")
+        }
+    }
+
+    /// Where a block lies in the file; nil where the index contradicts itself.
+    @inline(__always)
+    func extent(of block: Int) -> Range<Int>? {
+        let start = unsafe UInt64(littleEndian: offsets.loadUnaligned(fromByteOffset: block &* 8, as: UInt64.self))
+        var end = dataEnd
+        if block &+ 1 < count {
+            end = unsafe UInt64(littleEndian: offsets.loadUnaligned(fromByteOffset: block &* 8 &+ 8, as: UInt64.self))
+        }
+        // dataEnd fits an Int; so do both.
+        guard start < end, end <= dataEnd, end &- start > UInt64(BlockFormat.trailerBytes) else { return nil }
+        return Int(start)..<Int(end)
+    }
+
+    @inline(__always)
+    private func chunk(_ block: Int) -> UInt64 {
+        unsafe UInt64(littleEndian: chunks.loadUnaligned(fromByteOffset: block &* 8, as: UInt64.self))
+    }
+    private func trailer(_ block: Int) -> Trailer {
+        guard let trailers = unsafe trailers else { return .oldest }
+        let raw = unsafe trailers.loadUnaligned(fromByteOffset: block &* 8, as: UInt64.self)
+        return Trailer(rawValue: UInt64(littleEndian: raw))
+    }
+    private func chunkLength(_ block: Int) -> Int {
+        unsafe Int(chunkLengths.load(fromByteOffset: block, as: UInt8.self))
+    }
+
+    private func tail(_ block: Int) -> UnsafeRawBufferPointer? {
+        let low = unsafe UInt32(littleEndian: tailOffsets.loadUnaligned(fromByteOffset: block &* 4, as: UInt32.self))
+        let high = unsafe UInt32(
+            littleEndian: tailOffsets.loadUnaligned(fromByteOffset: block &* 4 &+ 4, as: UInt32.self))
+        guard low <= high, unsafe Int(high) <= tails.count else { return nil }
+        return unsafe UnsafeRawBufferPointer(rebasing: tails[Int(low)..<Int(high)])
+    }
+
+    /// The whole separator of a block, copied.
+    func separator(_ block: Int) -> [UInt8] {
+        var key = unsafe Array(prefix)
+        let word = chunk(block)
+        for index in 0..<min(IndexFormat.chunkBytes, chunkLength(block)) {
+            key.append(UInt8(truncatingIfNeeded: word >> UInt64(56 - index * 8)))
+        }
+        if let tail = unsafe tail(block) { unsafe key.append(contentsOf: tail) }
+        return key
+    }
+
+    /// How (key, trailer) sorts against a separator: the slow way, over the whole keys.
+    private func compare(_ key: UnsafeRawBufferPointer, _ seek: Trailer, _ block: Int) -> Int {
+        let separator = separator(block)
+        return unsafe separator.withUnsafeBytes { unsafe FullKey.compare(key, seek, $0, trailer(block)) }
+    }
+    private func compare(_ key: [UInt8], _ seek: Trailer, _ block: Int) -> Int {
+        unsafe key.withUnsafeBytes { unsafe compare($0, seek, block) }
+    }
+
+    /// The first block whose separator is at or after (key, trailer): the only one in which that key and trailer, or what
+    /// follows them, can begin. `count` where all sort before.
+    @inline(__always)
+    func firstBlock(atOrAfter key: UnsafeRawBufferPointer, _ seek: Trailer) -> Int {
+        guard unsafe key.count >= prefix.count, unsafe matches(key, prefix, prefix.count) else {
+            return unsafe FullKey.compare(key, prefix) < 0 ? 0 : count
+        }
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: key[prefix.count...])
+        let wanted = unsafe IndexFormat.chunk(rest)
+        var low = 0
+        var length = count
+        while length > 1 {
+            let half = length &>> 1
+            low = chunk(low &+ half &- 1) < wanted ? low &+ half : low
+            length &-= half
+        }
+        if low < count, chunk(low) < wanted { low &+= 1 }
+        if low < count, chunk(low) == wanted { return unsafe firstOfEqualChunks(low, wanted, key, seek) }
+        return low
+    }
+
+    /// The same among the blocks from `start` on whose chunk equals the key's.
+    @inline(never)
+    private func firstOfEqualChunks(
+        _ start: Int, _ wanted: UInt64, _ key: UnsafeRawBufferPointer, _ seek: Trailer
+    ) -> Int {
+        var low = start
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            let isBefore = unsafe chunk(middle) == wanted ? compare(key, seek, middle) > 0 : chunk(middle) < wanted
+            if isBefore { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

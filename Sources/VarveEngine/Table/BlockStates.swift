@@ -1,0 +1,46 @@
+internal import Synchronization
+
+/// What is remembered of each block of an open table: whether it was verified and is served from the map, and whether the
+/// kernel had it in memory when last asked. Two bits a block; safe on any thread.
+@safe
+struct BlockStates: ~Copyable, @unchecked Sendable {
+    // Unchecked: the words are atomics in memory of their own.
+    private let mapped: UnsafeMutablePointer<Atomic<UInt64>>
+    private let resident: UnsafeMutablePointer<Atomic<UInt64>>
+    private let words: Int
+
+    init(count: Int) {
+        words = count / 64 + 1
+        unsafe mapped = .allocate(capacity: words)
+        unsafe resident = .allocate(capacity: words)
+        for index in 0..<words {
+            unsafe (mapped + index).initialize(to: Atomic(0))
+            unsafe (resident + index).initialize(to: Atomic(0))
+        }
+    }
+
+    deinit {
+        unsafe mapped.deinitialize(count: words)
+        unsafe mapped.deallocate()
+        unsafe resident.deinitialize(count: words)
+        unsafe resident.deallocate()
+    }
+
+    /// Relaxed: the bit carries no other memory with it; the map's bytes were there before.
+    @inline(__always)
+    func isMapped(_ block: Int) -> Bool {
+        unsafe mapped[block &>> 6].load(ordering: .relaxed) & (1 &<< UInt64(block & 63)) != 0
+    }
+    func setMapped(_ block: Int) {
+        _ = unsafe mapped[block >> 6].bitwiseOr(1 << UInt64(block & 63), ordering: .relaxed)
+    }
+    func isResident(_ block: Int) -> Bool {
+        unsafe resident[block >> 6].load(ordering: .relaxed) & (1 << UInt64(block & 63)) != 0
+    }
+    func setResident(_ block: Int) {
+        _ = unsafe resident[block >> 6].bitwiseOr(1 << UInt64(block & 63), ordering: .relaxed)
+    }
+    func forgetResidency() {
+        for index in 0..<words { unsafe resident[index].store(0, ordering: .relaxed) }
+    }
+}
