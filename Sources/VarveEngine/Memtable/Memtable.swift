@@ -32,7 +32,7 @@ final class Memtable: @unchecked Sendable {
     init(capacity: Int, expectedKeys: Int = 0) throws(VarveError) {
         // A quarter of the arena at most goes to an index that nobody has asked for yet.
         let keys = min(max(0, expectedKeys), capacity / 64)
-        arena = try MemtableArena(capacity: capacity)
+        arena = try MemtableArena(capacity: capacity + MemtableHashIndex.initialBytes(expectedKeys: keys))
         index = MemtableHashIndex(in: arena, expectedKeys: keys)
         tree = MemtableTree(in: arena)
         ranges = MemtableRangeTombstones()
@@ -78,15 +78,20 @@ final class Memtable: @unchecked Sendable {
 
     /// Whether that many records with that many bytes of keys and entries are sure to find room, whatever the keys.
     func hasRoom(records: Int, bytes: Int) -> Bool {
-        let bound = Memtable.worstCaseBytes(records: records, bytes: bytes)
+        let bound = Memtable.bound(records: records, bytes: bytes)
         return bound + MemtableHashIndex.growthBound(keys: keyCount) <= arena.remaining
     }
 
-    /// A capacity that takes any such records. Far more than they use: it is address space, not memory.
+    /// A capacity with which a fresh memtable has room for any such records. Far more than they use: it is address
+    /// space, not memory.
     static func worstCaseBytes(records: Int, bytes: Int) -> Int {
+        MemtableArena.smallestCapacity + bound(records: records, bytes: bytes)
+    }
+
+    private static func bound(records: Int, bytes: Int) -> Int {
         let perRecord = MemtableKey.headBytes + MemtableVersion.headBytes + 8
-        return MemtableArena.smallestCapacity + records * perRecord + bytes + MemtableTree.nodeBound(keys: records)
-            + MemtableTree.nodeBoundOfOne + MemtableHashIndex.growthBound(keys: records)
+        return records * perRecord + bytes + MemtableTree.nodeBound(keys: records) + MemtableTree.nodeBoundOfOne
+            + MemtableHashIndex.growthBound(keys: records)
     }
 
     @inline(__always)

@@ -63,7 +63,7 @@ struct MemtableHashIndex {
             capacity = Int(description >> 32)
         }
         @inline(__always)
-        func home(_ hash: UInt64) -> Int { Int((hash & 0xFFFF_FFFF) &* UInt64(capacity) >> 32) }
+        func home(_ hash: UInt64) -> Int { Int(((hash & 0xFFFF_FFFF) &* UInt64(capacity)) >> 32) }
         @inline(__always)
         func load(_ slot: Int) -> UInt64 { unsafe slots[slot].load(ordering: .acquiring) }
     }
