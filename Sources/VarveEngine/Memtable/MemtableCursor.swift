@@ -13,6 +13,8 @@ final class MemtableCursor: InternalCursor {
     private var low = ArenaRef.none
     private var high = ArenaRef.none
     private var index = 0
+    /// Keeps `touchRecords` from being optimised away.
+    private var touched = 0
     private var version: MemtableVersion
     private(set) var isValid = false
     private(set) var key = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
@@ -112,6 +114,14 @@ final class MemtableCursor: InternalCursor {
 
     // MARK: leaves
 
+    /// Brings the leaf's records into the cache side by side: walking then costs no miss for each.
+    @inline(__always)
+    private func touchRecords() {
+        var sum = 0
+        for index in 0..<leaf.count { unsafe sum &+= keyInLeaf(index).bytes.count }
+        touched = sum
+    }
+
     /// Copies the leaf that holds `key` or would (with `isBefore`, the leaf of the last key before it); returns how many
     /// of its keys are before `key`.
     private func loadLeaf(of key: UnsafeRawBufferPointer, isBefore: Bool) -> Int {
@@ -153,6 +163,7 @@ final class MemtableCursor: InternalCursor {
             node = node.child(child)
         }
         leaf.load(node)
+        touchRecords()
         return finish(node)
     }
 }
