@@ -37,7 +37,7 @@ let package = Package(
         .executableTarget(
             name: "VarveCLI",
             dependencies: [
-                "VarveEngine", "VarveIO",
+                "VarveEngine", "VarveIO", "CXXHash",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -1,0 +1,61 @@
+/// What the commands ask of a store: the same whether this process opened it or its owner answers on a socket.
+///
+/// Calls block; each command runs on the main thread and has nothing else to do meanwhile. A store that its owner holds
+/// refuses the writing members with `.storeInUse`.
+protocol StoreCommands: AnyObject {
+    func get(_ key: [UInt8]) throws -> Record?
+    /// Calls `visit` for each entry in order until it returns false.
+    func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws
+    func put(_ record: Record, _ options: WriteOptions) throws
+    func delete(_ keys: [[UInt8]], _ options: WriteOptions) throws
+    /// Commits records and the progress of the load that they belong to in one batch. A nil progress value deletes it.
+    func commit(_ records: [Record], progress: LoadProgressUpdate, _ options: WriteOptions) throws
+    func loadProgress(_ key: [UInt8]) throws -> [UInt8]?
+
+    /// The statistics as one JSON object.
+    func statistics() throws -> String
+    func flush() throws
+    func compact() throws
+    func verify(_ progress: @escaping @Sendable (_ done: UInt64, _ total: UInt64) -> Void) throws -> VerifyOutcome
+    func checkpoint(to directory: String) throws -> CheckpointOutcome
+    func close() throws
+}
+
+/// A range of keys and how to walk it.
+struct ScanRange: Sendable, Equatable {
+    var prefix: [UInt8]?
+    /// The first key to show, and the first not to show any more.
+    var from: [UInt8]?
+    var to: [UInt8]?
+    var isReverse = false
+    var limit: UInt64 = .max
+}
+
+/// How a write is made.
+struct WriteOptions: Sendable, Equatable {
+    /// What the write survives when it is acknowledged; nil: the store's default.
+    var durability: DurabilityChoice?
+    /// Nanoseconds from now until the entry expires; nil: never.
+    var timeToLive: Int64?
+}
+
+/// How far a load has come, stored beside its data.
+struct LoadProgressUpdate: Sendable, Equatable {
+    let key: [UInt8]
+    /// Nil once the load is complete.
+    let value: [UInt8]?
+}
+
+/// What a check of every byte found. Damage that was met is thrown and not returned.
+struct VerifyOutcome: Sendable, Equatable {
+    var tables: UInt64 = 0
+    var logSegments: UInt64 = 0
+    var bytes: UInt64 = 0
+    var entries: UInt64 = 0
+}
+
+/// The position at which a checkpoint stands.
+struct CheckpointOutcome: Sendable, Equatable {
+    var lsn: UInt64
+    var position: String
+}
