@@ -9,7 +9,11 @@ struct Varve: AsyncParsableCommand {
             Exit codes: 0 fine; 1 not found, or a check failed; 64 usage; 65 damaged data; 74 I/O error or full disk; \
             75 the store is in use.
             """,
-        version: "varve 0.1.0 (format 0)", subcommands: [BenchCommand.self])
+        version: "varve 0.1.0 (format 0)",
+        subcommands: [
+            PutCommand.self, GetCommand.self, DeleteCommand.self, ScanCommand.self, LoadCommand.self, DumpCommand.self,
+            StatsCommand.self, VerifyCommand.self, CompactCommand.self, CheckpointCommand.self, BenchCommand.self,
+        ])
 
     /// Parses and runs; every failure becomes its exit code in one place.
     static func main() async {

@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import VarveEngine
 
 @testable import VarveCLI
 
@@ -35,9 +35,11 @@ final class MemoryStore: StoreCommands {
     func loadProgress(_ key: [UInt8]) throws -> [UInt8]? { progress[key] }
     func statistics() throws -> String { "{}" }
     func flush() throws {}
-    func compact() throws {}
-    func verify(_ progress: @escaping @Sendable (UInt64, UInt64) -> Void) throws -> VerifyOutcome { VerifyOutcome() }
-    func checkpoint(to directory: String) throws -> CheckpointOutcome { CheckpointOutcome(lsn: 0, position: "") }
+    func compact(_ progress: ProgressHandler) throws {}
+    func verify(_ progress: ProgressHandler) throws -> String { "{}" }
+    func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition {
+        LogPosition(timeline: TimelineID(ordinal: 1, unique: UniqueID(high: 0, low: 0)), lsn: .zero, runningHash: 0)
+    }
     func close() throws {}
 }
 

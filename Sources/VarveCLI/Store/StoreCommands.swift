@@ -1,3 +1,5 @@
+internal import VarveEngine
+
 /// What the commands ask of a store: the same whether this process opened it or its owner answers on a socket.
 ///
 /// Calls block; each command runs on the main thread and has nothing else to do meanwhile. A store that its owner holds
@@ -15,11 +17,17 @@ protocol StoreCommands: AnyObject {
     /// The statistics as one JSON object.
     func statistics() throws -> String
     func flush() throws
-    func compact() throws
-    func verify(_ progress: @escaping @Sendable (_ done: UInt64, _ total: UInt64) -> Void) throws -> VerifyOutcome
-    func checkpoint(to directory: String) throws -> CheckpointOutcome
+    func compact(_ progress: ProgressHandler) throws
+    /// Reads every byte and checks it; what was checked as one JSON object. Damage is thrown.
+    func verify(_ progress: ProgressHandler) throws -> String
+    /// Makes a checkpoint in a new folder; the position at which it stands. A slot of the given name keeps the log from
+    /// there on.
+    func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition
     func close() throws
 }
+
+/// Is told how far a long command is: the stage, what is done, and all there is to do (0: unknown).
+typealias ProgressHandler = (_ stage: String, _ done: UInt64, _ total: UInt64) -> Void
 
 /// A range of keys and how to walk it.
 struct ScanRange: Sendable, Equatable {
@@ -44,18 +52,4 @@ struct LoadProgressUpdate: Sendable, Equatable {
     let key: [UInt8]
     /// Nil once the load is complete.
     let value: [UInt8]?
-}
-
-/// What a check of every byte found. Damage that was met is thrown and not returned.
-struct VerifyOutcome: Sendable, Equatable {
-    var tables: UInt64 = 0
-    var logSegments: UInt64 = 0
-    var bytes: UInt64 = 0
-    var entries: UInt64 = 0
-}
-
-/// The position at which a checkpoint stands.
-struct CheckpointOutcome: Sendable, Equatable {
-    var lsn: UInt64
-    var position: String
 }

@@ -1,0 +1,63 @@
+import Foundation
+internal import VarveEngine
+
+/// A store that another process has open: its owner answers what reads; what writes is refused with the owner's name.
+final class OwnedStore: StoreCommands {
+    private let client: OwnerClient
+
+    init(_ client: OwnerClient) { self.client = client }
+
+    private var refusal: VarveError {
+        VarveError(
+            .storeInUse,
+            "\(client.program) (process \(client.processID)) has the store open and takes writes through its own door only"
+        )
+    }
+
+    func get(_ key: [UInt8]) throws -> Record? { try client.entry(key).map(OwnedStore.record) }
+
+    func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws {
+        var failure: (any Error)?
+        try client.scan(
+            prefix: range.prefix ?? [], from: range.from, to: range.to, reverse: range.isReverse,
+            limit: range.limit == .max ? nil : range.limit
+        ) { (entry) throws(VarveError) in
+            do { return try visit(OwnedStore.record(entry)) } catch {
+                failure = error
+                return false
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private static func record(_ entry: OwnerClient.Entry) -> Record {
+        Record(key: entry.key, value: entry.value, expiresAt: entry.usableUntil)
+    }
+
+    func put(_ record: Record, _ options: WriteOptions) throws { throw refusal }
+    func delete(_ keys: [[UInt8]], _ options: WriteOptions) throws { throw refusal }
+    func commit(_ records: [Record], progress: LoadProgressUpdate, _ options: WriteOptions) throws { throw refusal }
+    func loadProgress(_ key: [UInt8]) throws -> [UInt8]? { throw refusal }
+
+    func statistics() throws -> String { try client.statistics() }
+    func flush() throws { try client.flush() }
+
+    func compact(_ progress: ProgressHandler) throws {
+        try client.compact(from: nil, to: nil) { OwnedStore.tell($0, progress) }
+    }
+
+    func verify(_ progress: ProgressHandler) throws -> String {
+        try client.verify { OwnedStore.tell($0, progress) }
+    }
+
+    func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition {
+        try client.checkpoint(to: directory, slot: slot) { OwnedStore.tell($0, progress) }
+    }
+
+    func close() throws { client.close() }
+
+    private static func tell(_ now: OwnerProgress, _ progress: ProgressHandler) -> Bool {
+        progress(now.stage, now.done, now.total)
+        return true
+    }
+}

@@ -1,0 +1,55 @@
+package import VarveIO
+
+/// The entries of another process's store, for commands: user keys of the default namespace, fields decoded.
+extension OwnerClient {
+    /// An entry that was read, copied out.
+    package struct Entry: Equatable, Sendable {
+        package var key: [UInt8]
+        package var value: [UInt8]
+        /// The store-clock time from which it is expired; nil: never.
+        package var usableUntil: Timestamp?
+        package var version: LSN
+    }
+
+    /// The owner of the store in `directory`, as its LOCK file names it. Throws `.storeInUse` where the owner offers no
+    /// socket or does not answer; who asks has met the lock before.
+    package static func connect(
+        toStoreAt directory: String, _ files: any FileSystem
+    ) throws(VarveError) -> OwnerClient {
+        try OwnerClient(try StoreLock.record(files, path: FileName.lock.path(in: directory)))
+    }
+
+    /// The entry under a user's key; nil where there is none.
+    package func entry(_ key: [UInt8]) throws(VarveError) -> Entry? {
+        guard let found = try get(fullKey: FullKey.make(.default, key)) else { return nil }
+        return try unsafe found.bytes.span.bytes.withUnsafeBytes { (bytes) throws(VarveError) in
+            unsafe try OwnerClient.decode(key, found.lsn, bytes)
+        }
+    }
+
+    /// Every entry with the prefix in [from, to), in order or from the last back, from one snapshot, until `visit`
+    /// returns false.
+    package func scan(
+        prefix: [UInt8], from: [UInt8]?, to: [UInt8]?, reverse: Bool, limit: UInt64?,
+        _ visit: (Entry) throws(VarveError) -> Bool
+    ) throws(VarveError) {
+        let bounds = KeyBounds(namespace: .default, prefix: prefix, from: from, to: to)
+        let request = OwnerScanRequest(begin: bounds.lower, end: bounds.upper, isReverse: reverse, limit: limit)
+        try scan(request) { (entry) throws(VarveError) in
+            let key = unsafe Array(entry.key.dropFirst(FullKey.namespaceBytes))
+            return try visit(unsafe try OwnerClient.decode(key, entry.lsn, entry.bytes))
+        }
+    }
+
+    private static func decode(
+        _ key: [UInt8], _ lsn: LSN, _ bytes: UnsafeRawBufferPointer
+    ) throws(VarveError) -> Entry {
+        do {
+            let view = unsafe try EntryView(bytes)
+            let until = view.usableUntil == .max ? nil : view.usableUntil
+            return Entry(key: key, value: unsafe Array(view.value), usableUntil: until, version: lsn)
+        } catch {
+            throw VarveError(.io, "the process that has the store open sent an entry that cannot be read: \(error)")
+        }
+    }
+}
