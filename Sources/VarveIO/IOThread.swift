@@ -3,7 +3,7 @@ internal import Glibc
 
 /// One thread of ours, outside Swift's cooperative pool, so that it may block.
 ///
-/// It runs `body` once. Somebody must `join` it: a thread that outlives its owner touches freed files.
+/// It runs `body` once. Its owner joins it: a thread that outlives its owner touches freed files.
 public final class IOThread: Sendable {
     private let thread: pthread_t
     private let joined = Monitor(false)
@@ -23,6 +23,11 @@ public final class IOThread: Sendable {
             throw IOError(code: code, operation: "start a thread", path: "")
         }
         self.thread = thread
+    }
+
+    deinit {
+        // Dropped without a join, as by the thread itself: the kernel tidies up after it.
+        if !joined.withLock({ $0 }) { pthread_detach(thread) }
     }
 
     /// Waits until the body has returned. Joining twice is fine; a thread cannot join itself.

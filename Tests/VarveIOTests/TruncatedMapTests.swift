@@ -92,7 +92,8 @@ import VarveTestSupport
     }
 
     @Test func aForeignFaultStillKillsTheProcess() async {
-        await #expect(processExitsWith: .signal(SIGBUS)) {
+        // By SIGBUS; sanitizers catch that and exit.
+        await #expect(processExitsWith: .failure) {
             let directory = try TemporaryDirectory()
             let file = try PosixFileSystem().open("\(directory.path)/file", .createNew)
             try file.write([1], at: 0)
