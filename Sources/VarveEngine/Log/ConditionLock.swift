@@ -64,38 +64,3 @@ final class ConditionLock: @unchecked Sendable {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 }
-
-/// A thread that runs one closure and can be joined once.
-@safe
-final class EngineThread: @unchecked Sendable {
-    // Unchecked: a constant, used by the one who joins.
-    private let handle: pthread_t
-
-    /// - Parameter name: for the error where the kernel gives no thread.
-    init(_ name: String, _ body: @escaping @Sendable () -> Void) throws(VarveError) {
-        var thread = pthread_t()
-        let box = unsafe Unmanaged.passRetained(Start(body))
-        let context = unsafe box.toOpaque()
-        let code = unsafe pthread_create(
-            &thread, nil,
-            { argument in
-                // Always the box that was just retained.
-                guard let argument = unsafe argument else { return nil }
-                let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                start.body()
-                return nil
-            }, context)
-        guard code == 0 else {
-            unsafe box.release()
-            throw VarveError(.io, "cannot start the thread \(name): error \(code)")
-        }
-        handle = thread
-    }
-
-    func join() { pthread_join(handle, nil) }
-
-    private final class Start: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-}

@@ -176,6 +176,9 @@ struct DecodedFrame {
     let payload: UnsafeRawBufferPointer
     /// The frame as it lies in the log.
     let bytes: UnsafeRawBufferPointer
+    /// Bytes of the whole frame, and of its payload.
+    var length: Int { unsafe bytes.count }
+    var rawLength: Int { unsafe payload.count }
     /// The place after the frame; a timeline record's is in the timeline that it begins.
     let positionAfter: LogPosition
 }

@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import VarveIO
 
 /// Lets writers share syncs: one syncs for all who appended before it began, and the next group forms meanwhile.
 ///
@@ -58,7 +59,7 @@ final class GroupSync: @unchecked Sendable {
     private var isIdle = false
     private var isStopped = false
     private var counts = Statistics()
-    private var thread: EngineThread?
+    private var thread: IOThread?
 
     /// - Parameters:
     ///   - synced: what is durable already.
@@ -74,7 +75,7 @@ final class GroupSync: @unchecked Sendable {
         self.perform = perform
         self.interval = interval.map { max(1_000_000, $0.nanoseconds) }
         if startsThread {
-            thread = try EngineThread("varve-log-sync") { [self] in lead() }
+            thread = try lifted { () throws(IOError) in try IOThread(name: "varve-log-sync") { [self] in lead() } }
         }
     }
 

@@ -56,11 +56,18 @@ final class LogSink: @unchecked Sendable {
     private let appended: Atomic<UInt64>
     private let synced: Atomic<UInt64>
 
-    init(fileSystem: any FileSystem, directory: String, lsn: LSN) {
+    /// - Parameter unsynced: segments of before that the first sync makes durable.
+    init(
+        fileSystem: any FileSystem, directory: String, lsn: LSN, synced: LSN, unsynced: [LogSegment]
+    ) throws(VarveError) {
         self.fileSystem = fileSystem
         self.directory = directory
         appended = Atomic(lsn.rawValue)
-        synced = Atomic(lsn.rawValue)
+        self.synced = Atomic(synced.rawValue)
+        for segment in unsynced {
+            let file = try lifted { () throws(IOError) in try fileSystem.open(segment.path, .readWrite) }
+            shared.dirty.append(WritableSegment(segment: segment, file: file, map: nil, capacity: 0))
+        }
     }
 
     var appendedLSN: LSN { LSN(appended.load(ordering: .acquiring)) }
@@ -204,6 +211,27 @@ final class LogSink: @unchecked Sendable {
         }
         current = next
         end = offset
+    }
+
+    /// Makes room in the current segment beyond its capacity: a follower's segments end where the source's do.
+    func extend(by count: Int) throws(VarveError) {
+        guard let segment = current else {
+            throw VarveError(.notContinuing, "frames were handed in before the segment that holds them")
+        }
+        try writeBuffered()
+        let capacity = max(segment.capacity + segment.capacity / 2, end + count)
+        do throws(IOError) {
+            try segment.file.allocate(UInt64(capacity))
+            let map = try segment.file.mapForStores(length: UInt64(capacity))
+            let larger = WritableSegment(segment: segment.segment, file: segment.file, map: map, capacity: capacity)
+            withShared { shared in
+                if shared.dirty.last === segment { shared.dirty.removeLast() }
+                shared.dirty.append(larger)
+            }
+            current = larger
+        } catch {
+            throw error.isDiskFull ? VarveError(error) : poison(VarveError(error))
+        }
     }
 
     /// A segment that ends early gives back its allocated rest; where that fails, the rest only wastes space.

@@ -23,13 +23,25 @@ struct LogIdentity: Hashable, Sendable {
 }
 
 /// Where a writer goes on.
-struct LogStart: Sendable {
+struct LogStart {
     let position: LogPosition
     let lastCommitTime: Timestamp
-    /// After a clean close: the segment to go on in, and where its frames end. Nil: a new segment begins.
+    /// Everything up to here is durable.
+    var syncedLSN: LSN
+    /// Segments that recovery found beyond that: the first sync makes them durable.
+    var unsynced: [LogSegment] = []
+    /// After a clean close, and for a follower: the segment to go on in, and where its frames end. Nil: a new one begins.
     var resume: LogEnd?
-    /// False for a follower, whose segments begin with `beginSegment(mirroring:)`.
-    var opensSegment = true
+    /// Whether the log takes another log's frames (`beginSegment(mirroring:)`, `appendVerbatim`) and makes none itself.
+    var follows = false
+    /// A follower's: the decoder as recovery left it at the log's end; nil where it has no log yet.
+    var decoder: FrameDecoder?
+
+    init(position: LogPosition, lastCommitTime: Timestamp, syncedLSN: LSN? = nil) {
+        self.position = position
+        self.lastCommitTime = lastCommitTime
+        self.syncedLSN = syncedLSN ?? position.lsn
+    }
 }
 
 /// The end of the log in its last segment.
@@ -45,7 +57,7 @@ struct LogEnd: Sendable {
 /// succeed; after any other failure of a write or sync the writer takes nothing more.
 @safe
 final class LogWriter: @unchecked Sendable {
-    // Unchecked: `encoder`, `decoder` and the counters' writing side belong to the caller's commit lock.
+    // Unchecked: `encoder`, `follower` and the counters' writing side belong to the caller's commit lock.
     let catalog: LogCatalog
     /// Syncs shared by a group; waiters of any kind. Any thread.
     let groupSync: GroupSync
@@ -54,7 +66,7 @@ final class LogWriter: @unchecked Sendable {
     let sink: LogSink
     let encoder: FrameEncoder
     /// A follower's: verifies what it is given. Nil while this writer makes its own frames.
-    var decoder: FrameDecoder?
+    var follower: LogFollower?
     let counters = LogCounters()
     private let fileSystem: any FileSystem
     private let isClosed = Atomic<Bool>(false)
@@ -66,8 +78,14 @@ final class LogWriter: @unchecked Sendable {
         self.identity = identity
         self.catalog = catalog
         fileSystem = catalog.fileSystem
-        let sink = LogSink(fileSystem: fileSystem, directory: catalog.directory, lsn: start.position.lsn)
+        let sink = try LogSink(
+            fileSystem: fileSystem, directory: catalog.directory, lsn: start.position.lsn, synced: start.syncedLSN,
+            unsynced: start.unsynced.filter { $0 !== start.resume?.segment })
         self.sink = sink
+        if start.follows {
+            follower = LogFollower(
+                position: start.position, lastCommitTime: start.lastCommitTime, decoder: start.decoder)
+        }
         encoder = FrameEncoder(
             salt: 0, position: start.position, lastCommitTime: start.lastCommitTime, compresses: options.compresses,
             acceleration: options.acceleration)
@@ -77,7 +95,7 @@ final class LogWriter: @unchecked Sendable {
             nextFileNumber: nextFileNumber)
         do throws(VarveError) {
             groupSync = try GroupSync(
-                synced: start.position.lsn, interval: options.syncInterval, startsThread: options.usesThreads,
+                synced: start.syncedLSN, interval: options.syncInterval, startsThread: options.usesThreads,
                 appended: { sink.appendedLSN }, perform: { () throws(VarveError) in try sink.sync() })
         } catch {
             try? preparer.stop()
@@ -86,7 +104,7 @@ final class LogWriter: @unchecked Sendable {
         do throws(VarveError) {
             if let end = start.resume {
                 try resume(end, capacity: options.segmentBytes)
-            } else if start.opensSegment {
+            } else if !start.follows {
                 try beginNextSegment(minimum: 0)
             }
         } catch {
@@ -124,7 +142,7 @@ final class LogWriter: @unchecked Sendable {
         via route: AppendRoute, beginning timeline: TimelineID?
     ) throws(VarveError) -> LogPosition {
         try sink.checkUsable()
-        precondition(decoder == nil, "a follower's log takes its source's frames only")
+        precondition(follower == nil, "a follower's log takes its source's frames only")
         let bound = LogFormat.frameBound(payload.count)
         if sink.room < bound || spansTooManyLSNs(count) { try beginNextSegment(minimum: bound) }
         let bytes = unsafe encoder.encode(
@@ -141,7 +159,7 @@ final class LogWriter: @unchecked Sendable {
     @inline(__always)
     private func spansTooManyLSNs(_ count: UInt64) -> Bool {
         guard let first = sink.current?.segment.firstLSN else { return false }
-        return encoder.position.lsn.rawValue &- first.rawValue > LogFormat.segmentLSNs &- count
+        return encoder.position.lsn.rawValue &+ 1 &- first.rawValue > LogFormat.segmentLSNs &- count
     }
 
     /// Writes what was appended by `.buffer` with one call.
@@ -160,8 +178,8 @@ final class LogWriter: @unchecked Sendable {
     // MARK: State, for any thread
 
     /// The end of the log. For the holder of the commit lock.
-    var position: LogPosition { decoder?.position ?? encoder.position }
-    var lastCommitTime: Timestamp { decoder?.lastCommitTime ?? encoder.lastCommitTime }
+    var position: LogPosition { follower?.position ?? encoder.position }
+    var lastCommitTime: Timestamp { follower?.lastCommitTime ?? encoder.lastCommitTime }
     var appendedLSN: LSN { sink.appendedLSN }
     /// Everything up to here is durable; what leaves the node stays at or below it.
     var syncedLSN: LSN { groupSync.syncedLSN }
@@ -190,7 +208,7 @@ final class LogWriter: @unchecked Sendable {
     // MARK: Segments
 
     /// Opens the next segment at the log's end, with a salt of its own.
-    private func beginNextSegment(minimum: Int) throws(VarveError) {
+    func beginNextSegment(minimum: Int) throws(VarveError) {
         let position = self.position
         let header = SegmentHeader(
             storeID: identity.storeID, nodeID: identity.nodeID, timeline: position.timeline,

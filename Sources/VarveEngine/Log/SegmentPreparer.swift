@@ -43,7 +43,7 @@ final class SegmentPreparer: @unchecked Sendable {
     private var recyclable: [String] = []
     private var recycledCount: UInt64 = 0
     private var createdCount: UInt64 = 0
-    private var thread: EngineThread?
+    private var thread: IOThread?
 
     private enum Condition {
         static let work = 0
@@ -60,7 +60,9 @@ final class SegmentPreparer: @unchecked Sendable {
         self.segmentBytes = segmentBytes
         self.maximumRecycled = maximumRecycled
         self.nextFileNumber = nextFileNumber
-        if preparesAhead { thread = try EngineThread("varve-log-next") { [self] in run() } }
+        if preparesAhead {
+            thread = try lifted { () throws(IOError) in try IOThread(name: "varve-log-next") { [self] in run() } }
+        }
     }
 
     /// How many segments were made anew, and how many from obsolete ones.
@@ -97,7 +99,9 @@ final class SegmentPreparer: @unchecked Sendable {
         }
     }
 
-    /// Takes an obsolete segment's file to be used again; false: it has enough, the caller removes the file.
+    var hasRoomForRecycled: Bool { monitor.withLock { recyclable.count < maximumRecycled && !isStopped } }
+
+    /// Takes an obsolete segment's file, under a temporary name, to be used again; false: it has enough, the caller removes the file.
     func offer(_ path: String) -> Bool {
         monitor.withLock {
             guard recyclable.count < maximumRecycled, !isStopped else { return false }

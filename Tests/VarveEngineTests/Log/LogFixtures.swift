@@ -1,3 +1,5 @@
+import Glibc
+import Synchronization
 import VarveIO
 import VarveTestSupport
 
@@ -49,5 +51,124 @@ extension FrameEncoder {
         }
         return MadeFrame(
             kind: kind, payload: payload, count: count, commitTime: time, bytes: bytes, positionAfter: position)
+    }
+}
+
+/// A folder of the real file system that goes with its last reference, and the log in it.
+final class LogFolder: Sendable {
+    let path: String
+    let fileSystem = PosixFileSystem()
+    private let number = Atomic<UInt64>(0)
+
+    init() throws {
+        path = "/tmp/varve-log-\(getpid())-\(UInt64.random(in: .min ... .max))"
+        try fileSystem.createDirectory(path)
+    }
+
+    deinit {
+        for name in (try? fileSystem.list(path)) ?? [] { try? fileSystem.remove(path + "/" + name) }
+        try? fileSystem.removeDirectory(path)
+    }
+
+    func nextNumber() -> UInt64 { number.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    static let options = LogOptions(
+        segmentBytes: 16 << 10, compresses: true, acceleration: 1, recycledSegments: 2, syncInterval: nil,
+        usesThreads: false)
+
+    func create(
+        _ options: LogOptions = options, at position: LogPosition = LogFixture.start
+    ) throws -> LogWriter {
+        try open(LogStart(position: position, lastCommitTime: 0), options: options)
+    }
+
+    func open(_ start: LogStart, catalog: LogCatalog? = nil, options: LogOptions = options) throws -> LogWriter {
+        try LogWriter(
+            identity: LogFixture.identity, catalog: catalog ?? LogCatalog(fileSystem: fileSystem, directory: path),
+            start: start, options: options, nextFileNumber: { [self] in nextNumber() })
+    }
+
+    /// What a recovery finds.
+    func recover(
+        flushed: LSN = .zero, closedEnd: LogPosition? = nil, usesThread: Bool = true
+    ) throws -> (LogRecovery.Result, [RecordedFrame]) {
+        var recovery = LogRecovery(fileSystem: fileSystem, directory: path, flushed: flushed)
+        recovery.storeID = LogFixture.storeID
+        recovery.closedEnd = closedEnd
+        recovery.usesThread = usesThread
+        var frames: [RecordedFrame] = []
+        let result = try recovery.run { frame in frames.append(RecordedFrame(frame)) }
+        return (result, frames)
+    }
+
+    var logNames: [String] {
+        get throws { try fileSystem.list(path).filter { $0.hasSuffix(".log") }.sorted() }
+    }
+
+    func read(_ name: String) throws -> [UInt8] {
+        let file = try fileSystem.open(path + "/" + name, .read)
+        defer { file.close() }
+        return try file.read(count: Int(file.size()), at: 0)
+    }
+
+    /// Replaces bytes of a file, as damage does.
+    func change(_ name: String, _ body: (inout [UInt8]) -> Void) throws {
+        var bytes = try read(name)
+        body(&bytes)
+        try fileSystem.remove(path + "/" + name)
+        let file = try fileSystem.open(path + "/" + name, .createNew)
+        defer { file.close() }
+        try file.write(bytes, at: 0)
+    }
+}
+
+/// What a frame said, kept beyond its life.
+struct RecordedFrame: Equatable {
+    let kind: FrameKind
+    let payload: [UInt8]
+    let firstLSN: LSN
+    let after: LogPosition
+
+    init(_ frame: DecodedFrame) {
+        kind = frame.header.kind
+        payload = unsafe Array(frame.payload)
+        firstLSN = frame.header.firstLSN
+        after = frame.positionAfter
+    }
+    init(kind: FrameKind, payload: [UInt8], firstLSN: LSN, after: LogPosition) {
+        self.kind = kind
+        self.payload = payload
+        self.firstLSN = firstLSN
+        self.after = after
+    }
+}
+
+extension LogWriter {
+    /// Appends a payload and says what a reader must find.
+    @discardableResult
+    func record(
+        _ payload: [UInt8], count: UInt64 = 1, via route: AppendRoute = .map
+    ) throws(VarveError) -> RecordedFrame {
+        let first = position.lsn.next
+        let time = lastCommitTime + 1000
+        var copy = ByteBuffer()
+        copy.append(payload)
+        let after = unsafe try append(.batch, payload: copy.bytes, count: count, commitTime: time, via: route)
+        return RecordedFrame(kind: .batch, payload: payload, firstLSN: first, after: after)
+    }
+
+    /// Appends `frames` random payloads.
+    func recordRandom(
+        _ frames: Int, _ random: inout SplitMix, syncs: Bool = false, largest: Int = 600
+    ) throws -> [RecordedFrame] {
+        var made: [RecordedFrame] = []
+        for _ in 0..<frames {
+            let payload = LogFixture.payload(&random, bytes: Int(random.next() % UInt64(largest)))
+            made.append(
+                try record(payload, count: 1 + random.next() % 5, via: random.next() % 3 == 0 ? .buffer : .map))
+            if syncs, random.next() % 8 == 0 { try sync() }
+        }
+        try writeBuffered()
+        return made
     }
 }
