@@ -60,7 +60,7 @@ final class Memtable: @unchecked Sendable {
         let position = unsafe index.position(of: key, hash: hash)
         if position.found.isNone {
             let added = unsafe MemtableKey.write(key, trailer, entry, in: arena)
-            tree.insert(added)
+            unsafe tree.insert(added, key)
             index.insert(added.ref, hash: hash, at: position, in: arena)
             count(ArenaView.Head.keyCount)
         } else {

@@ -174,15 +174,15 @@ struct KeySlot {
     var chunk: UInt64
     var key: ArenaRef
 
-    /// How many of the ascending chunks are below `chunk`; without branches, since they could not be predicted.
+    /// How many of the ascending chunks are below `chunk`. (Forms without a branch measured no faster.)
     @inline(__always)
     static func lowerBound(_ chunks: UnsafeMutablePointer<UInt64>, _ count: Int, _ chunk: UInt64) -> Int {
         var base = 0
         var length = count
         while length > 1 {
-            let half = length / 2
-            base += unsafe chunks[base + half - 1] < chunk ? half : 0
-            length -= half
+            let half = length >> 1
+            base &+= unsafe chunks[base &+ half &- 1] < chunk ? half : 0
+            length &-= half
         }
         return unsafe length == 1 && chunks[base] < chunk ? base + 1 : base
     }

@@ -66,10 +66,10 @@ final class MemtableTree: @unchecked Sendable {
     /// Above all bytes of nodes that one insertion takes.
     static let nodeBoundOfOne = (4 + 2 * maximumHeight) * MemtableNode.bytes
 
-    /// Adds a key that is not present.
+    /// Adds a key that is not present. `bytes` are the key's, best from where they were copied: loads from what was just
+    /// stored wait for the stores.
     @inline(__always)
-    func insert(_ key: MemtableKey) {
-        let bytes = unsafe key.bytes
+    func insert(_ key: MemtableKey, _ bytes: UnsafeRawBufferPointer) {
         var node = MemtableNode(view, root)
         var depth = 0
         while node.level > 0 {
@@ -79,13 +79,17 @@ final class MemtableTree: @unchecked Sendable {
             node = node.child(index)
         }
         if node.isChecked, unsafe node.comparePrefix(bytes) != 0 { node = shortenPrefix(of: node, for: key, depth) }
-        if node.count < MemtableNode.leafCapacity { append(key, to: node) } else { split(node, adding: key, depth) }
+        if node.count < MemtableNode.leafCapacity {
+            unsafe append(key, bytes, to: node)
+        } else {
+            split(node, adding: key, depth)
+        }
     }
 
     @inline(__always)
-    private func append(_ key: MemtableKey, to leaf: MemtableNode) {
+    private func append(_ key: MemtableKey, _ bytes: UnsafeRawBufferPointer, to leaf: MemtableNode) {
         let count = leaf.count
-        let slot = KeySlot(chunk: unsafe KeyChunk.make(key.bytes, skipping: leaf.skip), key: key.ref)
+        let slot = KeySlot(chunk: unsafe KeyChunk.make(bytes, skipping: leaf.skip), key: key.ref)
         if count > 0, leaf.isAscending,
             !KeyOrder(view: view, skip: leaf.skip).isBefore(leaf.leafSlot(count - 1), slot)
         {
@@ -163,7 +167,7 @@ final class MemtableTree: @unchecked Sendable {
         addSeparator(separator, left.ref, right.ref, level: 1, depth - 1)
         arena.retire(leaf)
         // From the root again: the key may lack the prefix of its half.
-        insert(key)
+        unsafe insert(key, key.bytes)
     }
 
     private func isBeyond(_ key: MemtableKey, _ leaf: MemtableNode) -> Bool {
@@ -193,7 +197,7 @@ final class MemtableTree: @unchecked Sendable {
         let skip = unsafe KeyChunk.skip(shared: shared, key: key.bytes)
         let next = MemtableNode(view, arena.allocateNode())
         next.initialize(level: 0, skip: skip, sample: key.ref, isChecked: fences.high.isNone && skip > 0)
-        append(key, to: next)
+        unsafe append(key, key.bytes, to: next)
         addSeparator(key.ref, leaf.ref, next.ref, level: 1, depth - 1)
     }
 
