@@ -14,11 +14,11 @@ struct MemtableHit {
 /// and never lock. What a reader may see is decided by LSN, not here: a record can be found as soon as it is inserted,
 /// before its batch is visible.
 ///
-/// `approximateBytes` is what has been taken from the arena, spare tree nodes included: it is honest to the byte but for
-/// the unused end of the last (huge) page.
+/// `approximateBytes` is what has been taken from the arena, spare tree nodes included: it is honest to the byte but
+/// for the unused end of the last (huge) page.
 ///
-/// Decided by measuring (docs/design-decisions.md): a hash index beside the order, since most reads of a cache are point
-/// reads; and a tree whose leaves are appended to, since the hash index leaves nothing to search for in them.
+/// Decided by measuring (docs/design-decisions.md): a hash index beside the order, since most reads of a cache are
+/// point reads; and a tree whose leaves are appended to, since the hash index leaves nothing to search for in them.
 @safe
 final class Memtable: @unchecked Sendable {
     // Unchecked: constants but for what the arena and the tree guard; each says how.

@@ -35,8 +35,8 @@ struct ArenaView {
         unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    /// Fixed places in the head of the arena. The writer's counters, the readers' counter and the roots stand on lines of
-    /// their own, so that neither side slows the other.
+    /// Fixed places in the head of the arena. The writer's counters, the readers' counter and the roots stand on
+    /// lines of their own, so that neither side slows the other.
     enum Head {
         static let usedBytes = 64
         static let entryCount = 72
@@ -121,8 +121,8 @@ final class MemtableArena: @unchecked Sendable {
         retired = node.ref
     }
 
-    // A reader's entry and its loads of links are sequentially consistent, and so are the writer's unlinking and its look
-    // at the counter: a writer that sees no reader inside knows that later ones find the new links.
+    // A reader's entry and its loads of links are sequentially consistent, and so are the writer's unlinking and its
+    // look at the counter: a writer that sees no reader inside knows that later ones find the new links.
     @inline(__always)
     private var readersInside: UInt64 {
         unsafe view.atomic64(at: ArenaView.Head.readersInside).pointee.load(ordering: .sequentiallyConsistent)

@@ -1,8 +1,9 @@
 /// A position in a memtable, both ways, while the writer inserts.
 ///
-/// It copies one leaf at a time, in order, and finds the next through the leaf's fence, so it holds on to no node: a leaf
-/// that is split meanwhile does not disturb it. Keys inserted into a leaf after it was copied are not seen until the
-/// cursor comes again; their LSNs are beyond what a reader who made the cursor after choosing its snapshot may see.
+/// It copies one leaf at a time, in order, and finds the next through the leaf's fence, so it holds on to no node: a
+/// leaf that is split meanwhile does not disturb it. Keys inserted into a leaf after it was copied are not seen until
+/// the cursor comes again; their LSNs are beyond what a reader who made the cursor after choosing its snapshot may
+/// see.
 @safe
 final class MemtableCursor: InternalCursor {
     private let memtable: Memtable
@@ -122,8 +123,8 @@ final class MemtableCursor: InternalCursor {
         touched = sum
     }
 
-    /// Copies the leaf that holds `key` or would (with `isBefore`, the leaf of the last key before it); returns how many
-    /// of its keys are before `key`.
+    /// Copies the leaf that holds `key` or would (with `isBefore`, the leaf of the last key before it); returns how
+    /// many of its keys are before `key`.
     private func loadLeaf(of key: UnsafeRawBufferPointer, isBefore: Bool) -> Int {
         load { node in
             unsafe node.childIndex(key, isBefore: isBefore)

@@ -2,11 +2,11 @@ internal import Synchronization
 
 /// From a key's hash to its place in the arena: what a point read asks instead of the tree.
 ///
-/// 256 tables by the hash's top byte, each open addressing with linear probing over slots of eight bytes (the hash's low
-/// half and the key's place), so that a miss costs one cache line and touches no key. A table that is three quarters full
-/// is replaced by one twice as large; readers in the old one see all that was there before. Growing one of 256 stalls a
-/// write for microseconds. The slot is found by multiplying, not masking: growing keeps the order of slots, so it reads
-/// and writes memory in sequence, and any size will do.
+/// 256 tables by the hash's top byte, each open addressing with linear probing over slots of eight bytes (the hash's
+/// low half and the key's place), so that a miss costs one cache line and touches no key. A table that is three
+/// quarters full is replaced by one twice as large; readers in the old one see all that was there before. Growing one
+/// of 256 stalls a write for microseconds. The slot is found by multiplying, not masking: growing keeps the order of
+/// slots, so it reads and writes memory in sequence, and any size will do.
 @safe
 struct MemtableHashIndex {
     static let tableCount = 256

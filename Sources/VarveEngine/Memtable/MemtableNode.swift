@@ -138,8 +138,8 @@ struct MemtableNode {
         return unsafe FullKey.compare(head, prefix)
     }
 
-    /// Which child of an inner node leads to `key`: how many separators are at or before it. With `isBefore`, to the last
-    /// key before it: how many separators are before it.
+    /// Which child of an inner node leads to `key`: how many separators are at or before it. With `isBefore`, to the
+    /// last key before it: how many separators are before it.
     @inline(__always)
     func childIndex(_ key: UnsafeRawBufferPointer, isBefore: Bool = false) -> Int {
         if isChecked {

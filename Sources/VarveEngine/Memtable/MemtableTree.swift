@@ -3,11 +3,11 @@ internal import Synchronization
 /// The order of a memtable's keys: a B+-tree of wide nodes in the arena, written by one, read by any number without
 /// waiting.
 ///
-/// The writer appends to leaves in arrival order and never looks for the key there, since the hash index has told it that
-/// the key is new. A full leaf is copied in order into two (or, when its keys came in order and the new one is beyond
-/// them, stays as it is and a new one begins); the inner node above is copied with one separator more, and one link is
-/// exchanged. Readers in the old nodes see what was there before; the arena recycles the nodes once no reader is inside.
-/// Fences (the separators around a leaf) are keys of the memtable, so they outlive every node.
+/// The writer appends to leaves in arrival order and never looks for the key there, since the hash index has told it
+/// that the key is new. A full leaf is copied in order into two (or, when its keys came in order and the new one is
+/// beyond them, stays as it is and a new one begins); the inner node above is copied with one separator more, and one
+/// link is exchanged. Readers in the old nodes see what was there before; the arena recycles the nodes once no reader
+/// is inside. Fences (the separators around a leaf) are keys of the memtable, so they outlive every node.
 @safe
 final class MemtableTree: @unchecked Sendable {
     // Unchecked: the scratch space belongs to the one writer, which its caller serialises; the tree is published by
@@ -58,16 +58,17 @@ final class MemtableTree: @unchecked Sendable {
         }
     }
 
-    /// Above all bytes of nodes that inserting that many keys takes, if readers let none be recycled: for every half leaf
-    /// two leaves, 17 replacements (each halves a prefix of at most 64 KiB), and two inner nodes on each of four levels.
+    /// Above all bytes of nodes that inserting that many keys takes, if readers let none be recycled: for every half
+    /// leaf two leaves, 17 replacements (each halves a prefix of at most 64 KiB), and two inner nodes on each of four
+    /// levels.
     static func nodeBound(keys: Int) -> Int {
         (keys / (MemtableNode.leafCapacity / 2) + 2) * (2 + 17 + 2 * 4) * MemtableNode.bytes
     }
     /// Above all bytes of nodes that one insertion takes.
     static let nodeBoundOfOne = (4 + 2 * maximumHeight) * MemtableNode.bytes
 
-    /// Adds a key that is not present. `bytes` are the key's, best from where they were copied: loads from what was just
-    /// stored wait for the stores.
+    /// Adds a key that is not present. `bytes` are the key's, best from where they were copied: loads from what was
+    /// just stored wait for the stores.
     @inline(__always)
     func insert(_ key: MemtableKey, _ bytes: UnsafeRawBufferPointer) {
         var node = MemtableNode(view, root)
