@@ -21,7 +21,7 @@ import Testing
         let pattern =
             /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|private|fileprivate)\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?(\w+)/
         return text.code.enumerated().compactMap { index, line in
-            line.firstMatch(of: pattern).map { (String($0.output.1), index + 1) }
+            line.contains("import") ? line.firstMatch(of: pattern).map { (String($0.output.1), index + 1) } : nil
         }
     }
 

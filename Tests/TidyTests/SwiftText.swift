@@ -15,94 +15,119 @@ struct SwiftText {
     /// For each interpolation that is open: the string around it and the parentheses open within.
     private var interpolations: [(string: State, parentheses: Int)] = []
 
+    private let bytes: [UInt8]
+
     init(_ text: String) {
-        let characters = Array(text.unicodeScalars)
+        bytes = Array(text.utf8)
         var index = 0
-        while index < characters.count { index += step(characters, index) }
-    }
-
-    private static func starts(_ text: [Unicode.Scalar], _ index: Int, _ word: String) -> Bool {
-        text[min(index, text.count)...].starts(with: word.unicodeScalars)
-    }
-
-    /// Takes what stands at `index`; how many characters that was.
-    private mutating func step(_ text: [Unicode.Scalar], _ index: Int) -> Int {
-        if text[index] == "\n" {
-            code.append("")
-            comments.append("")
-            if state == .lineComment { state = .code }
-            if case .string(_, false) = state { state = .code }
-            return 1
+        while index < bytes.count {
+            if bytes[index] == 0x0A {
+                endLine()
+                index += 1
+            } else {
+                index += step(index)
+            }
         }
+    }
+
+    private mutating func endLine() {
+        code.append("")
+        comments.append("")
+        if state == .lineComment { state = .code }
+        if case .string(_, false) = state { state = .code }
+    }
+
+    private func starts(_ index: Int, _ word: String) -> Bool {
+        index + word.utf8.count <= bytes.count && bytes[index..<index + word.utf8.count].elementsEqual(word.utf8)
+    }
+
+    /// The bytes from `index` up to the first of `stops` behind it or the line's end: what one step takes at least.
+    private func plain(_ index: Int, stops: String) -> Range<Int> {
+        var end = index + 1
+        while end < bytes.count, bytes[end] != 0x0A, !stops.utf8.contains(bytes[end]) { end += 1 }
+        return index..<end
+    }
+
+    private func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
+
+    /// Takes what stands at `index`; how many bytes that was.
+    private mutating func step(_ index: Int) -> Int {
         switch state {
-        case .code: return stepInCode(text, index)
+        case .code: return stepInCode(index)
         case .lineComment:
-            comments[comments.count - 1].unicodeScalars.append(text[index])
-            return 1
-        case .blockComment(let depth): return stepInBlockComment(text, index, depth)
-        case .string(let hashes, let isMultiline): return stepInString(text, index, hashes, isMultiline)
+            let range = plain(index, stops: "")
+            comments[comments.count - 1] += text(range)
+            return range.count
+        case .blockComment(let depth): return stepInBlockComment(index, depth)
+        case .string(let hashes, let isMultiline): return stepInString(index, hashes, isMultiline)
         }
     }
 
-    private mutating func stepInCode(_ text: [Unicode.Scalar], _ index: Int) -> Int {
-        if SwiftText.starts(text, index, "//") {
+    private mutating func stepInCode(_ index: Int) -> Int {
+        if starts(index, "//") {
             state = .lineComment
             return 2
         }
-        if SwiftText.starts(text, index, "/*") {
+        if starts(index, "/*") {
             state = .blockComment(depth: 1)
             return 2
         }
-        let hashes = text[index...].prefix { $0 == "#" }.count
-        if SwiftText.starts(text, index + hashes, "\"") {
-            let isMultiline = SwiftText.starts(text, index + hashes, "\"\"\"")
+        let hashes = bytes[index...].prefix { $0 == UInt8(ascii: "#") }.count
+        if starts(index + hashes, "\"") {
+            let isMultiline = starts(index + hashes, "\"\"\"")
             state = .string(hashes: hashes, isMultiline: isMultiline)
-            code[code.count - 1].append("\"")
+            code[code.count - 1] += "\""
             return hashes + (isMultiline ? 3 : 1)
         }
-        if let open = interpolations.last {
-            if text[index] == "(" { interpolations[interpolations.count - 1].parentheses += 1 }
-            if text[index] == ")" {
-                interpolations[interpolations.count - 1].parentheses -= 1
-                if open.parentheses == 0 {
-                    state = open.string
-                    interpolations.removeLast()
-                    return 1
-                }
-            }
-        }
-        code[code.count - 1].unicodeScalars.append(text[index])
-        return 1
+        if closesInterpolation(bytes[index]) { return 1 }
+        let range = plain(index, stops: "/\"#()")
+        code[code.count - 1] += text(range)
+        return range.count
     }
 
-    private mutating func stepInBlockComment(_ text: [Unicode.Scalar], _ index: Int, _ depth: Int) -> Int {
-        if SwiftText.starts(text, index, "/*") {
+    /// Counts parentheses within an interpolation; true for the one that leads back into the string.
+    private mutating func closesInterpolation(_ byte: UInt8) -> Bool {
+        guard let open = interpolations.popLast() else { return false }
+        var parentheses = open.parentheses
+        if byte == UInt8(ascii: "(") { parentheses += 1 }
+        if byte == UInt8(ascii: ")") {
+            guard parentheses > 0 else {
+                state = open.string
+                return true
+            }
+            parentheses -= 1
+        }
+        interpolations.append((open.string, parentheses))
+        return false
+    }
+
+    private mutating func stepInBlockComment(_ index: Int, _ depth: Int) -> Int {
+        if starts(index, "/*") {
             state = .blockComment(depth: depth + 1)
             return 2
         }
-        if SwiftText.starts(text, index, "*/") {
+        if starts(index, "*/") {
             state = depth == 1 ? .code : .blockComment(depth: depth - 1)
             return 2
         }
-        comments[comments.count - 1].unicodeScalars.append(text[index])
-        return 1
+        let range = plain(index, stops: "/*")
+        comments[comments.count - 1] += text(range)
+        return range.count
     }
 
-    private mutating func stepInString(_ text: [Unicode.Scalar], _ index: Int, _ hashes: Int, _ isMultiline: Bool)
-        -> Int
-    {
+    private mutating func stepInString(_ index: Int, _ hashes: Int, _ isMultiline: Bool) -> Int {
         let marks = String(repeating: "#", count: hashes)
-        if SwiftText.starts(text, index, "\\" + marks + "(") {
+        if starts(index, "\\" + marks + "(") {
             interpolations.append((.string(hashes: hashes, isMultiline: isMultiline), 0))
             state = .code
             return 2 + hashes
         }
-        if hashes == 0, text[index] == "\\" { return index + 1 < text.count && text[index + 1] == "\n" ? 1 : 2 }
+        if hashes == 0, bytes[index] == UInt8(ascii: "\\") { return starts(index + 1, "\n") ? 1 : 2 }
         let end = (isMultiline ? "\"\"\"" : "\"") + marks
-        guard SwiftText.starts(text, index, end) else { return 1 }
+        guard starts(index, end) else { return plain(index, stops: "\\\"").count }
         state = .code
-        code[code.count - 1].append("\"")
-        return end.count
+        code[code.count - 1] += "\""
+        return end.utf8.count
     }
 }
 
@@ -120,7 +145,9 @@ extension SwiftText {
         var found: [Function] = []
         let start = /(^|\s)(func\s+\S+|init[?]?[(<]|deinit\b|subscript[(<])/
         for (index, line) in code.enumerated() {
-            guard let match = line.firstMatch(of: start), let length = bodyLength(from: index, match.range.lowerBound)
+            // The expression is slow: most lines are told by a word.
+            guard ["func ", "init", "subscript"].contains(where: { line.contains($0) }),
+                let match = line.firstMatch(of: start), let length = bodyLength(from: index, match.range.lowerBound)
             else { continue }
             let name = match.output.2.prefix { $0 != "(" && $0 != "<" }
             found.append(Function(name: String(name), line: index + 1, length: length))
@@ -135,14 +162,14 @@ extension SwiftText {
         var isOpened = false
         for index in first..<code.count {
             let line = index == first ? code[index][start...] : Substring(code[index])
-            for character in line {
-                switch character {
-                case "(", "[": parentheses += 1
-                case ")", "]": parentheses -= 1
-                case "{":
+            for byte in line.utf8 {
+                switch byte {
+                case UInt8(ascii: "("), UInt8(ascii: "["): parentheses += 1
+                case UInt8(ascii: ")"), UInt8(ascii: "]"): parentheses -= 1
+                case UInt8(ascii: "{"):
                     braces += 1
                     if parentheses == 0 { isOpened = true }
-                case "}":
+                case UInt8(ascii: "}"):
                     braces -= 1
                     if braces < 0 { return nil }
                 default: break
