@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Reads and writes of arrays: for small things off the hot paths, so that their callers need no unsafe code.
 extension File {
     /// Up to `count` bytes from `offset`; fewer only at the end of the file.
@@ -8,6 +10,13 @@ extension File {
         }
         bytes.removeSubrange(done...)
         return bytes
+    }
+
+    /// The whole content; EFBIG where there is more than `limit`.
+    public func readAll(atMost limit: Int) throws(IOError) -> [UInt8] {
+        let size = try size()
+        guard size <= UInt64(limit) else { throw IOError(code: EFBIG, operation: "read", path: path) }
+        return try read(count: Int(size), at: 0)
     }
 
     /// Writes all of `bytes` at `offset`.

@@ -17,6 +17,7 @@ enum Limits {
     static let conditionsPerBatch = 65_536
     static let namespaceNameBytes = 1024
     static let manifestEditBytes = 64 << 20
+    static let manifestBytes = 1 << 30
     /// A data block of a table before compression; a larger entry gets a block of its own.
     static let blockBytes = entryBytes + fullKeyBytes + 64
     /// A table's index, filter or properties.

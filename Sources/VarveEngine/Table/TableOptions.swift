@@ -1,19 +1,21 @@
 /// How a block's bytes are stored.
-enum BlockCodec: UInt8, Sendable, CaseIterable {
+public enum BlockCodec: UInt8, Sendable, CaseIterable {
     case stored = 0
     case lz4 = 1
 }
 
 /// How a table is written. Nothing here binds a reader: a table says of each block how it is stored.
-struct TableOptions: Sendable, Hashable {
+public struct TableOptions: Sendable, Hashable {
     /// Aimed-at size of a data block before compression. A larger entry gets a block of its own.
-    var blockBytes = 4096
+    public var blockBytes = 4096
     /// The codec of data blocks; one that does not shrink by an eighth is stored.
-    var codec = BlockCodec.lz4
+    public var codec = BlockCodec.lz4
     /// Bits of filter for each key; 0: no filter.
-    var filterBitsPerKey = 10
+    public var filterBitsPerKey = 10
     /// Bytes collected before each write to the file.
-    var writeBufferBytes = 1 << 20
+    public var writeBufferBytes = 1 << 20
+
+    public init() {}
 
     /// Offsets within a block are 16 bits wide, and every entry begins below the aimed-at size.
     static let blockByteRange = 256...32_768

@@ -1,0 +1,220 @@
+/// Chooses the next work on tables. Pure: a version, the time and the space taken go in, an action comes out; carrying
+/// it out is `CompactionLoop`'s. One compaction runs at a time, so nothing that is being compacted needs avoiding.
+///
+/// In this order: tables that go whole because they have expired; level 0; the level furthest above its target; tables
+/// of which much has expired; eviction when the store takes more than its budget lets tables have; old tombstones.
+struct CompactionPicker: Sendable {
+    let options: CompactionOptions
+
+    /// What the choice depends on beside the version.
+    struct Situation: Sendable {
+        /// The store clock.
+        var now: Timestamp
+        /// The last commit time: what the age of tombstones counts from.
+        var commitTime: Timestamp
+        /// Bytes that tables may take; nil: no budget.
+        var tableBudget: UInt64?
+        /// Where the last compaction of each level ended, so that a level is gone through in turn.
+        var cursors: [[UInt8]]
+    }
+
+    func pick(_ version: Version, _ situation: Situation) -> CompactionAction {
+        if let drop = expiredWhole(version, situation) { return .drop(drop) }
+        let targets = LevelTargets(version, running: [], options: options)
+        if isLevelZeroDue(version, targets) { return .compact(levelZero(version, targets)) }
+        if let action = overfull(version, targets, situation) { return action }
+        if let compaction = expiredHeavy(version, targets, situation) { return .compact(compaction) }
+        if let compaction = eviction(version, situation) { return .compact(compaction) }
+        if let compaction = tombstones(version, targets, situation) { return .compact(compaction) }
+        return .none
+    }
+
+    // MARK: Expired
+
+    /// Tables whose every put has expired and that nothing older needs: an edit alone removes them.
+    private func expiredWhole(_ version: Version, _ situation: Situation) -> TableDrop? {
+        var tables: [LeveledTable] = []
+        for (level, content) in version.levels.enumerated() {
+            for file in content.tables {
+                let properties = file.properties
+                // A floor must be raised for each source version that goes, and a compaction does that.
+                guard properties.putCount > 0, properties.latestUsableUntil <= situation.now,
+                    properties.rangeTombstoneCount == 0, properties.sourceVersionCount == 0,
+                    !version.hasOlder(than: properties.smallestLSN, at: level, overlapping: KeyRange(properties))
+                else { continue }
+                tables.append(LeveledTable(level: level, file: file))
+            }
+        }
+        return tables.isEmpty ? nil : TableDrop(tables: tables)
+    }
+
+    /// About how many bytes of the tables have expired.
+    static func expiredBytes(_ version: Version, at now: Timestamp) -> UInt64 {
+        version.allTables.reduce(0) { $0 &+ UInt64(Double($1.bytes) * $1.properties.expiredShare(at: now)) }
+    }
+
+    /// The table with the most expired bytes, once they near the bound on the store as a whole.
+    private func expiredHeavy(
+        _ version: Version, _ targets: LevelTargets, _ situation: Situation
+    ) -> Compaction? {
+        let bound = options.expiredShare * CompactionOptions.expiredSlack * Double(version.tableBytes)
+        guard Double(CompactionPicker.expiredBytes(version, at: situation.now)) > bound else { return nil }
+        var best: (level: Int, file: TableFile, bytes: Double)?
+        for (level, content) in version.levels.enumerated() {
+            for file in content.tables {
+                let bytes = Double(file.bytes) * file.properties.expiredShare(at: situation.now)
+                if bytes > best?.bytes ?? 0 { best = (level, file, bytes) }
+            }
+        }
+        guard let best else { return nil }
+        if best.level == 0 { return levelZero(version, targets) }
+        // In the last level expired entries go where they are; above it they may hide something, and go down.
+        return best.level == version.levels.count - 1
+            ? within(best.level, [best.file], .expired, version) : down(best.level, [best.file], .expired, version)
+    }
+
+    // MARK: Levels
+
+    private func isLevelZeroDue(_ version: Version, _ targets: LevelTargets) -> Bool {
+        let level = version.levels[0]
+        guard level.tables.count >= options.levelZeroTrigger else { return false }
+        if level.tables.count >= options.levelZeroLimit { return true }
+        // A merge rewrites the base level: wait for more where it is far larger.
+        return Double(level.bytes) >= CompactionOptions.costShare * Double(version.levels[targets.baseLevel].bytes)
+    }
+
+    private func levelZero(_ version: Version, _ targets: LevelTargets) -> Compaction {
+        let upper = version.levels[0].tables
+        let lower = KeyRange(spanning: upper).map { version.tables(in: targets.baseLevel, overlapping: $0) } ?? []
+        return make(.levelZero, upper, 0, Array(lower), targets.baseLevel, version)
+    }
+
+    /// The level that is furthest above its target gives a table to the level beneath.
+    private func overfull(
+        _ version: Version, _ targets: LevelTargets, _ situation: Situation
+    ) -> CompactionAction? {
+        let last = version.levels.count - 1
+        let scores = (targets.baseLevel..<max(targets.baseLevel, last)).map {
+            ($0, targets.score(of: $0, bytes: version.levels[$0].bytes))
+        }
+        guard let (level, score) = scores.max(by: { $0.1 < $1.1 }), score > 1 else { return nil }
+        let tables = version.levels[level].tables
+        let after = situation.cursors[level]
+        let file = tables.first { after.lexicographicallyPrecedes($0.properties.smallestKey) } ?? tables[0]
+        let compaction = down(level, [file], .levelSize, version)
+        if compaction.lower.isEmpty, isMovable(file, to: level + 1) {
+            return .move(TableMove(tables: [LeveledTable(level: level, file: file)], outputLevel: level + 1))
+        }
+        return .compact(compaction)
+    }
+
+    /// A table that holds tombstones is rewritten on its way down, so that they can go.
+    private func isMovable(_ file: TableFile, to level: Int) -> Bool {
+        file.properties.rangeTombstoneCount == 0 && (level < Limits.levels - 1 || file.properties.deleteCount == 0)
+            && level - 1 >= options.uncompressedLevels
+    }
+
+    // MARK: Space
+
+    /// A rewrite of part of the last level that drops what the eviction policy can best do without.
+    private func eviction(_ version: Version, _ situation: Situation) -> Compaction? {
+        guard let budget = situation.tableBudget, version.tableBytes > budget, version.tableBytes > 0 else {
+            return nil
+        }
+        guard let level = version.levels.indices.last(where: { !version.levels[$0].tables.isEmpty }) else { return nil }
+        let tables = version.levels[level].tables
+        // What stands above the last level comes down first: eviction decides there.
+        if level == 0 { return levelZeroEviction(version, budget) }
+        let after = situation.cursors[level]
+        let start = tables.firstIndex { after.lexicographicallyPrecedes($0.properties.smallestKey) } ?? 0
+        var inputs: [TableFile] = []
+        var bytes: UInt64 = 0
+        for file in tables[start...] where inputs.isEmpty || bytes &+ file.bytes <= options.compactionBytes / 4 {
+            inputs.append(file)
+            bytes &+= file.bytes
+        }
+        let excess = Double(version.tableBytes - budget) / Double(max(1, version.levels[level].bytes))
+        let share = min(1, max(CompactionOptions.evictionShare, excess))
+        return within(level, inputs, .eviction(share: share), version)
+    }
+
+    private func levelZeroEviction(_ version: Version, _ budget: UInt64) -> Compaction {
+        let share = Double(version.tableBytes - budget) / Double(version.tableBytes)
+        return make(
+            .eviction(share: min(1, max(CompactionOptions.evictionShare, share))), version.levels[0].tables, 0, [],
+            version.levels.count - 1, version)
+    }
+
+    /// The oldest table whose tombstones have waited long enough.
+    private func tombstones(
+        _ version: Version, _ targets: LevelTargets, _ situation: Situation
+    ) -> Compaction? {
+        let last = version.levels.count - 1
+        var best: (level: Int, file: TableFile)?
+        for level in 1...last {
+            for file in version.levels[level].tables {
+                let properties = file.properties
+                guard properties.rangeTombstoneCount > 0 || properties.deleteCount > properties.putCount,
+                    properties.largestCommitTime < situation.commitTime &- options.tombstoneAge
+                else { continue }
+                // In the last level only a snapshot can have kept it; it goes with the next rewrite.
+                guard level < last else { continue }
+                if best.map({ properties.largestCommitTime < $0.file.properties.largestCommitTime }) ?? true {
+                    best = (level, file)
+                }
+            }
+        }
+        return best.map { down($0.level, [$0.file], .tombstones, version) }
+    }
+
+    // MARK: Asked for
+
+    /// Steps that bring everything in [begin, end) down to the last level, one for each level that holds some of it;
+    /// nil once it is done. Ends with a rewrite of the last level, so that what can be forgotten is.
+    func manual(_ version: Version, from level: Int, _ range: KeyRange?) -> Compaction? {
+        let last = version.levels.count - 1
+        func touched(_ level: Int) -> [TableFile] {
+            range.map { Array(version.tables(in: level, overlapping: $0)) } ?? version.levels[level].tables
+        }
+        if level == 0 {
+            // Tables of level 0 overlap: the newer may not pass the older, so all go.
+            guard !touched(0).isEmpty else { return nil }
+            let upper = version.levels[0].tables
+            let output = (1..<last).first { !version.levels[$0].tables.isEmpty } ?? last
+            let lower = KeyRange(spanning: upper).map { version.tables(in: output, overlapping: $0) } ?? []
+            return make(.manual, upper, 0, Array(lower), output, version)
+        }
+        let upper = touched(level)
+        guard !upper.isEmpty else { return nil }
+        return level == last ? within(last, upper, .manual, version) : down(level, upper, .manual, version)
+    }
+
+    // MARK: Making one
+
+    private func down(
+        _ level: Int, _ upper: [TableFile], _ reason: Compaction.Reason, _ version: Version
+    ) -> Compaction {
+        let lower = KeyRange(spanning: upper).map { version.tables(in: level + 1, overlapping: $0) } ?? []
+        return make(reason, upper, level, Array(lower), level + 1, version)
+    }
+
+    private func within(
+        _ level: Int, _ files: [TableFile], _ reason: Compaction.Reason, _ version: Version
+    ) -> Compaction {
+        make(reason, files, level, [], level, version)
+    }
+
+    private func make(
+        _ reason: Compaction.Reason, _ upper: [TableFile], _ upperLevel: Int, _ lower: [TableFile], _ output: Int,
+        _ version: Version
+    ) -> Compaction {
+        let range = KeyRange(spanning: upper + lower)
+        let beneath = range.map { version.hasTables(below: output, overlapping: $0) } ?? false
+        let grandparents =
+            output + 1 < version.levels.count
+            ? range.map { Array(version.tables(in: output + 1, overlapping: $0)) } ?? [] : []
+        return Compaction(
+            reason: reason, upper: upper, upperLevel: upperLevel, lower: lower, outputLevel: output,
+            isBottommost: !beneath, grandparents: grandparents)
+    }
+}

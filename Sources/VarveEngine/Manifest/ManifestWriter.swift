@@ -1,0 +1,65 @@
+internal import VarveIO
+
+/// Appends version edits to a manifest. Each edit is one frame, on disk before `append` returns; after a failure the end
+/// of the file is unknown, and the writer takes nothing more.
+///
+/// One at a time: `VersionSet` serialises its use.
+final class ManifestWriter {
+    let number: FileNumber
+    private let file: any File
+    private let encoder: FrameEncoder
+    private(set) var bytes: UInt64
+    private var failure: VarveError?
+
+    /// Begins a new manifest with one edit that says everything. It is on disk, under its name, when this returns, but
+    /// not in force before CURRENT names it.
+    init(
+        _ number: FileNumber, _ snapshot: VersionEdit, identity: StoreIdentity, timeline: TimelineID,
+        editNumber: UInt64, in directory: String, _ files: any FileSystem
+    ) throws(VarveError) {
+        self.number = number
+        let position = LogPosition(timeline: timeline, lsn: LSN(editNumber &- 1), runningHash: 0)
+        let header = SegmentHeader(
+            magic: LogFormat.manifestMagic, storeID: identity.storeID, nodeID: identity.nodeID, timeline: timeline,
+            firstLSN: LSN(editNumber), runningHash: 0, time: Timestamp(editNumber &- 1),
+            salt: .random(in: .min ... .max), fileNumber: number)
+        encoder = FrameEncoder(
+            salt: header.salt, position: position, lastCommitTime: header.time, compresses: false)
+        let path = FileName.manifest(number).path(in: directory)
+        file = try lifted { () throws(IOError) in
+            // A leftover of a creation that was cut short has this name too.
+            if try files.exists(path) { try files.remove(path) }
+            let file = try files.open(path, .createNew)
+            try file.write(header.encoded(), at: 0)
+            return file
+        }
+        bytes = UInt64(LogFormat.headerBytes)
+        try append(snapshot)
+        try lifted { () throws(IOError) in try files.syncDirectory(directory) }
+    }
+
+    /// Appends an edit; it is durable when this returns.
+    func append(_ edit: VersionEdit) throws(VarveError) {
+        if let failure { throw failure }
+        var payload = ByteBuffer(capacity: 1024)
+        edit.encode(to: &payload)
+        guard payload.count <= Limits.manifestEditBytes else {
+            throw VarveError(.limitExceeded, "a version edit of \(payload.count) bytes is above its limit")
+        }
+        let frame = unsafe encoder.encode(
+            .versionEdit, payload.bytes, count: 1, commitTime: encoder.lastCommitTime + 1, flags: .critical,
+            syncedLSN: encoder.position.lsn)
+        do {
+            try lifted { () throws(IOError) in
+                unsafe try file.write(frame, at: bytes)
+                try file.sync()
+            }
+        } catch {
+            failure = error
+            throw error
+        }
+        bytes += UInt64(frame.count)
+    }
+
+    func close() { file.close() }
+}
