@@ -12,6 +12,12 @@ struct TestVersion: Hashable, Comparable {
         self.entry = entry
     }
 
+    init(_ key: [UInt8], _ trailer: Trailer, _ entry: [UInt8]) {
+        self.key = key
+        self.trailer = trailer
+        self.entry = entry
+    }
+
     init(_ cursor: some InternalCursor) {
         key = unsafe Array(cursor.key)
         trailer = cursor.trailer
