@@ -1,7 +1,10 @@
-/// What a level cursor needs to know of a table before opening it.
-protocol LevelTable {
-    /// Whether every key of the table sorts before `key`.
-    func isEntirely(before key: UnsafeRawBufferPointer) -> Bool
+/// What a level cursor needs to know of its tables before opening them: sorted, disjoint.
+protocol LevelTables {
+    associatedtype Table
+    var count: Int { get }
+    func table(at index: Int) -> Table
+    /// The first table that does not lie entirely before `key`; `count` where all do.
+    func firstTable(notBefore key: UnsafeRawBufferPointer) -> Int
 }
 
 /// A cursor over the sorted, disjoint tables of one level: it opens a table when the walk gets there, so that making one
@@ -9,10 +12,10 @@ protocol LevelTable {
 ///
 /// No two versions of one user key stand in different tables, so a seek needs one table, or the neighbour's edge. One
 /// thread at a time; after an error it is invalid until the next seek.
-final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCursor {
-    typealias Opener = (Table) throws(VarveError) -> Child
+final class LevelCursor<Tables: LevelTables, Child: InternalCursor>: InternalCursor {
+    typealias Opener = (Tables.Table) throws(VarveError) -> Child
 
-    private let tables: [Table]
+    private let tables: Tables
     private let open: Opener
     /// The table that `child` shows; kept open when the walk ends, for the next seek.
     private var index = -1
@@ -20,7 +23,7 @@ final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCurso
     /// The same as `child` while valid, without the cost of ARC; `child` keeps it alive.
     private var current: Borrowed<Child>?
 
-    init(_ tables: [Table], open: @escaping Opener) {
+    init(_ tables: Tables, open: @escaping Opener) {
         self.tables = tables
         self.open = open
     }
@@ -42,7 +45,7 @@ final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCurso
 
     func seekToFirst() throws(VarveError) {
         current = nil
-        guard !tables.isEmpty else { return }
+        guard tables.count > 0 else { return }
         let child = try opened(0)
         try child.seekToFirst()
         try settleForward(child)
@@ -50,7 +53,7 @@ final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCurso
 
     func seekToLast() throws(VarveError) {
         current = nil
-        guard !tables.isEmpty else { return }
+        guard tables.count > 0 else { return }
         let child = try opened(tables.count - 1)
         try child.seekToLast()
         try settleBackward(child)
@@ -58,7 +61,7 @@ final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCurso
 
     func seek(to key: UnsafeRawBufferPointer, _ trailer: Trailer) throws(VarveError) {
         current = nil
-        let index = unsafe tablesBefore(key)
+        let index = unsafe tables.firstTable(notBefore: key)
         guard index < tables.count else { return }
         let child = try opened(index)
         unsafe try child.seek(to: key, trailer)
@@ -67,7 +70,7 @@ final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCurso
 
     func seek(before key: UnsafeRawBufferPointer, _ trailer: Trailer) throws(VarveError) {
         current = nil
-        let index = unsafe tablesBefore(key)
+        let index = unsafe tables.firstTable(notBefore: key)
         guard index < tables.count else { return try seekToLast() }
         let child = try opened(index)
         unsafe try child.seek(before: key, trailer)
@@ -135,20 +138,9 @@ final class LevelCursor<Table: LevelTable, Child: InternalCursor>: InternalCurso
         if wanted == index, let child { return child }
         child = nil
         index = -1
-        let fresh = try open(tables[wanted])
+        let fresh = try open(tables.table(at: wanted))
         child = fresh
         index = wanted
         return fresh
-    }
-
-    /// How many tables lie entirely before `key`.
-    private func tablesBefore(_ key: UnsafeRawBufferPointer) -> Int {
-        var low = 0
-        var high = tables.count
-        while low < high {
-            let middle = (low + high) / 2
-            if unsafe tables[middle].isEntirely(before: key) { low = middle + 1 } else { high = middle }
-        }
-        return low
     }
 }

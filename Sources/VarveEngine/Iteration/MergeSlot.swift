@@ -21,6 +21,15 @@ struct MergeSlot {
     @inline(__always)
     mutating func next() throws(VarveError) {
         switch source {
+        case .memtable(let borrowed):
+            borrowed.with { $0.next() }
+            borrowed.with { show($0) }
+        case .table(let borrowed):
+            try borrowed.attempt { (cursor: TableCursor) throws(VarveError) in try cursor.next() }
+            borrowed.with { show($0) }
+        case .level(let borrowed):
+            try borrowed.attempt { (cursor: TableLevelCursor) throws(VarveError) in try cursor.next() }
+            borrowed.with { show($0) }
         case .other(let borrowed):
             let cursor = unsafe borrowed.cursor
             try cursor.next()
@@ -31,6 +40,15 @@ struct MergeSlot {
     @inline(__always)
     mutating func previous() throws(VarveError) {
         switch source {
+        case .memtable(let borrowed):
+            borrowed.with { $0.previous() }
+            borrowed.with { show($0) }
+        case .table(let borrowed):
+            try borrowed.attempt { (cursor: TableCursor) throws(VarveError) in try cursor.previous() }
+            borrowed.with { show($0) }
+        case .level(let borrowed):
+            try borrowed.attempt { (cursor: TableLevelCursor) throws(VarveError) in try cursor.previous() }
+            borrowed.with { show($0) }
         case .other(let borrowed):
             let cursor = unsafe borrowed.cursor
             try cursor.previous()
@@ -41,6 +59,12 @@ struct MergeSlot {
     mutating func move(_ move: Move) throws(VarveError) {
         isValid = false
         switch source {
+        case .memtable(let borrowed):
+            try borrowed.attempt { (cursor: MemtableCursor) throws(VarveError) in try apply(move, to: cursor) }
+        case .table(let borrowed):
+            try borrowed.attempt { (cursor: TableCursor) throws(VarveError) in try apply(move, to: cursor) }
+        case .level(let borrowed):
+            try borrowed.attempt { (cursor: TableLevelCursor) throws(VarveError) in try apply(move, to: cursor) }
         case .other(let borrowed): try apply(move, to: unsafe borrowed.cursor)
         }
     }

@@ -116,6 +116,18 @@ struct RunWriterTests {
         #expect(result.counts.tombstones == 1 && result.counts.hidden == 1)
     }
 
+    /// Where older data may lie beneath, a range delete outlives all the entries that it came with.
+    @Test func tombstonesAloneMakeATable() throws {
+        var history = History()
+        history.points = [TestVersion(Self.keys[1], 1)]
+        history.ranges = [RangeTombstone(begin: Self.keys[0], end: Self.keys[3], lsn: LSN(2))]
+        let rules = RetentionRules(
+            snapshots: [], horizon: LSN(2), now: 0, tombstones: history.tombstones, beneath: .everything)
+        let (result, tables) = try Self.run([history], rules)
+        #expect(tables.count == 1 && tables[0].versions.isEmpty && tables[0].tombstones == history.tombstones)
+        #expect(result.tables.first?.properties.largestKeyIsExclusive == true)
+    }
+
     @Test func cancelStopsItAndProgressIsTold() throws {
         var history = History()
         history.points = (0..<5000).map { TestVersion(FullKey.make(.default, [UInt8($0 >> 8), UInt8($0 & 255)]), 1) }

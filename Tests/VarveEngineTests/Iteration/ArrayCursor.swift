@@ -105,28 +105,31 @@ final class ArrayCursor: InternalCursor {
     }
 }
 
-/// A table of a level, in memory.
-struct ArrayTable: LevelTable {
-    let versions: [TestVersion]
-    func isEntirely(before key: UnsafeRawBufferPointer) -> Bool {
-        guard let last = versions.max() else { return true }
-        return unsafe last.key.withUnsafeBytes { unsafe FullKey.compare($0, key) < 0 }
+/// The tables of a level, in memory.
+struct ArrayLevel: LevelTables {
+    var tables: [[TestVersion]] = []
+    var count: Int { tables.count }
+    func table(at index: Int) -> [TestVersion] { tables[index] }
+    func firstTable(notBefore key: UnsafeRawBufferPointer) -> Int {
+        tables.firstIndex { table in
+            table.contains { version in
+                unsafe version.key.withUnsafeBytes { unsafe FullKey.compare($0, key) >= 0 }
+            }
+        } ?? tables.count
     }
 }
 
 /// Cuts sorted versions into tables, never between versions of one key.
-func arrayLevel(_ versions: [TestVersion], tableSize: Int) -> LevelCursor<ArrayTable, ArrayCursor> {
-    var tables: [[TestVersion]] = []
+func arrayLevel(_ versions: [TestVersion], tableSize: Int) -> LevelCursor<ArrayLevel, ArrayCursor> {
+    var level = ArrayLevel()
     for version in versions.sorted() {
-        if let last = tables.last, last.count < tableSize || last.last?.key == version.key {
-            tables[tables.count - 1].append(version)
+        if let last = level.tables.last, last.count < tableSize || last.last?.key == version.key {
+            level.tables[level.count - 1].append(version)
         } else {
-            tables.append([version])
+            level.tables.append([version])
         }
     }
-    return LevelCursor(tables.map { ArrayTable(versions: $0) }) { (table: ArrayTable) throws(VarveError) in
-        ArrayCursor(table.versions)
-    }
+    return LevelCursor(level) { (table: [TestVersion]) throws(VarveError) in ArrayCursor(table) }
 }
 
 extension [UInt8] {

@@ -4,14 +4,14 @@ import VarveTestSupport
 @testable import VarveEngine
 
 @Suite("Eviction by recent reads")
-struct RecentReadPolicyTests {
+struct RecencyEvictionTests {
     private static let count: UInt64 = 20_000
 
     private static func hash(_ id: UInt64) -> UInt64 { XXH3.seed(id, 77) }
 
     /// One pass over entries of one size; `read` says which were read. Returns the ids evicted.
     private static func pass(
-        _ policy: RecentReadPolicy, share: Double, _ generator: inout SplitMix
+        _ policy: RecencyEviction, share: Double, _ generator: inout SplitMix
     ) -> Set<UInt64> {
         let goal = EvictionGoal(inputBytes: count * 100, share: share, oldest: LSN(1), newest: LSN(count))
         let pass = policy.makePass(goal)
@@ -26,7 +26,7 @@ struct RecentReadPolicyTests {
     func theWantedShareGoes(share: Double) {
         var generator = SplitMix(3)
         for readShare in [0.0, 0.5, 1.0] {
-            let policy = RecentReadPolicy(expectedKeys: Int(Self.count) * 2)
+            let policy = RecencyEviction(expectedKeys: Int(Self.count) * 2)
             for id in 1...Self.count where Double(id % 100) < readShare * 100 {
                 policy.recordRead(keyHash: Self.hash(id))
             }
@@ -38,7 +38,7 @@ struct RecentReadPolicyTests {
 
     @Test func whatWasReadStaysBeforeWhatWasNot() {
         var generator = SplitMix(4)
-        let policy = RecentReadPolicy(expectedKeys: Int(Self.count) * 2)
+        let policy = RecencyEviction(expectedKeys: Int(Self.count) * 2)
         for id in 1...Self.count where id % 2 == 0 { policy.recordRead(keyHash: Self.hash(id)) }
         let evicted = Self.pass(policy, share: 0.3, &generator)
         #expect(evicted.count { $0 % 2 == 0 } * 50 < evicted.count)
@@ -46,13 +46,13 @@ struct RecentReadPolicyTests {
 
     @Test func theOldestGoFirst() {
         var generator = SplitMix(5)
-        let evicted = Self.pass(RecentReadPolicy(), share: 0.25, &generator)
+        let evicted = Self.pass(RecencyEviction(), share: 0.25, &generator)
         let young = evicted.count { $0 > Self.count / 2 }
         #expect(young * 20 < evicted.count, "\(young) of \(evicted.count)")
     }
 
     @Test func readsAreForgottenAfterTwoGenerations() {
-        let policy = RecentReadPolicy(expectedKeys: 1024)
+        let policy = RecencyEviction(expectedKeys: 1024)
         policy.recordRead(keyHash: Self.hash(1))
         #expect(policy.warmth(ofKeyHash: Self.hash(1)) == 2)
         for id in 1000..<2200 as Range<UInt64> { policy.recordRead(keyHash: Self.hash(id)) }

@@ -9,7 +9,7 @@ internal import Synchronization
 /// bit costs a little hit ratio and nothing else.
 ///
 /// Idea: the aging of TinyLFU's door keeper, with recency in place of counts.
-public final class RecentReadPolicy: EvictionPolicy {
+public final class RecencyEviction: EvictionPolicy {
     private let generations: [ReadSketch]
     private let present = Atomic<Int>(0)
     /// Bits newly set in the present generation.
@@ -45,7 +45,7 @@ public final class RecentReadPolicy: EvictionPolicy {
         return generations[1 - index].contains(hash) ? 1 : 0
     }
 
-    public func makePass(_ goal: EvictionGoal) -> any EvictionPass { RecentReadPass(self, goal) }
+    public func makePass(_ goal: EvictionGoal) -> any EvictionPass { RecencyPass(self, goal) }
 }
 
 /// Bits by key hash; two for each key, in one word.
@@ -111,14 +111,14 @@ private final class AtomicWords: @unchecked Sendable {
 /// One pass: gives each entry a warmth in 0..<3 (its generation, plus how young it is in 0..<1) and evicts what is
 /// colder than a threshold. The threshold is moved so that the bytes evicted follow the wanted share of the bytes seen,
 /// whatever part of the keys was read.
-final class RecentReadPass: EvictionPass {
-    private let policy: RecentReadPolicy
+final class RecencyPass: EvictionPass {
+    private let policy: RecencyEviction
     private let goal: EvictionGoal
     private var threshold: Double
     private var seen = 0.0
     private var evicted = 0.0
 
-    init(_ policy: RecentReadPolicy, _ goal: EvictionGoal) {
+    init(_ policy: RecencyEviction, _ goal: EvictionGoal) {
         self.policy = policy
         self.goal = goal
         threshold = min(1, max(0, goal.share))

@@ -1,0 +1,149 @@
+internal import VarveIO
+
+/// Carries out one compaction that the picker chose: merges its inputs into new tables of the output level.
+///
+/// A value; `run` is called once, on a thread that may block. It reads its inputs with large reads past the block cache.
+/// When it throws (an error, or `.cancelled`) its outputs are removed and nothing has changed. It holds the version, so
+/// the inputs stay while it runs.
+struct CompactionJob {
+    let compaction: Compaction
+    /// The version that the compaction was chosen from, or a later one with the same inputs.
+    let version: Version
+    /// See `RetentionRules`.
+    let snapshots: [LSN]
+    let horizon: LSN
+    let now: Timestamp
+    /// Asked only where the reason is eviction.
+    let policy: (any EvictionPolicy)?
+    let targetBytes: UInt64
+    let control: JobControl
+    let openTable: (TableFile) throws(VarveError) -> TableReader
+
+    init(
+        _ compaction: Compaction, version: Version, snapshots: [LSN], horizon: LSN, now: Timestamp,
+        policy: (any EvictionPolicy)? = nil, targetBytes: UInt64, control: JobControl,
+        openTable: @escaping (TableFile) throws(VarveError) -> TableReader
+    ) {
+        self.compaction = compaction
+        self.version = version
+        self.snapshots = snapshots
+        self.horizon = horizon
+        self.now = now
+        self.policy = policy
+        self.targetBytes = targetBytes
+        self.control = control
+        self.openTable = openTable
+    }
+
+    func run(into outputs: TableOutputs) throws(VarveError) -> RunResult {
+        let inputs = try openInputs()
+        let rules = RetentionRules(
+            snapshots: snapshots, horizon: horizon, now: now, tombstones: RangeTombstones(union: inputs.tombstones),
+            beneath: KeysBeneath(version, compaction))
+        let merge = MergingCursor(inputs.sources)
+        return try outputs.fill { () throws(VarveError) in
+            let writer = RunWriter(
+                merge, isFromAbove: inputs.isFromAbove, rules: rules, eviction: evictionPass(), splitter: splitter(),
+                control: control, open: { () throws(VarveError) in try outputs.open() })
+            return try writer.run()
+        }
+    }
+
+    /// The edit that installs the result: inputs out, outputs in, floors raised, all at once.
+    func edit(for result: RunResult) -> VersionEdit {
+        var edit = compaction.removal
+        result.apply(to: &edit, level: compaction.outputLevel)
+        return edit
+    }
+
+    /// Of the changes in the inputs; nil where no input knows.
+    var commitTimes: ClosedRange<Timestamp>? {
+        let properties = compaction.inputs.map(\.file.properties)
+        guard let first = properties.map(\.smallestCommitTime).min(),
+            let last = properties.map(\.largestCommitTime).max(), first <= last
+        else { return nil }
+        return first...last
+    }
+
+    private struct Inputs {
+        var sources: [SourceCursor] = []
+        var isFromAbove: [Bool] = []
+        var tombstones: [RangeTombstones] = []
+    }
+
+    /// Tables of level 0 one by one, a sorted level as one source.
+    private func openInputs() throws(VarveError) -> Inputs {
+        var inputs = Inputs()
+        let isAbove = compaction.upperLevel < compaction.outputLevel
+        if compaction.upperLevel == 0 {
+            for file in compaction.upper {
+                inputs.sources.append(.table(try openTable(file).makeCursor(access: .sequential)))
+                inputs.isFromAbove.append(isAbove)
+            }
+        } else {
+            inputs.sources.append(level(compaction.upper))
+            inputs.isFromAbove.append(isAbove)
+        }
+        if !compaction.lower.isEmpty {
+            inputs.sources.append(level(compaction.lower))
+            inputs.isFromAbove.append(false)
+        }
+        for file in compaction.upper + compaction.lower where file.properties.rangeTombstoneCount > 0 {
+            inputs.tombstones.append(try openTable(file).rangeTombstones)
+        }
+        return inputs
+    }
+
+    private func level(_ files: [TableFile]) -> SourceCursor {
+        let tables = Version.Level(files, isSorted: true)
+        return .level(
+            TableLevelCursor(tables) { (file: TableFile) throws(VarveError) in
+                try openTable(file).makeCursor(access: .sequential)
+            })
+    }
+
+    private func evictionPass() -> (any EvictionPass)? {
+        guard case .eviction(let share) = compaction.reason, let policy else { return nil }
+        let properties = compaction.inputs.map(\.file.properties)
+        return policy.makePass(
+            EvictionGoal(
+                inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
+                oldest: properties.map(\.smallestLSN).min() ?? .zero,
+                newest: properties.map(\.largestLSN).max() ?? .zero))
+    }
+
+    /// An output may overlap as much of the level beneath as makes its own compaction ten times its size.
+    private func splitter() -> OutputSplitter {
+        // Runs of level 0 may overlap, so one is not split: it would only make more of them to look into.
+        if compaction.outputLevel == 0 { return .never }
+        let grandparents = compaction.grandparents.map {
+            OutputSplitter.Grandparent(range: KeyRange($0.properties), bytes: $0.bytes)
+        }
+        let limit = targetBytes.multipliedReportingOverflow(by: 10)
+        return OutputSplitter(
+            targetBytes: targetBytes, grandparents: grandparents,
+            maxOverlapBytes: limit.overflow ? .max : limit.partialValue)
+    }
+}
+
+extension KeysBeneath {
+    /// What lies beneath the inputs of a compaction: every table of deeper levels, and of level 0 (when that is where
+    /// they come from) every older table that is not an input.
+    init(_ version: Version, _ compaction: Compaction) {
+        // Levels between the two are empty where the base level is deeper than 1; if not, they count.
+        var tables = (compaction.upperLevel + 1..<version.levels.count)
+            .filter { $0 != compaction.outputLevel }.flatMap { version.levels[$0].tables }
+        if compaction.upperLevel == 0 {
+            let inputs = Set(compaction.upper)
+            let newest = compaction.upper.map(\.properties.largestLSN).max() ?? .zero
+            tables += version.levels[0].tables.filter {
+                !inputs.contains($0) && $0.properties.smallestLSN < newest
+            }
+        }
+        let range = compaction.keyRange
+        self.init(
+            tables.filter { table in range?.overlaps(KeyRange(table.properties)) ?? false }.map {
+                ($0.properties.smallestKey, $0.properties.largestKey, $0.properties.largestKeyIsExclusive)
+            })
+    }
+}
