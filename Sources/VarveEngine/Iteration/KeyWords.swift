@@ -76,3 +76,56 @@ struct SavedKey: ~Copyable {
     @inline(__always)
     func equals(_ key: UnsafeRawBufferPointer) -> Bool { unsafe isSet && KeyWords.areEqual(buffer.bytes, key) }
 }
+
+/// As `SavedKey`, for cursors.
+///
+/// A class over raw storage: a struct with mutating members, held by a cursor's class, would have its exclusivity checked
+/// at run time with every entry, which took a fifth of a scan's time. One thread at a time.
+@safe
+final class KeyCopy {
+    private var storage: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+    private(set) var isSet = false
+
+    init() { unsafe storage = .allocate(byteCount: 128, alignment: 16) }
+    deinit { unsafe storage.deallocate() }
+
+    /// Valid until the next change.
+    @inline(__always)
+    var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: storage.baseAddress, count: count) }
+
+    @inline(__always)
+    func assign(_ key: UnsafeRawBufferPointer) {
+        isSet = true
+        count = key.count
+        if unsafe count > storage.count { grow() }
+        guard let source = key.baseAddress, let target = unsafe storage.baseAddress else { return }
+        if count >= 8 && count <= 32 {
+            var offset = 0
+            // By words of which the last overlaps the one before it.
+            while true {
+                let word = unsafe source.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                unsafe target.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
+                if offset == count - 8 { return }
+                offset = min(offset + 8, count - 8)
+            }
+        }
+        unsafe target.copyMemory(from: source, byteCount: count)
+    }
+
+    /// Room for `count` bytes; the content is about to be replaced.
+    @inline(never)
+    private func grow() {
+        unsafe storage.deallocate()
+        unsafe storage = .allocate(byteCount: count * 2, alignment: 16)
+    }
+
+    func clear() {
+        isSet = false
+        count = 0
+    }
+
+    /// Whether this is a copy of `key`.
+    @inline(__always)
+    func equals(_ key: UnsafeRawBufferPointer) -> Bool { unsafe isSet && KeyWords.areEqual(bytes, key) }
+}

@@ -17,11 +17,12 @@ final class VisibleCursor {
     private let newestTrailer: Trailer
     private let now: Timestamp
     private var cover: RangeTombstoneCover
+    private let hasTombstones: Bool
     private var place = Place.nowhere
     /// The last user key that was decided. Forward: its older versions are skipped. Backward: the key shown.
-    private var decided = SavedKey()
+    private let decided = KeyCopy()
     /// Backward: the entry shown.
-    private var copiedEntry = ByteBuffer()
+    private let copiedEntry = KeyCopy()
     private var shownTrailer = Trailer.oldest
     private var shownEntry = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     private var shownValue = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
@@ -35,13 +36,10 @@ final class VisibleCursor {
         self.bounds = bounds
         self.now = now
         newestTrailer = Trailer(seekingAt: snapshot)
-        let relevant = tombstones.filter { !$0.isEmpty }
-        if relevant.isEmpty {
-            cover = RangeTombstones.none.makeCover(at: snapshot)
-        } else {
-            let clipped = relevant.map { $0.clipped(from: bounds.lower, to: bounds.upper) }
-            cover = RangeTombstones(union: clipped).makeCover(at: snapshot)
-        }
+        let relevant = RangeTombstones(
+            union: tombstones.filter { !$0.isEmpty }.map { $0.clipped(from: bounds.lower, to: bounds.upper) })
+        cover = relevant.makeCover(at: snapshot)
+        hasTombstones = !relevant.isEmpty
     }
 
     @inline(__always)
@@ -171,7 +169,7 @@ final class VisibleCursor {
         if isOlder {
             unsafe try merge.seek(to: decided.bytes, .oldest)
         } else {
-            var target = SavedKey()
+            let target = KeyCopy()
             unsafe target.assign(merge.key)
             unsafe try merge.seek(to: target.bytes, newestTrailer)
         }
@@ -195,8 +193,7 @@ final class VisibleCursor {
                 } else {
                     shownTrailer = trailer
                     found = true
-                    copiedEntry.removeAll()
-                    if trailer.kind != .delete { unsafe copiedEntry.append(merge.entry) }
+                    if trailer.kind == .delete { copiedEntry.clear() } else { unsafe copiedEntry.assign(merge.entry) }
                 }
                 try merge.previous()
             } while unsafe merge.isValid && decided.equals(merge.key)
@@ -216,7 +213,7 @@ final class VisibleCursor {
             if trailer.kind == nil { throw VersionDamage.unknownKind(trailer) }
             return false
         }
-        if !cover.isEmpty, unsafe cover.lsn(covering: key) > trailer.lsn { return false }
+        if hasTombstones, unsafe cover.lsn(covering: key) > trailer.lsn { return false }
         let view: EntryView
         do { view = try unsafe EntryView(entry) } catch { throw VersionDamage.entry(error, trailer) }
         if view.isExpired(at: now) { return false }

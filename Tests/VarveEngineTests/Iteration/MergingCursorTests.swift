@@ -141,6 +141,10 @@ struct MergingCursorTests {
             #expect(found == right, "\(a) and \(b)")
             #expect(a.lend { left in b.lend { unsafe KeyWords.areEqual(left, $0) } } == (a == b))
             var saved = SavedKey()
+            let copy = KeyCopy()
+            a.lend { unsafe copy.assign($0) }
+            #expect(unsafe Array(copy.bytes) == a)
+            #expect(b.lend { unsafe copy.equals($0) } == (a == b))
             a.lend { unsafe saved.assign($0) }
             #expect(unsafe Array(saved.bytes) == a)
             #expect(b.lend { unsafe saved.equals($0) } == (a == b))
