@@ -17,6 +17,12 @@ struct CompactionJobTests {
         let tables: TableCache
         var version = Version.empty(flushed: LogPosition(timeline: Store.timeline, lsn: .zero, runningHash: 0))
         private var nextNumber: FileNumber = 1
+        /// Small blocks, so that small tables have many.
+        static var tableOptions: TableOptions {
+            var options = TableOptions()
+            options.blockBytes = 256
+            return options
+        }
         static let timeline = TimelineID(ordinal: 1, unique: UniqueID(high: 1, low: 1))
 
         init() throws {
@@ -28,7 +34,7 @@ struct CompactionJobTests {
         func outputs(_ commitTimes: ClosedRange<Timestamp>? = 1...2) -> TableOutputs {
             TableOutputs(
                 fileSystem: fileSystem, directory: folder.path,
-                options: TableOptions(blockBytes: 256), commitTimes: commitTimes,
+                options: Self.tableOptions, commitTimes: commitTimes,
                 takeNumber: {
                     self.nextNumber += 1
                     return self.nextNumber
