@@ -72,6 +72,17 @@ import Testing
         #expect(summary.records == 1502)
     }
 
+    @Test func linesAreCountedFromTheInputsBeginningAfterResuming() throws {
+        let store = MemoryStore()
+        store.failingCommit = 2
+        let broken = Self.text(1500) + "no tab here\n"
+        #expect(throws: MemoryStore.Killed.self) { try Self.load(PiecewiseSource(broken), into: store) }
+        store.failingCommit = nil
+        let failure = #expect(throws: InputFailure.self) { try Self.load(PiecewiseSource(broken), into: store) }
+        #expect(failure?.description.contains("line 1501") == true)
+        #expect(failure?.description.contains("The 1500 records") == true)
+    }
+
     @Test func linesOfQuotedFieldsAreCounted() {
         let failure = #expect(throws: InputFailure.self) {
             try Self.load(PiecewiseSource("a,\"x\ny\"\nb,c\nbad\n"), into: MemoryStore(), .csv)

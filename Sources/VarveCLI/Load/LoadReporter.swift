@@ -18,6 +18,8 @@ final class LoadReporter: Sendable {
     }
 
     func start() {
+        // Who reads the lines may go away: that is no reason to end the load.
+        _ = signal(SIGPIPE, SIG_IGN)
         let thread = Thread { [self] in
             while !isOver.load(ordering: .acquiring) {
                 report()
@@ -40,7 +42,6 @@ final class LoadReporter: Sendable {
     private func report() {
         let records = counters.acknowledged
         if json {
-            // Who reads this line went away: the load itself goes on.
             try? StandardOutput.print("{\"acknowledged\": \(records)}")
         } else {
             let perSecond = UInt64(Double(records) / max(bar.seconds, 0.001))
