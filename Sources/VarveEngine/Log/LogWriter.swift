@@ -69,6 +69,8 @@ final class LogWriter: @unchecked Sendable {
     /// A follower's: verifies what it is given. Nil while this writer makes its own frames.
     var follower: LogFollower?
     let counters = LogCounters()
+    /// Told of each sync before those who wait for it are woken. Any thread.
+    let didSync: SyncHook
     private let fileSystem: any FileSystem
     private let isClosed = Atomic<Bool>(false)
 
@@ -83,6 +85,8 @@ final class LogWriter: @unchecked Sendable {
             fileSystem: fileSystem, directory: catalog.directory, lsn: start.position.lsn, synced: start.syncedLSN,
             unsynced: start.unsynced.filter { $0 !== start.resume?.segment })
         self.sink = sink
+        let didSync = SyncHook()
+        self.didSync = didSync
         if start.follows {
             follower = LogFollower(
                 position: start.position, lastCommitTime: start.lastCommitTime, decoder: start.decoder)
@@ -97,7 +101,12 @@ final class LogWriter: @unchecked Sendable {
         do throws(VarveError) {
             groupSync = try GroupSync(
                 synced: start.syncedLSN, interval: options.syncInterval, startsThread: options.usesThreads,
-                appended: { sink.appendedLSN }, perform: { () throws(VarveError) in try sink.sync() })
+                appended: { sink.appendedLSN }, 
+                perform: { () throws(VarveError) in
+                    let reached = try sink.sync()
+                    didSync.call(reached)
+                    return reached
+                })
         } catch {
             try? preparer.stop()
             throw error

@@ -8,6 +8,7 @@ final class StoreLock {
     /// What the previous holder left there, if it did not close: its socket is stale.
     let previous: LockRecord?
     private let lock: any FileLock
+    private var hasPublished = false
 
     /// Takes the lock. Throws `.storeInUse`, naming program and process, where another holds it.
     static func take(_ fileSystem: any FileSystem, path: String) throws(VarveError) -> StoreLock {
@@ -25,7 +26,7 @@ final class StoreLock {
         self.path = path
     }
 
-    /// Writes who holds the store. Not synced: after a power cut nobody holds it.
+    /// Writes who holds the store, durably: after a power cut the boot id tells that it was one.
     func publish(_ record: LockRecord) throws(VarveError) {
         let bytes = record.encoded()
         try lifted { () throws(IOError) in
@@ -33,12 +34,15 @@ final class StoreLock {
                 unsafe try lock.file.write(bytes, at: 0)
             }
             try lock.file.truncate(to: UInt64(bytes.count))
+            try lock.file.sync()
         }
+        hasPublished = true
     }
 
-    /// Empties the record and lets go of the lock. A record that cannot be emptied is stale, and readers allow for that.
+    /// Lets go of the lock, and empties the record if it is ours: what a process that died left there stays for the next
+    /// writer. A record that cannot be emptied is stale, and readers allow for that.
     func release() {
-        try? lock.file.truncate(to: 0)
+        if hasPublished { try? lock.file.truncate(to: 0) }
         lock.release()
     }
 

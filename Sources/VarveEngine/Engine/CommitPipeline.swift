@@ -1,0 +1,364 @@
+internal import Synchronization
+internal import VarveIO
+
+/// The one way into log and memtable: gives a batch its LSNs and time, appends it, inserts it, and makes it visible when
+/// its durability allows, all in LSN order.
+///
+/// Appending and inserting happen under one lock, in about a microsecond for a small batch; a second lock, or a hand-over
+/// to another thread (11 us), would cost more than it could save. Waiting for a sync happens outside of it, so the next
+/// group forms while one syncs. A batch is visible once it is in log and memtable and everything before it that asked for
+/// a sync has been synced; that keeps LSN order at the price that a write of `.interval` behind one of `.synced` waits for
+/// the same sync.
+final class CommitPipeline: Sendable {
+    /// What a committed batch still waits for.
+    struct Ticket: Sendable {
+        let first: LSN
+        let last: LSN
+        /// The log must be synced up to here before the batch is visible and acknowledged; nil: it is both.
+        let waitsFor: LSN?
+    }
+
+    /// Why a batch was not taken now. Nothing of it was written.
+    enum Refusal: Error {
+        /// The active memtable is full and as many wait for their flush as may: wait for a flush, then come again.
+        case noRoom
+        /// Something changed since the conditions were checked: check them again.
+        case conflict
+        case failed(VarveError)
+    }
+
+    struct State: ~Copyable {
+        var clock: CommitClock
+        var scratch = ByteBuffer(capacity: 4096)
+        var key = ByteBuffer(capacity: 256)
+        var active: Memtable
+        var activeTimes: ClosedRange<Timestamp>?
+        /// The end of the last batch that waits for a sync before it may be seen; zero: none did.
+        var unsyncedEnd = LSN.zero
+        var isClosed = false
+        /// When the store clock's reading last went into the log.
+        var clockLogged = Timestamp.min
+        var statistics = CommitStatistics()
+
+        init(clock: CommitClock, active: Memtable, activeTimes: ClosedRange<Timestamp>?) {
+            self.clock = clock
+            self.active = active
+            self.activeTimes = activeTimes
+        }
+    }
+
+    struct Options: Sendable {
+        var memtableBytes: Int
+        var sealedMemtables: Int
+    }
+
+    let log: LogWriter
+    private let state: Mutex<State>
+    private let visible: Atomic<UInt64>
+    private let keeper: ReadStateKeeper
+    private let health: Health
+    private let storeClock: StoreClock
+    private let options: Options
+    /// A memtable was sealed: flushing should begin. Must not wait.
+    private let didSeal: @Sendable () -> Void
+
+    init(
+        log: LogWriter, keeper: ReadStateKeeper, health: Health, storeClock: StoreClock, options: Options,
+        didSeal: @escaping @Sendable () -> Void, state: consuming State
+    ) {
+        self.log = log
+        self.keeper = keeper
+        self.health = health
+        self.storeClock = storeClock
+        self.options = options
+        self.didSeal = didSeal
+        visible = Atomic(log.appendedLSN.rawValue)
+        self.state = Mutex(state)
+    }
+
+    /// The LSN as of which a reader that starts now reads. A reader pins its read state first and loads this after, so
+    /// that no version it may see is gone from what it pinned.
+    @inline(__always)
+    var visibleLSN: LSN { LSN(visible.load(ordering: .acquiring)) }
+
+    var statistics: CommitStatistics { state.withLock { $0.statistics } }
+    var commitTimes: (last: Timestamp, heldBack: UInt64) { state.withLock { ($0.clock.last, $0.clock.heldBack) } }
+    var activeBytes: Int { state.withLock { $0.active.approximateBytes } }
+    /// The place after the last batch.
+    var position: LogPosition { state.withLock { _ in log.position } }
+}
+
+/// What the pipeline counts.
+struct CommitStatistics: Sendable, Hashable {
+    var batches: UInt64 = 0
+    var records: UInt64 = 0
+    var payloadBytes: UInt64 = 0
+}
+
+// MARK: Writing
+
+extension CommitPipeline {
+    /// Takes one batch: log, memtable, visibility. Waits for nothing but the lock.
+    ///
+    /// `check` runs under the commit lock before anything is written and may refuse; it must neither wait nor touch a
+    /// file.
+    func commit(
+        _ payload: UnsafeRawBufferPointer, count: Int, _ durability: Durability,
+        check: () throws(Refusal) -> Void = {}
+    ) throws(Refusal) -> Ticket {
+        try state.withLock { (state) throws(Refusal) in
+            try prepare(&state, payload.count, count)
+            try check()
+            return unsafe try take(&state, payload, count, durability)
+        }
+    }
+
+    /// The common case, one operation: `encode` writes its record straight into the pipeline's own buffer.
+    @inline(__always)
+    func commitOne(
+        _ durability: Durability, _ encode: (inout ByteBuffer) throws(VarveError) -> Void
+    ) throws(Refusal) -> Ticket {
+        try state.withLock { (state) throws(Refusal) in
+            // The buffer leaves the state while its bytes are read, so that nothing else can reach it.
+            var record = ByteBuffer(capacity: 0)
+            swap(&record, &state.scratch)
+            defer { swap(&record, &state.scratch) }
+            record.removeAll()
+            do throws(VarveError) { try encode(&record) } catch { throw .failed(error) }
+            try prepare(&state, record.count, 1)
+            return unsafe try take(&state, record.bytes, 1, durability)
+        }
+    }
+
+    /// What must hold before a batch is taken: the store is open and the memtable has room.
+    @inline(__always)
+    private func prepare(_ state: inout State, _ bytes: Int, _ count: Int) throws(Refusal) {
+        if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
+        do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
+        if state.active.approximateBytes >= options.memtableBytes || !state.active.hasRoom(records: count, bytes: bytes)
+        {
+            try rotate(&state, bytes, count)
+        }
+    }
+
+    @inline(__always)
+    private func take(
+        _ state: inout State, _ payload: UnsafeRawBufferPointer, _ count: Int, _ durability: Durability
+    ) throws(Refusal) -> Ticket {
+        if state.clock.last &- state.clockLogged > CommitPipeline.clockPeriod || state.clockLogged == .min {
+            try logClock(&state)
+        }
+        let time = state.clock.next()
+        // Behind a batch that waits for its sync this one waits as well, and shares its write call.
+        let waits = durability == .synced || state.unsyncedEnd.rawValue > visible.load(ordering: .relaxed)
+        let position: LogPosition
+        do throws(VarveError) {
+            position = unsafe try log.append(
+                .batch, payload: payload, count: UInt64(count), commitTime: time, via: waits ? .buffer : .map)
+        } catch {
+            throw .failed(error)
+        }
+        let first = LSN(position.lsn.rawValue &- UInt64(count) &+ 1)
+        unsafe insert(&state, payload, from: first)
+        state.note(time, count, payload.count)
+        if durability == .synced { state.unsyncedEnd = position.lsn }
+        if waits { return Ticket(first: first, last: position.lsn, waitsFor: state.unsyncedEnd) }
+        visible.store(position.lsn.rawValue, ordering: .releasing)
+        return Ticket(first: first, last: position.lsn, waitsFor: nil)
+    }
+
+    /// How long writes may go on before the store clock's reading is written down again: a minute of commit time.
+    private static let clockPeriod: Timestamp = 60_000_000_000
+
+    /// Writes down what the store clock says, so that it never falls below that, here or on a follower.
+    @inline(never)
+    private func logClock(_ state: inout State) throws(Refusal) {
+        var payload = ByteBuffer(capacity: 32)
+        ClockRecord(reading: storeClock.now(), change: .reading, offset: 0).encode(to: &payload)
+        let waits = state.unsyncedEnd.rawValue > visible.load(ordering: .relaxed)
+        do throws(VarveError) {
+            _ = unsafe try log.append(
+                .clock, payload: payload.bytes, count: 1, commitTime: state.clock.next(), via: waits ? .buffer : .map)
+        } catch {
+            throw .failed(error)
+        }
+        state.clockLogged = state.clock.last
+    }
+
+    /// Puts the records of a payload into the active memtable. Room was made before, and the payload was encoded here or
+    /// verified with its frame, so neither can fail.
+    @inline(__always)
+    private func insert(_ state: inout State, _ payload: UnsafeRawBufferPointer, from first: LSN) {
+        let done = unsafe MemtableInserter.insert(payload, from: first, into: state.active, key: &state.key)
+        precondition(done, "a batch that the log took fits the memtable")
+    }
+
+    /// Seals the active memtable and begins another, with room for the batch that is to come.
+    @inline(never)
+    private func rotate(_ state: inout State, _ bytes: Int, _ count: Int) throws(Refusal) {
+        guard keeper.sealedCount < options.sealedMemtables else { throw .noRoom }
+        try seal(&state, capacity: Memtable.worstCaseBytes(records: count, bytes: bytes))
+    }
+
+    private func seal(_ state: inout State, capacity: Int) throws(Refusal) {
+        let fresh: Memtable
+        do throws(VarveError) {
+            fresh = try MemtableInserter.makeMemtable(
+                limit: options.memtableBytes, atLeast: capacity, like: state.active)
+        } catch {
+            throw .failed(error)
+        }
+        let last = state.clock.last
+        keeper.rotate(to: fresh, times: state.activeTimes ?? last...last, end: log.position)
+        state.active = fresh
+        state.activeTimes = nil
+        didSeal()
+    }
+
+    /// Seals the active memtable, however little it holds, unless it is empty. Returns the LSN that a flush of all that
+    /// is sealed reaches.
+    func sealActive() throws(Refusal) -> LSN {
+        try state.withLock { (state) throws(Refusal) in
+            if !state.active.isEmpty {
+                guard keeper.sealedCount < options.sealedMemtables else { throw .noRoom }
+                try seal(&state, capacity: 0)
+            }
+            return log.appendedLSN
+        }
+    }
+
+    /// Appends a record that changes no key (a mark, a reading of the clock) and returns its LSN.
+    func append(_ kind: FrameKind, _ payload: UnsafeRawBufferPointer) throws(VarveError) -> Ticket {
+        do throws(Refusal) {
+            return try state.withLock { (state) throws(Refusal) in
+                try prepare(&state, 0, 0)
+                let position: LogPosition
+                do throws(VarveError) {
+                    position = unsafe try log.append(
+                        kind, payload: payload, count: 1, commitTime: state.clock.next(), via: .buffer)
+                } catch {
+                    throw .failed(error)
+                }
+                state.unsyncedEnd = position.lsn
+                return Ticket(first: position.lsn, last: position.lsn, waitsFor: position.lsn)
+            }
+        } catch {
+            throw CommitPipeline.lift(error)
+        }
+    }
+
+    static func lift(_ refusal: Refusal) -> VarveError {
+        switch refusal {
+        case .failed(let error): error
+        case .noRoom: VarveError(.stalled, "writes wait for a flush")
+        case .conflict: .wouldBlock
+        }
+    }
+}
+
+extension CommitPipeline.State {
+    @inline(__always)
+    fileprivate mutating func note(_ time: Timestamp, _ count: Int, _ bytes: Int) {
+        activeTimes = (activeTimes?.lowerBound ?? time)...time
+        statistics.batches &+= 1
+        statistics.records &+= UInt64(count)
+        statistics.payloadBytes &+= UInt64(bytes)
+    }
+}
+
+// MARK: Syncing, sealing, following
+
+extension CommitPipeline {
+    /// Everything up to `lsn` is durable: what waited for it becomes visible. Called by the sync that reached it, before
+    /// those who wait for it are woken.
+    func didSync(upTo lsn: LSN) {
+        state.withLock { state in
+            // Beyond the last batch that asked for a sync, everything that is in log and memtable may be seen.
+            let reached = lsn >= state.unsyncedEnd ? log.appendedLSN : lsn
+            if reached.rawValue > visible.load(ordering: .relaxed) {
+                visible.store(reached.rawValue, ordering: .releasing)
+            }
+        }
+    }
+
+    /// The record that begins a timeline, as the log's next. At opening, before the first write.
+    func begin(_ origin: TimelineOrigin) throws(VarveError) {
+        try state.withLock { (state) throws(VarveError) in
+            _ = try log.appendTimeline(origin, commitTime: state.clock.next(), via: .map)
+            visible.store(log.appendedLSN.rawValue, ordering: .releasing)
+        }
+    }
+
+    /// Refuses all writes from now on.
+    func close() { state.withLock { $0.isClosed = true } }
+
+    /// A follower's way in: what the source's log holds next, verified to continue this log, then as if written here.
+    /// Returns the LSN reached. Nothing has changed where it throws before the first frame was taken.
+    func follow(_ piece: LogPiece) throws(Refusal) -> LSN {
+        try state.withLock { (state) throws(Refusal) in
+            if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
+            do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
+            switch piece {
+            case .segment(let header):
+                do throws(VarveError) { try log.beginSegment(mirroring: header) } catch { throw .failed(error) }
+            case .frames(let bytes, let rawBytes, let records):
+                if state.active.approximateBytes >= options.memtableBytes
+                    || !state.active.hasRoom(records: records, bytes: rawBytes)
+                {
+                    try rotate(&state, rawBytes, records)
+                }
+                try follow(&state, bytes)
+            }
+            return log.appendedLSN
+        }
+    }
+
+    private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) {
+        let active = state.active
+        var key = ByteBuffer(capacity: 256)
+        var times = state.activeTimes
+        var taken = CommitStatistics()
+        var clockReading: Timestamp?
+        do throws(VarveError) {
+            unsafe try bytes.withBytes { (bytes) throws(VarveError) in
+                _ = unsafe try log.appendVerbatim(bytes, via: .map) { (frame) throws(VarveError) in
+                    let header = frame.header
+                    times = (times?.lowerBound ?? header.commitTime)...header.commitTime
+                    taken.batches &+= 1
+                    taken.records &+= header.count
+                    taken.payloadBytes &+= UInt64(frame.payload.count)
+                    switch header.kind {
+                    case .batch:
+                        guard unsafe MemtableInserter.insert(
+                            frame.payload, from: header.firstLSN, into: active, key: &key)
+                        else {
+                            throw VarveError(
+                                .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")
+                        }
+                    case .clock: clockReading = unsafe try? ClockRecord.decode(frame.payload).reading
+                    default: break
+                    }
+                }
+            }
+        } catch {
+            // Once the log has taken frames that the memtable has not, no state after them may be shown.
+            if log.appendedLSN.rawValue > visible.load(ordering: .relaxed) { health.stop(error) }
+            throw .failed(error)
+        }
+        state.activeTimes = times
+        state.clock.observe(log.lastCommitTime)
+        if let clockReading { storeClock.observe(clockReading) }
+        state.statistics.batches &+= taken.batches
+        state.statistics.records &+= taken.records
+        state.statistics.payloadBytes &+= taken.payloadBytes
+        visible.store(log.appendedLSN.rawValue, ordering: .releasing)
+    }
+}
+
+/// What a follower takes from its source.
+enum LogPiece: Sendable {
+    /// The source begins a segment.
+    case segment(SegmentHeader)
+    /// Whole frames. `rawBytes` and `records` bound what they decode to.
+    case frames([UInt8], rawBytes: Int, records: Int)
+}

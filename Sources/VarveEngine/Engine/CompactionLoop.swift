@@ -1,0 +1,261 @@
+internal import Synchronization
+internal import VarveIO
+
+/// Carries out what the picker chooses, one at a time, on a thread of its own, and keeps the pressure on writers and the
+/// removal of obsolete files up to date.
+final class CompactionLoop: Sendable {
+    struct Counts: Sendable {
+        var compactions: UInt64 = 0
+        var bytesRead: UInt64 = 0
+        var bytesWritten: UInt64 = 0
+        var tablesDropped: UInt64 = 0
+        var evicted: UInt64 = 0
+        var expired: UInt64 = 0
+    }
+
+    /// A compaction that somebody waits for.
+    private struct Request: Sendable {
+        let range: KeyRange?
+        let id: UInt64
+    }
+
+    private struct State {
+        var cursors = [[UInt8]](repeating: [], count: Limits.levels)
+        var counts = Counts()
+        var requests: [Request] = []
+        var nextID: UInt64 = 0
+        /// Requests up to here are done, or failed so.
+        var doneID: UInt64 = 0
+        var lastFailure: VarveError?
+        var running: JobControl?
+        var logBytes: UInt64 = 0
+        var isStopping = false
+    }
+
+    private let store: StoreParts
+    private let gate: WriteGate
+    private let picker: CompactionPicker
+    private let controller = WriteController()
+    private let state = Mutex(State())
+    private let wake = Signal()
+    private let progress = Signal()
+
+    init(_ store: StoreParts, gate: WriteGate) {
+        self.store = store
+        self.gate = gate
+        picker = CompactionPicker(options: store.options.compaction)
+    }
+
+    var statistics: Counts { state.withLock { $0.counts } }
+
+    /// Tables, time or space have changed: look again.
+    func wakeUp() { wake.raise() }
+
+    func stop() {
+        let running = state.withLock { state in
+            state.isStopping = true
+            return state.running
+        }
+        running?.cancel()
+        wake.raise()
+        progress.raise()
+    }
+
+    private var isStopping: Bool { state.withLock { $0.isStopping } }
+
+    /// How often it looks by itself: entries expire without anything happening.
+    private static let period = Duration.seconds(5)
+
+    /// The thread's body.
+    func run() {
+        while !isStopping {
+            let seen = wake.generation
+            do throws(VarveError) {
+                try removeObsolete()
+                updatePressure()
+                if let request = state.withLock({ $0.requests.first }) {
+                    try serve(request)
+                    continue
+                }
+                if try carryOut(choose()) {
+                    store.health.setPassing(nil)
+                    continue
+                }
+            } catch {
+                fail(error)
+                if store.health.failure != nil { return }
+                wake.wait(after: seen, atMost: .seconds(1))
+                continue
+            }
+            wake.wait(after: seen, atMost: CompactionLoop.period)
+        }
+        fail(VarveError(.closed, "the store was closed"))
+    }
+
+    /// Does all that is to be done on the calling thread: where the store has no threads of its own.
+    func runHere() throws(VarveError) {
+        do throws(VarveError) {
+            try removeObsolete()
+            while try carryOut(choose()) { try removeObsolete() }
+            updatePressure()
+        } catch {
+            store.health.note(error)
+            throw error
+        }
+    }
+
+    /// A compaction that was asked for, on the calling thread.
+    func compactHere(_ range: KeyRange?) throws(VarveError) {
+        for level in 0..<Limits.levels {
+            if let compaction = picker.manual(store.versions.version, from: level, range) { try run(compaction) }
+        }
+    }
+
+    private func fail(_ error: VarveError) {
+        store.health.note(error)
+        state.withLock { state in
+            state.lastFailure = error
+            state.doneID = state.nextID
+            state.requests = []
+        }
+        progress.raise()
+        gate.changed.raise()
+    }
+
+    // MARK: One at a time
+
+    private func choose() -> CompactionAction {
+        let cursors = state.withLock { $0.cursors }
+        return picker.pick(
+            store.versions.version,
+            CompactionPicker.Situation(
+                now: store.clock.now(), commitTime: store.versions.state.lastCommitTime, tableBudget: tableBudget,
+                cursors: cursors))
+    }
+
+    /// What the budget leaves for tables, with room for the log and for the outputs of one compaction.
+    private var tableBudget: UInt64? {
+        guard let budget = store.options.diskBudgetBytes else { return nil }
+        let log = state.withLock { $0.logBytes }
+        let headroom = min(budget / 4, store.options.compaction.compactionBytes)
+        let reserved = log &+ headroom
+        return budget > reserved ? budget - reserved : 0
+    }
+
+    /// False where there was nothing to do.
+    private func carryOut(_ action: CompactionAction) throws(VarveError) -> Bool {
+        switch action {
+        case .none: return false
+        case .drop(let drop):
+            try store.install(drop.edit)
+            state.withLock { $0.counts.tablesDropped += UInt64(drop.tables.count) }
+        case .move(let move):
+            try store.install(move.edit)
+            advance(move.tables[0].level, move.tables.last?.file)
+        case .compact(let compaction):
+            try run(compaction)
+        }
+        return true
+    }
+
+    private func advance(_ level: Int, _ file: TableFile?) {
+        guard let file else { return }
+        state.withLock { $0.cursors[level] = file.properties.smallestKey }
+    }
+
+    private func run(_ compaction: Compaction) throws(VarveError) {
+        let control = JobControl(
+            limiter: store.limiter,
+            sleep: { [wake] in wake.wait(after: wake.generation, atMost: .nanoseconds(Int64($0))) })
+        let stops = state.withLock { state in
+            state.running = control
+            return state.isStopping
+        }
+        if stops { control.cancel() }
+        defer { state.withLock { $0.running = nil } }
+        let horizon = store.visibleLSN()
+        let snapshots = store.snapshots.live { horizon }.filter { $0 <= horizon }
+        let job = CompactionJob(
+            compaction, version: store.versions.version, snapshots: snapshots, horizon: horizon,
+            now: store.clock.now(), policy: store.options.eviction, targetBytes: store.options.compaction.tableBytes,
+            control: control, openTable: { (file) throws(VarveError) in try store.tables.reader(of: file) })
+        let result = try job.run(into: store.outputs(commitTimes: job.commitTimes))
+        var edit = job.edit(for: result)
+        edit.clock = store.clockState()
+        try store.install(edit)
+        advance(compaction.upperLevel, compaction.upper.last)
+        state.withLock { state in
+            state.counts.compactions += 1
+            state.counts.bytesRead += compaction.inputBytes
+            state.counts.bytesWritten += result.bytesWritten
+            state.counts.evicted += result.counts.evicted
+            state.counts.expired += result.counts.expired
+        }
+        progress.raise()
+    }
+
+    // MARK: Asked for
+
+    /// Compacts [begin, end) through all levels, and returns when that is done. Blocks.
+    func compact(_ range: KeyRange?) throws(VarveError) {
+        let id = state.withLock { state in
+            state.nextID += 1
+            state.requests.append(Request(range: range, id: state.nextID))
+            return state.nextID
+        }
+        wake.raise()
+        while true {
+            let seen = progress.generation
+            let (done, failure, stopping) = state.withLock { ($0.doneID >= id, $0.lastFailure, $0.isStopping) }
+            if done {
+                if let failure { throw failure }
+                return
+            }
+            if stopping { throw VarveError(.closed, "the store was closed") }
+            progress.wait(after: seen, atMost: .seconds(1))
+        }
+    }
+
+    private func serve(_ request: Request) throws(VarveError) {
+        state.withLock { $0.lastFailure = nil }
+        try compactHere(request.range)
+        state.withLock { state in
+            state.requests.removeFirst()
+            state.doneID = request.id
+        }
+        progress.raise()
+    }
+
+    /// Whether nothing is left to do: no level is above its target, nothing waits.
+    var isSettled: Bool {
+        if state.withLock({ !$0.requests.isEmpty || $0.running != nil }) { return false }
+        if case .none = choose() { return true }
+        return false
+    }
+
+    // MARK: Around it
+
+    /// Deletes what nobody reads any more, and lets log go that tables hold.
+    private func removeObsolete() throws(VarveError) {
+        try store.versions.obsolete.deleteAll(in: store.directory, of: store.files)
+        let manifest = store.versions.state
+        let slots = manifest.slots.values.map {
+            LogRetention.Slot(name: $0.name, lsn: $0.lsn, capBytes: min($0.capBytes, store.options.logRetentionBytes))
+        }
+        let decision = try store.log.removeObsoleteSegments(flushed: manifest.flushed.lsn, slots: slots)
+        state.withLock { $0.logBytes = decision.keptBytes }
+    }
+
+    private func updatePressure() {
+        let version = store.versions.version
+        let targets = LevelTargets(version, running: [], options: store.options.compaction)
+        let log = state.withLock { $0.logBytes }
+        gate.set(
+            controller.pressure(
+                WriteController.Load(
+                    levelZeroTables: version.levels[0].tables.count,
+                    compactionDebt: targets.debt(of: version, options: store.options.compaction),
+                    diskBytes: version.tableBytes &+ log &+ store.versions.obsolete.waitingBytes,
+                    diskBudget: store.options.diskBudgetBytes)))
+    }
+}

@@ -1,0 +1,129 @@
+extension Engine {
+    /// Stores a value under a key and returns the LSN of the write, which is the entry's version from then on.
+    ///
+    /// Blocks where the durability or background work asks for it: call the `async` form from a task.
+    /// - Parameters:
+    ///   - key: up to 64 KiB.
+    ///   - value: up to 64 MiB.
+    ///   - durability: what the write promises when this returns; nil: the store's default.
+    /// - Throws: `.limitExceeded` at the door; `.diskFull` and `.stalled` with nothing written; `.failedStop` and
+    ///   `.readOnly` where no write is taken.
+    @discardableResult
+    public func put(
+        _ key: RawSpan, _ value: RawSpan, _ fields: EntryFields = .none, in namespace: Namespace = .default,
+        durability: Durability? = nil
+    ) throws(VarveError) -> LSN {
+        let ticket = try admit { (pipeline) throws(CommitPipeline.Refusal) in
+            try pipeline.commitOne(durability ?? options.durability) { (buffer) throws(VarveError) in
+                try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
+                    try unsafe value.withUnsafeBytes { (value) throws(VarveError) in
+                        try unsafe RecordWriter.put(key, value, fields, namespace.id, into: &buffer)
+                    }
+                }
+            }
+        }
+        try acknowledge(ticket)
+        return ticket.last
+    }
+
+    /// Stores a value under a key. See the form that takes spans.
+    @discardableResult
+    public func put(
+        _ key: [UInt8], _ value: [UInt8], _ fields: EntryFields = .none, in namespace: Namespace = .default,
+        durability: Durability? = nil
+    ) throws(VarveError) -> LSN {
+        unsafe try put(key.span.bytes, value.span.bytes, fields, in: namespace, durability: durability)
+    }
+
+    /// Stores a value under a key without blocking the caller's thread.
+    @discardableResult
+    public func put(
+        _ key: [UInt8], _ value: [UInt8], _ fields: EntryFields = .none, in namespace: Namespace = .default,
+        durability: Durability? = nil
+    ) async throws(VarveError) -> LSN {
+        let ticket = try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
+            try pipeline.commitOne(durability ?? options.durability) { (buffer) throws(VarveError) in
+                try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
+                    try unsafe value.withUnsafeBytes { (value) throws(VarveError) in
+                        try unsafe RecordWriter.put(key, value, fields, namespace.id, into: &buffer)
+                    }
+                }
+            }
+        }
+        try await acknowledgeAsync(ticket)
+        return ticket.last
+    }
+
+    /// Makes a key absent; it need not be there.
+    @discardableResult
+    public func delete(
+        _ key: [UInt8], in namespace: Namespace = .default, durability: Durability? = nil
+    ) throws(VarveError) -> LSN {
+        var batch = WriteBatch()
+        try batch.delete(key, in: namespace)
+        return try write(batch, durability: durability)
+    }
+
+    /// Makes a key absent without blocking the caller's thread.
+    @discardableResult
+    public func delete(
+        _ key: [UInt8], in namespace: Namespace = .default, durability: Durability? = nil
+    ) async throws(VarveError) -> LSN {
+        var batch = WriteBatch()
+        try batch.delete(key, in: namespace)
+        return try await write(batch, durability: durability)
+    }
+
+    /// Makes every key in [begin, end) absent with one record; a nil end means to the end of the namespace.
+    @discardableResult
+    public func deleteRange(
+        from begin: [UInt8], to end: [UInt8]?, in namespace: Namespace = .default, durability: Durability? = nil
+    ) throws(VarveError) -> LSN {
+        var batch = WriteBatch()
+        try batch.deleteRange(from: begin, to: end, in: namespace)
+        return try write(batch, durability: durability)
+    }
+
+    /// Commits a batch: all of it or nothing. Returns its last LSN; an empty batch without conditions returns the LSN
+    /// that is visible now.
+    /// - Throws: as `put`, and `.conditionFailed` with nothing written.
+    @discardableResult
+    public func write(_ batch: borrowing WriteBatch, durability: Durability? = nil) throws(VarveError) -> LSN {
+        let durability = durability ?? options.durability
+        while true {
+            let checked = try checkConditions(of: batch, .mayBlock)
+            if batch.isEmpty { return checked }
+            do throws(VarveError) {
+                let ticket = unsafe try admit { (pipeline) throws(CommitPipeline.Refusal) in
+                    try commit(batch, durability, checkedAt: checked, pipeline)
+                }
+                try acknowledge(ticket)
+                return ticket.last
+            } catch {
+                guard error.code == .wouldBlock else { throw error }
+                // A write to one of the keys may wait for its sync, and is no state before.
+                try writing?.log.sync()
+            }
+        }
+    }
+
+    /// Commits a batch without blocking the caller's thread.
+    @discardableResult
+    public func write(_ batch: borrowing WriteBatch, durability: Durability? = nil) async throws(VarveError) -> LSN {
+        let durability = durability ?? options.durability
+        while true {
+            let checked = try await checkConditionsAsync(of: batch)
+            if batch.isEmpty { return checked }
+            do throws(VarveError) {
+                let ticket = unsafe try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
+                    try commit(batch, durability, checkedAt: checked, pipeline)
+                }
+                try await acknowledgeAsync(ticket)
+                return ticket.last
+            } catch {
+                guard error.code == .wouldBlock else { throw error }
+                try await writing?.log.sync()
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+internal import Synchronization
+public import VarveIO
+
+/// A durable, ordered store of bytes: a write-ahead log, memtables, sorted tables, compaction in the background.
+///
+/// One process opens a store for writing; others meet `.storeInUse`, which names that process, and ask it through its
+/// socket. Any thread or task may call any member at any time. Members without `async` may block the caller's thread for
+/// the disk; from tasks the `async` forms are chosen, which never block the cooperative pool: what memory can answer they
+/// answer without suspending.
+///
+/// Crash-only: nothing depends on `close`. A process killed at any instant loses no acknowledged write.
+///
+///     let engine = try Engine.open(at: "/var/lib/app/store")
+///     try engine.put(Array("answer".utf8), Array("42".utf8))
+///     let found = try engine.get(Array("answer".utf8))
+///
+/// The engine wires parts and holds no logic of its own; see docs/architecture.md.
+public final class Engine: Sendable {
+    /// What this opener may do with the store.
+    public enum Role: String, Sendable {
+        /// Reads and writes, as the only one.
+        case primary
+        /// Reads, and takes the log of another store.
+        case follower
+        /// Reads a store that nobody has open, and changes nothing on disk.
+        case readOnly
+    }
+
+    public let role: Role
+    /// What recovery cut off the log's end at this opening; nil: nothing.
+    public let recoveryCut: RecoveryCut?
+    let context: StoreContext
+    let versions: VersionSet
+    let tables: TableSource
+    let clock: StoreClock
+    let health: Health
+    let gate: WriteGate
+    let snapshots: SnapshotRegistry
+    let keeper: ReadStateKeeper
+    let catalog: LogCatalog
+    /// The place at which a reader found the log's end.
+    let openedAt: LogPosition
+    /// Nil for a reader.
+    let writing: WritingParts?
+    private let lock: Mutex<LockBox>
+    private let isClosed = Atomic<Bool>(false)
+
+    private struct LockBox: @unchecked Sendable {
+        // Unchecked: the lock is touched under the mutex only.
+        var lock: StoreLock
+        var server: OwnerServer?
+    }
+
+    var options: EngineOptions { context.options }
+    /// The store's folder.
+    public var directory: String { context.directory }
+
+    init(_ parts: EngineParts, _ memtables: borrowing MemtableRecovery) throws(VarveError) {
+        role = parts.role
+        recoveryCut = parts.cut
+        context = parts.context
+        versions = parts.versions
+        tables = parts.tables
+        clock = parts.clock
+        catalog = parts.catalog
+        openedAt = parts.position
+        health = Health()
+        snapshots = SnapshotRegistry()
+        gate = WriteGate(clock: parts.context.clock, limit: parts.context.options.stallLimit, health: health)
+        keeper = ReadStateKeeper(active: memtables.active, sealed: memtables.sealed, versions: parts.versions)
+        lock = Mutex(LockBox(lock: parts.lock, server: nil))
+        writing = try parts.log.map { (log) throws(VarveError) in
+            try WritingParts(
+                parts, log, memtables, keeper: keeper, snapshots: snapshots, health: health, gate: gate)
+        }
+        try writing?.start(fork: parts.fork)
+        if role != .readOnly, options.offersSocket { try offerSocket() }
+    }
+
+    deinit {
+        // Crash-only: an engine that is let go without `close` must still let go of its threads.
+        writing?.stop()
+        context.threads.shutdown()
+        lock.withLock { box in
+            box.server?.stop()
+            box.lock.release()
+        }
+    }
+
+    /// The LSN as of which a reader that starts now reads.
+    var visibleLSN: LSN { writing?.pipeline.visibleLSN ?? openedAt.lsn }
+
+    private func offerSocket() throws(VarveError) {
+        try lock.withLock { (box) throws(VarveError) in
+            // A machine without a place for sockets still gets its store.
+            guard let listener = try? OwnerSocket.listen(
+                for: context.directory, stale: box.lock.previous?.socketPath)
+            else { return }
+            let path = listener.path
+            box.server = try OwnerServer(listener: listener, service: EngineOwnerService(self))
+            try box.lock.publish(
+                LockRecord(
+                    processID: ProcessIdentity.id, bootID: context.clock.bootID,
+                    started: context.clock.wallNanoseconds, program: ProcessIdentity.program, socketPath: path))
+        }
+    }
+
+    /// Ends the store's use: everything synced, the end of log and manifest written down, no thread left. Later calls
+    /// throw `.closed`. Call it once no other call is under way; calling it twice is fine.
+    public func close() throws(VarveError) {
+        guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+        let server = lock.withLock { box in
+            defer { box.server = nil }
+            return box.server
+        }
+        server?.stop()
+        defer { lock.withLock { $0.lock.release() } }
+        try writing?.close(versions, context)
+        versions.close()
+        context.threads.shutdown()
+    }
+
+    /// The same without blocking the caller's thread.
+    public func close() async throws(VarveError) {
+        try await context.threads.run { () throws(VarveError) in try self.closeBlocking() }
+    }
+
+    private func closeBlocking() throws(VarveError) { try close() }
+}
+
+// MARK: Opening
+
+extension Engine {
+    /// Opens the store in `directory` to read and write, and creates it where there is none (unless the options say
+    /// otherwise). Replays what the log holds beyond the tables; `progress` is told.
+    ///
+    /// Blocks: call the `async` form from a task.
+    /// - Throws: `.storeInUse`, naming the process; `.corruption`, `.missingFile` and `.unsupportedFormat`, naming the
+    ///   file; `.invalidArgument` for an option.
+    public static func open(
+        at directory: String, _ options: EngineOptions = EngineOptions(),
+        fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil
+    ) throws(VarveError) -> Engine {
+        try open(at: directory, .primary, options, fileSystem, progress)
+    }
+
+    /// Opens a store that nobody has open, and changes nothing on disk.
+    public static func openReadOnly(
+        at directory: String, _ options: EngineOptions = EngineOptions(),
+        fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil
+    ) throws(VarveError) -> Engine {
+        try open(at: directory, .readOnly, options, fileSystem, progress)
+    }
+
+    /// Opens a checkpoint, or a store that was opened so before, to take another store's log (see `LogApplier`).
+    public static func openFollower(
+        at directory: String, _ options: EngineOptions = EngineOptions(),
+        fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil
+    ) throws(VarveError) -> Engine {
+        try open(at: directory, .follower, options, fileSystem, progress)
+    }
+
+    private static func open(
+        at directory: String, _ role: Role, _ options: EngineOptions, _ files: any FileSystem,
+        _ progress: (@Sendable (RecoveryProgress) -> Void)?
+    ) throws(VarveError) -> Engine {
+        let clock: any SystemClock
+        if let given = options.clock {
+            clock = given
+        } else {
+            clock = try lifted { () throws(IOError) in try KernelClock() }
+        }
+        return try StoreOpener(
+            directory: directory, options: options, files: files, role: role, clock: clock, progress: progress
+        ).open()
+    }
+}

@@ -1,0 +1,40 @@
+extension EngineOptions {
+    /// Refuses options that cannot be, with the one that is wrong and its range.
+    func validate() throws(VarveError) {
+        if case .interval(let interval) = durability {
+            try EngineOptions.check("durability", interval >= .milliseconds(1) && interval <= .seconds(3600)) {
+                "an interval is 1 ms to 1 hour"
+            }
+        }
+        try within("memtableBytes", memtableBytes, 64 << 10, 2 << 30)
+        try within("sealedMemtables", sealedMemtables, 1, 16)
+        try within("logSegmentBytes", logSegmentBytes, 64 << 10, 1 << 30)
+        try within("blockCacheBytes", blockCacheBytes, 0, 1 << 40)
+        try EngineOptions.check("logRetentionBytes", logRetentionBytes >= 2 * UInt64(logSegmentBytes)) {
+            "it must hold at least two segments (\(2 * logSegmentBytes) bytes)"
+        }
+        if let budget = diskBudgetBytes {
+            try EngineOptions.check("diskBudgetBytes", budget >= 16 << 20) { "it must be at least 16 MiB" }
+        }
+        if let rate = backgroundBytesPerSecond {
+            try EngineOptions.check("backgroundBytesPerSecond", rate >= 1 << 20) { "it must be at least 1 MiB/s" }
+        }
+        if let limit = stallLimit {
+            try EngineOptions.check("stallLimit", limit > .zero) { "it must be above zero" }
+        }
+    }
+
+    private func within(_ name: String, _ value: Int, _ low: Int, _ high: Int) throws(VarveError) {
+        try EngineOptions.check(name, value >= low && value <= high) { "\(value) is outside of \(low) to \(high)" }
+    }
+
+    private static func check(_ name: String, _ holds: Bool, _ why: () -> String) throws(VarveError) {
+        if !holds { throw VarveError(.invalidArgument, "option \(name): \(why())") }
+    }
+
+    /// Nanoseconds at most between a write and its sync.
+    var syncInterval: Duration {
+        if case .interval(let interval) = durability { return interval }
+        return .milliseconds(100)
+    }
+}

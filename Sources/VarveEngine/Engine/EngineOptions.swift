@@ -1,0 +1,44 @@
+public import VarveIO
+
+/// How a store is laid out and what it may use. Few, each with unit, default and range; validated once, at open.
+public struct EngineOptions: Sendable {
+    /// What a write promises where it does not say. Default: `.interval(100 ms)`; an interval is 1 ms to 1 hour.
+    public var durability: Durability = .interval
+    /// Bytes a memtable may hold before it is sealed and flushed. Default 64 MiB; 64 KiB to 2 GiB.
+    public var memtableBytes: Int = 64 << 20
+    /// Sealed memtables that may wait for their flush before writes stop. Default 2; 1 to 16.
+    public var sealedMemtables: Int = 2
+    /// Bytes of one log segment. Default 64 MiB; 64 KiB to 1 GiB. A larger batch gets a larger segment.
+    public var logSegmentBytes: Int = 64 << 20
+    /// Whether the log is compressed (LZ4). Default true.
+    public var compressLog = true
+    /// Bytes of log that registered readers (slots) may hold back before the oldest is dropped from under them.
+    /// Default 8 GiB; at least two segments.
+    public var logRetentionBytes: UInt64 = 8 << 30
+    /// Bytes of decompressed blocks kept in memory. Default 64 MiB; 0 to 1 TiB.
+    public var blockCacheBytes: Int = 64 << 20
+    /// Blocks, filters and compression of new tables.
+    public var table = TableOptions()
+    /// Level sizes and compaction triggers.
+    public var compaction = CompactionOptions()
+    /// Bytes that the store may take on disk: tables, log and the space that compactions need. Nil: no budget.
+    /// At least 16 MiB where given.
+    public var diskBudgetBytes: UInt64?
+    /// Bytes a second that flush and compaction may write together. Nil: no limit. At least 1 MiB/s.
+    public var backgroundBytesPerSecond: UInt64?
+    /// Chooses what the last level forgets when the store is over its disk budget.
+    public var eviction: any EvictionPolicy = RecencyEviction()
+    /// How long a write may wait for background work before it fails with `.stalled`. Default 60 s; nil: for ever.
+    public var stallLimit: Duration? = .seconds(60)
+    /// Whether the owner's socket is offered, so that commands work while this process has the store open.
+    public var offersSocket = true
+    /// Threads of the engine's own. False for tests that must not depend on scheduling: flushes and compactions then run
+    /// only when they are asked for.
+    var usesThreads = true
+    /// Whether a store is created where there is none. Default true.
+    public var createIfMissing = true
+    /// Time, for tests and for replays of recorded time; nil: the kernel's clocks.
+    public var clock: (any SystemClock)?
+
+    public init() {}
+}

@@ -1,0 +1,30 @@
+internal import VarveIO
+
+/// What an opening found and made, for the engine to wire.
+struct EngineParts {
+    let context: StoreContext
+    let role: Engine.Role
+    let lock: StoreLock
+    let versions: VersionSet
+    let tables: TableSource
+    let clock: StoreClock
+    /// Nil for a reader.
+    let log: LogWriter?
+    let catalog: LogCatalog
+    /// Where the log ends.
+    let position: LogPosition
+    let lastCommitTime: Timestamp
+    let cut: RecoveryCut?
+    /// Why a timeline must begin before the first write.
+    let fork: TimelineOrigin.Reason?
+}
+
+/// What every part needs and none changes.
+struct StoreContext: Sendable {
+    let files: any FileSystem
+    let directory: String
+    let options: EngineOptions
+    /// Where reads that may wait for the disk run, so that the cooperative pool never does.
+    let threads: IOThreads
+    let clock: any SystemClock
+}

@@ -1,0 +1,146 @@
+/// What the store holds, does and waits for, at one moment. Bytes are bytes, times are nanoseconds.
+public struct EngineStatistics: Sendable {
+    /// One level of the tree.
+    public struct Level: Sendable, Hashable {
+        public var tables = 0
+        public var bytes: UInt64 = 0
+        public var entries: UInt64 = 0
+    }
+
+    /// Something that holds back the removal of log.
+    public struct Slot: Sendable, Hashable {
+        public var name: String
+        public var lsn: LSN
+        public var bytesHeld: UInt64
+    }
+
+    // Position
+    public var storeID = ""
+    public var nodeID = ""
+    public var timeline = ""
+    public var role = ""
+    public var visibleLSN = LSN.zero
+    public var appendedLSN = LSN.zero
+    public var syncedLSN = LSN.zero
+    public var flushedLSN = LSN.zero
+    public var runningHash: UInt64 = 0
+    public var lastCommitTime: Timestamp = 0
+    public var storeClock: Timestamp = 0
+    public var commitTimesHeldBack: UInt64 = 0
+
+    // Space
+    public var levels: [Level] = []
+    public var tableBytes: UInt64 = 0
+    public var logBytes: UInt64 = 0
+    public var logSegments = 0
+    public var diskBudgetBytes: UInt64?
+    public var memtableBytes: UInt64 = 0
+    public var sealedMemtables = 0
+    public var snapshots = 0
+    public var slots: [Slot] = []
+
+    // Work
+    public var batches: UInt64 = 0
+    public var records: UInt64 = 0
+    public var payloadBytes: UInt64 = 0
+    public var syncs: UInt64 = 0
+    public var slowSyncs: UInt64 = 0
+    public var gets: UInt64 = 0
+    public var flushes: UInt64 = 0
+    public var flushedBytes: UInt64 = 0
+    public var compactions: UInt64 = 0
+    public var compactedBytesRead: UInt64 = 0
+    public var compactedBytesWritten: UInt64 = 0
+    public var tablesDroppedExpired: UInt64 = 0
+    public var entriesEvicted: UInt64 = 0
+    public var entriesExpired: UInt64 = 0
+    public var blockCacheHits: UInt64 = 0
+    public var blockCacheMisses: UInt64 = 0
+    public var blockCacheBytes: UInt64 = 0
+
+    // Waiting
+    /// Why writes are slowed or stopped now; "none" where they are not.
+    public var writePressure = "none"
+    /// How often and how long writes waited, by cause.
+    public var waits: [String: (count: UInt64, nanoseconds: UInt64)] = [:]
+    /// The failure that stopped writes for good, if one did.
+    public var failure: String?
+    /// The failure that background work met last and will try again (a full disk).
+    public var backgroundFailure: String?
+
+    public init() {}
+}
+
+extension EngineStatistics {
+    /// One JSON object.
+    public var json: String {
+        var text = JSONText()
+        text.add("storeID", storeID)
+        text.add("nodeID", nodeID)
+        text.add("timeline", timeline)
+        text.add("role", role)
+        text.add("visibleLSN", visibleLSN.rawValue)
+        text.add("appendedLSN", appendedLSN.rawValue)
+        text.add("syncedLSN", syncedLSN.rawValue)
+        text.add("flushedLSN", flushedLSN.rawValue)
+        text.add("runningHash", hexadecimal(runningHash))
+        text.add("lastCommitTime", lastCommitTime)
+        text.add("storeClock", storeClock)
+        text.add("commitTimesHeldBack", commitTimesHeldBack)
+        text.add("levels", levels.enumerated().map { level, value in
+            var object = JSONText()
+            object.add("level", level)
+            object.add("tables", value.tables)
+            object.add("bytes", value.bytes)
+            object.add("entries", value.entries)
+            return object
+        })
+        text.add("tableBytes", tableBytes)
+        text.add("logBytes", logBytes)
+        text.add("logSegments", logSegments)
+        if let diskBudgetBytes { text.add("diskBudgetBytes", diskBudgetBytes) }
+        text.add("memtableBytes", memtableBytes)
+        text.add("sealedMemtables", sealedMemtables)
+        text.add("snapshots", snapshots)
+        text.add("slots", slots.map { slot in
+            var object = JSONText()
+            object.add("name", slot.name)
+            object.add("lsn", slot.lsn.rawValue)
+            object.add("bytesHeld", slot.bytesHeld)
+            return object
+        })
+        addWork(to: &text)
+        return text.finished()
+    }
+
+    private func addWork(to text: inout JSONText) {
+        text.add("batches", batches)
+        text.add("records", records)
+        text.add("payloadBytes", payloadBytes)
+        text.add("syncs", syncs)
+        text.add("slowSyncs", slowSyncs)
+        text.add("gets", gets)
+        text.add("flushes", flushes)
+        text.add("flushedBytes", flushedBytes)
+        text.add("compactions", compactions)
+        text.add("compactedBytesRead", compactedBytesRead)
+        text.add("compactedBytesWritten", compactedBytesWritten)
+        text.add("tablesDroppedExpired", tablesDroppedExpired)
+        text.add("entriesEvicted", entriesEvicted)
+        text.add("entriesExpired", entriesExpired)
+        text.add("blockCacheHits", blockCacheHits)
+        text.add("blockCacheMisses", blockCacheMisses)
+        text.add("blockCacheBytes", blockCacheBytes)
+        text.add("writePressure", writePressure)
+        var waited = JSONText()
+        for (cause, wait) in waits.sorted(by: { $0.key < $1.key }) {
+            var object = JSONText()
+            object.add("count", wait.count)
+            object.add("nanoseconds", wait.nanoseconds)
+            waited.add(cause, object)
+        }
+        text.add("waits", waited)
+        text.add("failure", failure)
+        text.add("backgroundFailure", backgroundFailure)
+    }
+}

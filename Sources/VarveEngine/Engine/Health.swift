@@ -1,0 +1,58 @@
+internal import Synchronization
+internal import VarveIO
+
+/// Whether the store still takes writes, and what went wrong last. Any thread.
+///
+/// Two kinds of failure, never mixed: one after which the state on disk is unknown stops writes until the store is opened
+/// anew; one that passes by itself (a full disk) is told, and the work is tried again.
+final class Health: Sendable {
+    private struct State {
+        var failure: VarveError?
+        var passing: VarveError?
+    }
+    private let state = Mutex(State())
+    private let hasFailed = Atomic<Bool>(false)
+    /// Raised when either changes.
+    let changed = Signal()
+
+    /// Throws what stopped the store, if something did. One load where nothing has.
+    @inline(__always)
+    func checkWrites() throws(VarveError) {
+        if hasFailed.load(ordering: .relaxed) { throw stopped() }
+    }
+
+    @inline(never)
+    private func stopped() -> VarveError {
+        let cause = state.withLock { $0.failure }
+        return VarveError(
+            .failedStop,
+            "the store stopped taking writes after a failure; reads go on; open it anew"
+                + (cause.map { " (\($0.message))" } ?? ""),
+            path: cause?.path, underlying: cause)
+    }
+
+    /// Stops writes for good. The first failure stays.
+    func stop(_ error: VarveError) {
+        state.withLock { if $0.failure == nil { $0.failure = error } }
+        hasFailed.store(true, ordering: .relaxed)
+        changed.raise()
+    }
+
+    /// A failure that will be tried again; nil: it has passed.
+    func setPassing(_ error: VarveError?) {
+        let differs = state.withLock { state in
+            let differs = (state.passing == nil) != (error == nil)
+            state.passing = error
+            return differs
+        }
+        if differs { changed.raise() }
+    }
+
+    var failure: VarveError? { state.withLock { $0.failure } }
+    var passing: VarveError? { state.withLock { $0.passing } }
+
+    /// Sorts an error of background work: a full disk passes, all else stops writes.
+    func note(_ error: VarveError) {
+        if error.code == .diskFull { setPassing(error) } else if error.code != .cancelled { stop(error) }
+    }
+}

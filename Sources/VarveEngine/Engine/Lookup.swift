@@ -1,0 +1,100 @@
+/// The point read: newest source first, until a version is found that the reader may see.
+///
+/// Sources lie in order of age for every key, so the first version found is the newest, and a range tombstone met on the
+/// way down hides whatever lies deeper with a smaller LSN.
+enum Lookup {
+    /// A version in place; `table` keeps a table's bytes alive, and confirms them.
+    @safe
+    struct Hit {
+        let trailer: Trailer
+        let entry: UnsafeRawBufferPointer
+        let table: TableLookup?
+    }
+
+    /// The newest version of a full key at `lsn`, be it a delete or expired; nil where there is none or a range tombstone
+    /// hides it. `hash` is XXH3-64 of the key. Throws `.wouldBlock` in memory-only mode where the disk must be asked.
+    static func newest(
+        _ key: UnsafeRawBufferPointer, hash: UInt64, in state: ReadState, at lsn: LSN, _ mode: ReadMode,
+        _ source: TableSource
+    ) throws(VarveError) -> Hit? {
+        var hidden = LSN.zero
+        if let hit = unsafe find(key, hash, in: state.active, at: lsn, &hidden) {
+            return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: nil)
+        }
+        for memtable in state.sealed {
+            if let hit = unsafe find(key, hash, in: memtable, at: lsn, &hidden) {
+                return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: nil)
+            }
+        }
+        for table in state.version.levels[0].tables {
+            guard unsafe KeyRange.covers(table.properties, key) else { continue }
+            let reader = try source.reader(of: table)
+            if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
+                return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: hit)
+            }
+        }
+        for level in 1..<Limits.levels {
+            guard let table = unsafe state.version.table(in: level, for: key) else { continue }
+            let reader = try source.reader(of: table)
+            if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
+                return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: hit)
+            }
+        }
+        return nil
+    }
+
+    @inline(__always)
+    private static func find(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, in memtable: Memtable, at lsn: LSN, _ hidden: inout LSN
+    ) -> MemtableHit? {
+        if let covering = unsafe memtable.rangeTombstoneLSN(covering: key, at: lsn), covering > hidden {
+            hidden = covering
+        }
+        return unsafe memtable.get(key: key, hash: hash, at: lsn)
+    }
+
+    @inline(__always)
+    private static func find(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, in table: TableReader, at lsn: LSN, _ mode: ReadMode,
+        _ hidden: inout LSN
+    ) throws(VarveError) -> TableLookup? {
+        if let covering = unsafe table.rangeTombstones.maxLSN(covering: key, at: lsn), covering > hidden {
+            hidden = covering
+        }
+        return unsafe try table.get(key, keyHash: hash, at: lsn, mode: mode)
+    }
+
+    /// Lends the live entry of a full key to `body`: not deleted, not expired at the time that `now` tells (asked only
+    /// where the entry has a deadline). Nil where there is none.
+    @inline(__always)
+    static func withLive<R>(
+        _ key: UnsafeRawBufferPointer, hash: UInt64, in state: ReadState, at lsn: LSN, now: () -> Timestamp,
+        _ mode: ReadMode, _ source: TableSource, _ body: (EntryView, LSN) throws(VarveError) -> R
+    ) throws(VarveError) -> R? {
+        guard let hit = unsafe try newest(key, hash: hash, in: state, at: lsn, mode, source) else { return nil }
+        guard hit.trailer.kind == .put else {
+            if hit.trailer.kind == nil { throw VersionDamage.unknownKind(hit.trailer) }
+            return nil
+        }
+        let view: EntryView
+        do throws(DecodeError) { view = unsafe try EntryView(hit.entry) } catch {
+            try hit.table?.confirm()
+            throw VersionDamage.entry(error, hit.trailer)
+        }
+        if view.usableUntil != .max, view.isExpired(at: now()) { return nil }
+        let result = try body(view, hit.trailer.lsn)
+        try hit.table?.confirm()
+        return result
+    }
+}
+
+extension KeyRange {
+    /// Whether a table's range covers the key.
+    @inline(__always)
+    static func covers(_ properties: TableProperties, _ key: UnsafeRawBufferPointer) -> Bool {
+        let startsBefore = unsafe properties.smallestKey.withBytes { unsafe FullKey.compare($0, key) <= 0 }
+        guard startsBefore else { return false }
+        // An exclusive end only lets a key through that the table then does not find.
+        return unsafe properties.largestKey.withBytes { unsafe FullKey.compare(key, $0) <= 0 }
+    }
+}

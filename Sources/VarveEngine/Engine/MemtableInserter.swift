@@ -1,0 +1,58 @@
+/// Puts the records of a batch's payload into a memtable: the same step for a write, for recovery and for a follower.
+enum MemtableInserter {
+    /// Inserts every record, giving each the next LSN from `first`. `key` is scratch space. False where the memtable has
+    /// no room, or the payload is malformed: what was inserted up to there stays, and must not become visible.
+    static func insert(
+        _ payload: UnsafeRawBufferPointer, from first: LSN, into memtable: Memtable, key: inout ByteBuffer
+    ) -> Bool {
+        var reader = unsafe BatchReader(payload)
+        var lsn = first
+        do {
+            while let record = try reader.next() {
+                key.removeAll()
+                key.appendFixed(record.namespace.rawValue.byteSwapped)
+                unsafe key.append(record.key)
+                if record.kind == .rangeDelete {
+                    insertRange(record, lsn, into: memtable, begin: key.array())
+                } else if unsafe !memtable.insert(
+                    key: key.bytes, trailer: Trailer(lsn, record.kind), entry: record.entry)
+                {
+                    return false
+                }
+                lsn = lsn.next
+            }
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private static func insertRange(
+        _ record: BatchRecord, _ lsn: LSN, into memtable: Memtable, begin: [UInt8]
+    ) {
+        let end: [UInt8]
+        if unsafe record.entry.isEmpty {
+            // The first key of the next namespace; beyond the last one, the longest key there can be.
+            end =
+                FullKey.successor(ofPrefix: FullKey.make(record.namespace, []))
+                ?? [UInt8](repeating: 0xFF, count: Limits.fullKeyBytes + 1)
+        } else {
+            end = unsafe FullKey.make(record.namespace, Array(record.entry))
+        }
+        memtable.addRangeTombstone(begin: begin, end: end, lsn: lsn)
+    }
+
+    /// How many records a payload holds, every one of them well formed.
+    static func count(_ payload: UnsafeRawBufferPointer) throws(DecodeError) -> UInt64 {
+        var reader = unsafe BatchReader(payload)
+        var count: UInt64 = 0
+        while try reader.next() != nil { count += 1 }
+        return count
+    }
+
+    /// An empty memtable. Beyond `limit` it holds what a last batch may add; that is address space, not memory.
+    static func makeMemtable(limit: Int, atLeast: Int, like previous: Memtable?) throws(VarveError) -> Memtable {
+        try Memtable(
+            capacity: max(limit * 2 + (32 << 20), limit + atLeast * 2), expectedKeys: previous?.keyCount ?? 0)
+    }
+}

@@ -1,0 +1,37 @@
+internal import VarveIO
+
+/// What background work needs of the store. A value of references; every member is safe on any thread.
+struct StoreParts: Sendable {
+    let files: any FileSystem
+    let directory: String
+    let options: EngineOptions
+    let versions: VersionSet
+    let keeper: ReadStateKeeper
+    let log: LogWriter
+    let snapshots: SnapshotRegistry
+    let clock: StoreClock
+    let health: Health
+    let tables: TableSource
+    let limiter: RateLimiter
+    /// The LSN that a reader who starts now sees.
+    let visibleLSN: @Sendable () -> LSN
+
+    /// The tables that a job writes.
+    func outputs(commitTimes: ClosedRange<Timestamp>?) -> TableOutputs {
+        TableOutputs(
+            fileSystem: files, directory: directory, options: options.table, commitTimes: commitTimes,
+            takeNumber: { versions.takeFileNumber() })
+    }
+
+    /// Makes an edit durable and shows the version that it makes to readers.
+    func install(_ edit: VersionEdit) throws(VarveError) {
+        try versions.logAndApply(edit)
+        keeper.versionChanged()
+    }
+
+    func clockState() -> StoreClockState {
+        var state = versions.state.clock
+        state.reading = max(state.reading, clock.now())
+        return state
+    }
+}

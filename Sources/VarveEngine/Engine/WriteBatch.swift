@@ -1,0 +1,82 @@
+/// Changes that are made together or not at all: on this store, on its followers and after a restore.
+///
+/// Later operations win over earlier ones on the same key. Limits are checked as operations are added; a batch that threw
+/// holds what it held before. Built by one thread; it is encoded as it is built, so that committing it copies once.
+public struct WriteBatch: ~Copyable, @unchecked Sendable {
+    // Unchecked: the buffer has this value as its only owner.
+    var payload: ByteBuffer
+    /// How many operations it holds; each takes one LSN.
+    public private(set) var count = 0
+    var conditions: [Condition] = []
+
+    /// What must still hold when the batch is committed, or nothing of it is.
+    struct Condition: Sendable {
+        let fullKey: [UInt8]
+        /// The version that the key must still have; nil: the key must be absent.
+        let version: LSN?
+    }
+
+    public init() { payload = ByteBuffer(capacity: 512) }
+
+    public var isEmpty: Bool { count == 0 }
+    /// Bytes of its encoded form.
+    public var byteCount: Int { payload.count }
+
+    /// Stores a value under a key.
+    public mutating func put(
+        _ key: RawSpan, _ value: RawSpan, _ fields: EntryFields = .none, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
+            try unsafe value.withUnsafeBytes { (value) throws(VarveError) in
+                try unsafe RecordWriter.put(key, value, fields, namespace.id, into: &payload)
+            }
+        }
+        count += 1
+    }
+
+    public mutating func put(
+        _ key: [UInt8], _ value: [UInt8], _ fields: EntryFields = .none, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        unsafe try put(key.span.bytes, value.span.bytes, fields, in: namespace)
+    }
+
+    /// Makes a key absent. A `sourceVersion` stays behind as the floor below which no late writer may store.
+    public mutating func delete(
+        _ key: RawSpan, _ fields: EntryFields = .none, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
+            try unsafe RecordWriter.delete(key, fields, namespace.id, into: &payload)
+        }
+        count += 1
+    }
+
+    public mutating func delete(_ key: [UInt8], in namespace: Namespace = .default) throws(VarveError) {
+        unsafe try delete(key.span.bytes, in: namespace)
+    }
+
+    /// Makes every key in [begin, end) absent; a nil end means to the end of the namespace.
+    public mutating func deleteRange(
+        from begin: [UInt8], to end: [UInt8]?, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try RecordWriter.deleteRange(begin, end, namespace.id, into: &payload)
+        count += 1
+    }
+
+    /// The batch is committed only if the key still has this version, or, for nil, is absent (deleted and expired count
+    /// as absent).
+    public mutating func require(
+        _ key: [UInt8], version: LSN?, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try RecordWriter.checkKey(key.count)
+        guard conditions.count < Limits.conditionsPerBatch else {
+            throw VarveError(.limitExceeded, "a batch takes at most \(Limits.conditionsPerBatch) conditions")
+        }
+        conditions.append(Condition(fullKey: FullKey.make(namespace.id, key), version: version))
+    }
+
+    public mutating func removeAll() {
+        payload.removeAll()
+        count = 0
+        conditions = []
+    }
+}

@@ -1,0 +1,157 @@
+internal import Synchronization
+internal import VarveIO
+
+/// Where writers meet the pressure of background work: `WriteController` decides, this carries it out. One atomic load
+/// while nothing is behind.
+final class WriteGate: Sendable {
+    /// What writers have waited for one cause.
+    struct Waits: Sendable {
+        var count: UInt64 = 0
+        var nanoseconds: UInt64 = 0
+    }
+
+    private let isOpen = Atomic<Bool>(true)
+    private let pressure = Mutex(WritePressure.none)
+    private let waits = Mutex<[WritePressure.Cause: Waits]>([:])
+    private let clock: any SystemClock
+    private let limit: Duration?
+    private let health: Health
+    /// Raised when the pressure changes, a memtable has been flushed, or the store fails: who waits looks again.
+    let changed = Signal()
+
+    init(clock: any SystemClock, limit: Duration?, health: Health) {
+        self.clock = clock
+        self.limit = limit
+        self.health = health
+    }
+
+    var current: WritePressure { pressure.withLock { $0 } }
+    var statistics: [WritePressure.Cause: Waits] { waits.withLock { $0 } }
+
+    func set(_ new: WritePressure) {
+        let differs = pressure.withLock { current in
+            defer { current = new }
+            return current != new
+        }
+        guard differs else { return }
+        isOpen.store(new == .none, ordering: .releasing)
+        changed.raise()
+    }
+
+    /// A wait that has begun: how long it may last, and for what it is counted.
+    struct Wait {
+        fileprivate let began: Int64
+        fileprivate var slept = false
+    }
+
+    private enum Step {
+        case pass
+        case sleep(UInt64, WritePressure.Cause)
+        case wait(WritePressure.Cause)
+    }
+
+    private func step(_ wait: inout Wait?) throws(VarveError) -> Step {
+        if isOpen.load(ordering: .acquiring) { return .pass }
+        if wait == nil { wait = Wait(began: clock.bootNanoseconds) }
+        switch current {
+        case .none: return .pass
+        case .delay(let nanoseconds, let cause):
+            if wait?.slept == true { return .pass }
+            wait?.slept = true
+            return .sleep(nanoseconds, cause)
+        case .stop(let cause):
+            try checkLimit(wait, cause)
+            return .wait(cause)
+        }
+    }
+
+    private func checkLimit(_ wait: Wait?, _ cause: WritePressure.Cause) throws(VarveError) {
+        try health.checkWrites()
+        guard let limit, let wait else { return }
+        let waited = Duration.nanoseconds(clock.bootNanoseconds &- wait.began)
+        guard waited >= limit else { return }
+        if let passing = health.passing { throw passing }
+        if cause == .diskBudget {
+            throw VarveError(.diskFull, "the store has used its disk budget; raise it or delete data")
+        }
+        throw VarveError(
+            .stalled, "the write waited \(limit) for background work (\(cause.rawValue)); it was not written")
+    }
+
+    private func count(_ cause: WritePressure.Cause, since began: Int64) {
+        let waited = clock.bootNanoseconds &- began
+        waits.withLock { waits in
+            waits[cause, default: Waits()].count += 1
+            waits[cause, default: Waits()].nanoseconds += UInt64(max(0, waited))
+        }
+    }
+
+    /// How long a writer waits before it looks again by itself: failures and limits are noticed then.
+    private static let lookAgain = Duration.milliseconds(100)
+
+    /// Lets a write pass when background work allows. Blocks.
+    @inline(__always)
+    func pass(_ wait: inout Wait?) throws(VarveError) {
+        if isOpen.load(ordering: .acquiring) { return }
+        try passSlowly(&wait)
+    }
+
+    @inline(never)
+    private func passSlowly(_ wait: inout Wait?) throws(VarveError) {
+        while true {
+            let seen = changed.generation
+            let before = clock.bootNanoseconds
+            switch try step(&wait) {
+            case .pass: return
+            case .sleep(let nanoseconds, let cause):
+                changed.wait(after: seen, atMost: .nanoseconds(Int64(nanoseconds)))
+                count(cause, since: before)
+                return
+            case .wait(let cause):
+                changed.wait(after: seen, atMost: WriteGate.lookAgain)
+                count(cause, since: before)
+            }
+        }
+    }
+
+    /// The same for a task.
+    func pass(_ wait: inout Wait?) async throws(VarveError) {
+        while true {
+            let before = clock.bootNanoseconds
+            switch try step(&wait) {
+            case .pass: return
+            case .sleep(let nanoseconds, let cause):
+                try await WriteGate.sleep(.nanoseconds(Int64(nanoseconds)))
+                count(cause, since: before)
+                return
+            case .wait(let cause):
+                try await WriteGate.sleep(.milliseconds(5))
+                count(cause, since: before)
+            }
+        }
+    }
+
+    private static func sleep(_ duration: Duration) async throws(VarveError) {
+        do { try await Task.sleep(for: duration) } catch {
+            throw VarveError(.cancelled, "the task was cancelled while its write waited; nothing was written")
+        }
+    }
+
+    /// Waits for a flush, because no memtable may be sealed now. Blocks.
+    func waitForRoom(_ wait: inout Wait?, since seen: UInt64) throws(VarveError) {
+        let before = clock.bootNanoseconds
+        if wait == nil { wait = Wait(began: before) }
+        try checkLimit(wait, .sealedMemtables)
+        changed.wait(after: seen, atMost: WriteGate.lookAgain)
+        count(.sealedMemtables, since: before)
+    }
+
+    /// The same for a task.
+    func waitForRoom(_ wait: inout Wait?, since seen: UInt64) async throws(VarveError) {
+        let before = clock.bootNanoseconds
+        if wait == nil { wait = Wait(began: before) }
+        try checkLimit(wait, .sealedMemtables)
+        try await WriteGate.sleep(.milliseconds(5))
+        count(.sealedMemtables, since: before)
+    }
+}

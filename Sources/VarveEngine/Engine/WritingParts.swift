@@ -1,0 +1,121 @@
+internal import Synchronization
+internal import VarveIO
+
+/// The parts that only a store opened for writing has: the commit pipeline, flushing and compaction.
+final class WritingParts: Sendable {
+    let log: LogWriter
+    let pipeline: CommitPipeline
+    let flushing: FlushLoop
+    let compaction: CompactionLoop
+    let store: StoreParts
+    private let threads: Mutex<[IOThread]>
+    private let isStopped = Atomic<Bool>(false)
+
+    init(
+        _ parts: EngineParts, _ log: LogWriter, _ memtables: borrowing MemtableRecovery, keeper: ReadStateKeeper,
+        snapshots: SnapshotRegistry, health: Health, gate: WriteGate
+    ) throws(VarveError) {
+        self.log = log
+        threads = Mutex([])
+        let options = parts.context.options
+        let state = CommitPipeline.State(
+            clock: CommitClock(clock: parts.context.clock, last: parts.lastCommitTime), active: memtables.active,
+            activeTimes: memtables.activeTimes)
+        let later = LateFlush()
+        pipeline = CommitPipeline(
+            log: log, keeper: keeper, health: health, storeClock: parts.clock,
+            options: CommitPipeline.Options(
+                memtableBytes: options.memtableBytes, sealedMemtables: options.sealedMemtables),
+            didSeal: { later.wakeUp() }, state: state)
+        let pipeline = self.pipeline
+        log.didSync.set { [weak pipeline] lsn in pipeline?.didSync(upTo: lsn) }
+        let clock = parts.context.clock
+        store = StoreParts(
+            files: parts.context.files, directory: parts.context.directory, options: options,
+            versions: parts.versions, keeper: keeper, log: log, snapshots: snapshots, clock: parts.clock,
+            health: health, tables: parts.tables,
+            limiter: RateLimiter(bytesPerSecond: options.backgroundBytesPerSecond ?? 0) {
+                UInt64(max(0, clock.bootNanoseconds))
+            },
+            visibleLSN: { [weak pipeline] in pipeline?.visibleLSN ?? .zero })
+        let compaction = CompactionLoop(store, gate: gate)
+        self.compaction = compaction
+        flushing = FlushLoop(store) {
+            compaction.wakeUp()
+            gate.changed.raise()
+        }
+        later.set(flushing)
+        parts.versions.obsolete.onArrival { [weak compaction] in compaction?.wakeUp() }
+    }
+
+    /// The pipeline is made before the loop that it wakes.
+    private final class LateFlush: Sendable {
+        private let loop = Mutex<FlushLoop?>(nil)
+        func set(_ flushing: FlushLoop) { loop.withLock { $0 = flushing } }
+        func wakeUp() { loop.withLock { $0 }?.wakeUp() }
+    }
+
+    /// Begins the timeline that is due, then the threads.
+    func start(fork reason: TimelineOrigin.Reason?) throws(VarveError) {
+        if let reason { try beginTimeline(reason) }
+        guard store.options.usesThreads else { return }
+        let made = try lifted { () throws(IOError) in
+            [
+                try IOThread(name: "varve-flush") { [flushing] in flushing.run() },
+                try IOThread(name: "varve-compact") { [compaction] in compaction.run() },
+            ]
+        }
+        threads.withLock { $0 = made }
+        flushing.wakeUp()
+    }
+
+    /// A store that continues another one's history, or its own after a power cut, must not share positions with it.
+    private func beginTimeline(_ reason: TimelineOrigin.Reason) throws(VarveError) {
+        // What the parent holds is durable before the fork is written down, and the fork before its first record: a
+        // crash between leaves a timeline without records, and the next opening begins another.
+        try log.sync()
+        let parent = log.position
+        let ordinal = max(parent.timeline.ordinal, store.versions.state.timelines.current.ordinal) &+ 1
+        let origin = TimelineOrigin(
+            timeline: TimelineID(ordinal: ordinal, unique: .random()), parent: parent.timeline, forkLSN: parent.lsn,
+            reason: reason)
+        try pipeline.begin(origin)
+        try log.sync()
+        var edit = VersionEdit()
+        edit.timelines = [origin]
+        edit.origin = VersionEdit.OriginChange.none
+        try store.install(edit)
+    }
+
+    /// Ends the threads. What is sealed stays in the log.
+    func stop() {
+        guard !isStopped.exchange(true, ordering: .relaxed) else { return }
+        pipeline.close()
+        flushing.stop()
+        compaction.stop()
+        let made = threads.withLock { threads in
+            defer { threads = [] }
+            return threads
+        }
+        for thread in made { thread.join() }
+        try? log.close()
+    }
+
+    func close(_ versions: VersionSet, _ context: StoreContext) throws(VarveError) {
+        pipeline.close()
+        flushing.stop()
+        compaction.stop()
+        let made = threads.withLock { threads in
+            defer { threads = [] }
+            return threads
+        }
+        for thread in made { thread.join() }
+        guard !isStopped.exchange(true, ordering: .relaxed) else { return }
+        let position = log.position
+        try log.close()
+        // After a failure the end is unknown: the next opening must find out.
+        guard store.health.failure == nil, let manifest = versions.manifestEnd else { return }
+        try CleanClose(log: position, manifest: manifest.number, manifestBytes: manifest.bytes)
+            .write(in: context.directory, context.files)
+    }
+}

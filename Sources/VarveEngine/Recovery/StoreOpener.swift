@@ -1,0 +1,229 @@
+internal import VarveIO
+
+/// Opens a store: takes its lock, reads its manifest, replays its log, and puts the parts together.
+///
+/// Nothing on disk is changed for a reader. A writer removes what an earlier process left unfinished, and only then the
+/// record of a clean close; a crash anywhere in between finds the same store again.
+struct StoreOpener {
+    let directory: String
+    let options: EngineOptions
+    let files: any FileSystem
+    let role: Engine.Role
+    let clock: any SystemClock
+    let progress: (@Sendable (RecoveryProgress) -> Void)?
+
+    /// What was there before this opening.
+    private struct Found {
+        let versions: VersionSet
+        let closed: CleanClose?
+        let previous: LockRecord?
+        let isNew: Bool
+    }
+
+    func open() throws(VarveError) -> Engine {
+        try options.validate()
+        let lockPath = FileName.lock.path(in: directory)
+        try lifted { () throws(IOError) in
+            guard role == .primary, options.createIfMissing, try !files.exists(directory) else { return }
+            try files.createDirectory(directory)
+        }
+        // The lock is taken where there is a store, or where one may be made; a foreign folder gets no LOCK.
+        let isStore = try lifted { () throws(IOError) in
+            try files.exists(lockPath) || files.exists(FileName.current.path(in: directory))
+        }
+        guard isStore || (role == .primary && options.createIfMissing) else { throw notAStore() }
+        let lock = try StoreLock.take(files, path: lockPath)
+        do {
+            return try assemble(try findStore(lock), lock)
+        } catch {
+            lock.release()
+            throw error
+        }
+    }
+
+    private func notAStore() -> VarveError {
+        VarveError(.notAStore, "there is no store in \(directory)", path: directory)
+    }
+
+    // MARK: Finding
+
+    private func findStore(_ lock: StoreLock) throws(VarveError) -> Found {
+        let names = try lifted { () throws(IOError) in try files.list(directory) }.compactMap { FileName($0) }
+        let closed = try CleanClose.read(in: directory, files)
+        let highest = names.compactMap(\.number).max() ?? 0
+        let versions = try VersionSet.open(
+            in: directory, files, closed: closed, forWriting: role != .readOnly, minimumFileNumber: highest + 1)
+        if let versions {
+            return Found(versions: versions, closed: closed, previous: lock.previous, isNew: false)
+        }
+        let hasTables = names.contains { if case .table = $0 { true } else { false } }
+        guard !hasTables else {
+            throw VarveError(
+                .missingFile,
+                "\(directory) holds tables but no CURRENT, which names the manifest; run repair to salvage them",
+                path: FileName.current.path(in: directory))
+        }
+        guard role != .follower else { throw notAStore() }
+        // Nothing, or a creation that was cut short: an empty store either way.
+        if role == .primary {
+            for name in names where name != .lock {
+                try lifted { () throws(IOError) in try files.remove(name.path(in: directory)) }
+            }
+        }
+        let first = TimelineOrigin(
+            timeline: TimelineID(ordinal: 1, unique: .random()), parent: nil, forkLSN: .zero, reason: .created)
+        let created = try VersionSet.create(
+            identity: StoreIdentity(storeID: .random(), nodeID: .random()), first: first, in: directory, files,
+            isDurable: role == .primary)
+        if role == .primary { try syncParent() }
+        return Found(versions: created, closed: nil, previous: nil, isNew: true)
+    }
+
+    /// The store's folder is a name in its parent.
+    private func syncParent() throws(VarveError) {
+        let trimmed = directory.hasSuffix("/") ? String(directory.dropLast()) : directory
+        let parent = trimmed.lastIndex(of: "/").map { String(trimmed[..<$0]) } ?? "."
+        try lifted { () throws(IOError) in try files.syncDirectory(parent.isEmpty ? "/" : parent) }
+    }
+
+    // MARK: Replaying
+
+    /// Replays the log after what tables hold; nil where there is none yet: a store that was just created, or a
+    /// checkpoint whose tables hold everything.
+    private func replay(
+        _ found: Found, into memtables: inout MemtableRecovery
+    ) throws(VarveError) -> LogRecovery.Result? {
+        let state = found.versions.state
+        let hasLog = try lifted { () throws(IOError) in try files.list(directory) }.contains {
+            if case .log? = FileName($0) { true } else { false }
+        }
+        if !hasLog, state.flushed.lsn == .zero || state.checkpointOrigin?.lsn == state.flushed.lsn { return nil }
+        let recovery = LogRecovery(
+            fileSystem: files, directory: directory, storeID: state.identity.storeID, flushed: state.flushed.lsn,
+            closedEnd: found.closed?.log, usesThread: options.usesThreads, repairsTail: role != .readOnly)
+        let began = clock.bootNanoseconds
+        return try recovery.run(
+            progress: { step in
+                progress?(
+                    RecoveryProgress(
+                        bytesDone: step.bytesDone, bytesTotal: step.bytesTotal, lsn: step.lsn,
+                        nanoseconds: clock.bootNanoseconds - began))
+            },
+            deliver: { (frame) throws(VarveError) in try memtables.take(frame) })
+    }
+
+    // MARK: Assembling
+
+    private func assemble(_ found: Found, _ lock: StoreLock) throws(VarveError) -> Engine {
+        let state = found.versions.state
+        var memtables = try MemtableRecovery(limit: options.memtableBytes, from: state.flushed)
+        let replayed = try replay(found, into: &memtables)
+        let reading = max(state.clock.reading, memtables.clockReading)
+        if role != .readOnly { try makeWritable(found, lock, memtables.timelines) }
+        let log = role == .readOnly ? nil : try openLog(found, replayed)
+        let threads = try lifted { () throws(IOError) in try IOThreads(name: "varve-read", count: 2) }
+        let parts = EngineParts(
+            context: StoreContext(
+                files: files, directory: directory, options: options, threads: threads, clock: clock),
+            role: role, lock: lock, versions: found.versions,
+            tables: TableSource(
+                files: files, directory: directory, cache: BlockCache(capacity: options.blockCacheBytes)),
+            clock: StoreClock(clock: clock, lastReading: reading), log: log,
+            catalog: log?.catalog ?? replayed?.catalog
+                ?? LogCatalog(fileSystem: files, directory: directory),
+            position: replayed?.position ?? state.flushed,
+            lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
+            cut: replayed?.cut.map { RecoveryCut($0) }, fork: forkReason(found))
+        return try Engine(parts, memtables)
+    }
+
+    /// The steps after which the folder is this process's to write in.
+    private func makeWritable(
+        _ found: Found, _ lock: StoreLock, _ timelines: [TimelineOrigin]
+    ) throws(VarveError) {
+        try found.versions.learn(timelines)
+        try removeLeftovers(found.versions)
+        try lock.publish(
+            LockRecord(
+                processID: ProcessIdentity.id, bootID: clock.bootID, started: clock.wallNanoseconds,
+                program: ProcessIdentity.program, socketPath: nil))
+        // The boot's id must be there after a power cut, to tell one from a mere death of the process.
+        try lifted { () throws(IOError) in try files.syncDirectory(directory) }
+        try CleanClose.remove(in: directory, files)
+    }
+
+    /// Files that no manifest names: outputs of jobs that were cut short, old manifests, unfinished files.
+    private func removeLeftovers(_ versions: VersionSet) throws(VarveError) {
+        let tables = Set(versions.version.allTables.map(\.number))
+        let manifest = versions.manifestEnd?.number
+        try lifted { () throws(IOError) in
+            for name in try files.list(directory) {
+                guard let known = FileName(name) else { continue }
+                let isLeft =
+                    switch known {
+                    case .table(let number): !tables.contains(number)
+                    case .manifest(let number): number != manifest
+                    case .temporary: true
+                    case .current, .lock, .closed, .log: false
+                    }
+                if isLeft { try files.remove(known.path(in: directory)) }
+            }
+        }
+    }
+
+    private func openLog(_ found: Found, _ replayed: LogRecovery.Result?) throws(VarveError) -> LogWriter {
+        let state = found.versions.state
+        let isClean = found.closed != nil
+        var start = LogStart(
+            position: replayed?.position ?? state.flushed,
+            lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
+            syncedLSN: isClean ? nil : min(state.flushed.lsn, replayed?.position.lsn ?? .max))
+        if !isClean { start.unsynced = replayed?.unsynced ?? [] }
+        if role == .follower || isClean { start.resume = replayed?.end }
+        start.follows = role == .follower
+        if role == .follower { start.decoder = replayed?.decoder }
+        let versions = found.versions
+        return try LogWriter(
+            identity: LogIdentity(storeID: state.identity.storeID, nodeID: state.identity.nodeID),
+            catalog: replayed?.catalog ?? LogCatalog(fileSystem: files, directory: directory), start: start,
+            options: LogOptions(
+                segmentBytes: options.logSegmentBytes, compresses: options.compressLog,
+                syncInterval: options.syncInterval, usesThreads: options.usesThreads),
+            nextFileNumber: { versions.takeFileNumber() })
+    }
+
+    /// Why the store must begin a timeline before it is written; nil: it goes on with its own.
+    private func forkReason(_ found: Found) -> TimelineOrigin.Reason? {
+        guard role == .primary, !found.isNew else { return nil }
+        if found.versions.state.checkpointOrigin != nil { return .fork }
+        if found.closed == nil, found.previous?.bootID != clock.bootID { return .powerLoss }
+        return nil
+    }
+}
+
+/// How far an opening is.
+public struct RecoveryProgress: Sendable {
+    /// Bytes of log that were read, and that there are.
+    public let bytesDone: UInt64
+    public let bytesTotal: UInt64
+    public let lsn: LSN
+    /// Since it began.
+    public let nanoseconds: Int64
+}
+
+/// What recovery cut off the log's end: bytes that had never been synced, or were being written.
+public struct RecoveryCut: Sendable {
+    public let path: String
+    public let offset: UInt64
+    public let bytes: UInt64
+    public let removedSegments: [String]
+    public let reason: String
+
+    init(_ cut: LogRecovery.Cut) {
+        path = cut.path
+        offset = cut.offset
+        bytes = cut.bytes
+        removedSegments = cut.removed
+        reason = cut.reason
+    }
+}
