@@ -47,6 +47,8 @@ final class CompactionLoop: Sendable {
     }
 
     var statistics: Counts { state.withLock { $0.counts } }
+    /// Bytes of log as of the last look.
+    var logBytes: UInt64 { state.withLock { $0.logBytes } }
 
     /// Tables, time or space have changed: look again.
     func wakeUp() { wake.raise() }
@@ -178,7 +180,7 @@ final class CompactionLoop: Sendable {
         let job = CompactionJob(
             compaction, version: store.versions.version, snapshots: snapshots, horizon: horizon,
             now: store.clock.now(), policy: store.options.eviction, targetBytes: store.options.compaction.tableBytes,
-            control: control, openTable: { (file) throws(VarveError) in try store.tables.reader(of: file) })
+            control: control, openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
         let result = try job.run(into: store.outputs(commitTimes: job.commitTimes))
         var edit = job.edit(for: result)
         edit.clock = store.clockState()

@@ -94,7 +94,7 @@ extension Engine {
             let checked = try checkConditions(of: batch, .mayBlock)
             if batch.isEmpty { return checked }
             do throws(VarveError) {
-                let ticket = unsafe try admit { (pipeline) throws(CommitPipeline.Refusal) in
+                let ticket = try admit { (pipeline) throws(CommitPipeline.Refusal) in
                     try commit(batch, durability, checkedAt: checked, pipeline)
                 }
                 try acknowledge(ticket)
@@ -115,7 +115,7 @@ extension Engine {
             let checked = try await checkConditionsAsync(of: batch)
             if batch.isEmpty { return checked }
             do throws(VarveError) {
-                let ticket = unsafe try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
+                let ticket = try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
                     try commit(batch, durability, checkedAt: checked, pipeline)
                 }
                 try await acknowledgeAsync(ticket)

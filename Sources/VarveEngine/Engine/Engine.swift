@@ -43,7 +43,8 @@ public final class Engine: Sendable {
     /// Nil for a reader.
     let writing: WritingParts?
     private let lock: Mutex<LockBox>
-    private let isClosed = Atomic<Bool>(false)
+    private let closed = Atomic<Bool>(false)
+    var isClosed: Bool { closed.load(ordering: .relaxed) }
 
     private struct LockBox: @unchecked Sendable {
         // Unchecked: the lock is touched under the mutex only.
@@ -108,7 +109,7 @@ public final class Engine: Sendable {
     /// Ends the store's use: everything synced, the end of log and manifest written down, no thread left. Later calls
     /// throw `.closed`. Call it once no other call is under way; calling it twice is fine.
     public func close() throws(VarveError) {
-        guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+        guard !closed.exchange(true, ordering: .relaxed) else { return }
         let server = lock.withLock { box in
             defer { box.server = nil }
             return box.server

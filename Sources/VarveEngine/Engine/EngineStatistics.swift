@@ -10,8 +10,10 @@ public struct EngineStatistics: Sendable {
     /// Something that holds back the removal of log.
     public struct Slot: Sendable, Hashable {
         public var name: String
+        /// What the reader has taken.
         public var lsn: LSN
-        public var bytesHeld: UInt64
+        /// Log that is kept for it at most.
+        public var capBytes: UInt64
     }
 
     // Position
@@ -23,6 +25,8 @@ public struct EngineStatistics: Sendable {
     public var appendedLSN = LSN.zero
     public var syncedLSN = LSN.zero
     public var flushedLSN = LSN.zero
+    /// The oldest LSN that the log still holds.
+    public var oldestLSN = LSN.zero
     public var runningHash: UInt64 = 0
     public var lastCommitTime: Timestamp = 0
     public var storeClock: Timestamp = 0
@@ -31,6 +35,8 @@ public struct EngineStatistics: Sendable {
     // Space
     public var levels: [Level] = []
     public var tableBytes: UInt64 = 0
+    /// About how much of it has expired.
+    public var expiredBytes: UInt64 = 0
     public var logBytes: UInt64 = 0
     public var logSegments = 0
     public var diskBudgetBytes: UInt64?
@@ -44,8 +50,9 @@ public struct EngineStatistics: Sendable {
     public var records: UInt64 = 0
     public var payloadBytes: UInt64 = 0
     public var syncs: UInt64 = 0
-    public var slowSyncs: UInt64 = 0
-    public var gets: UInt64 = 0
+    public var longestSyncNanoseconds: Int64 = 0
+    /// Bytes of frames since the store was opened.
+    public var logBytesAppended: UInt64 = 0
     public var flushes: UInt64 = 0
     public var flushedBytes: UInt64 = 0
     public var compactions: UInt64 = 0
@@ -83,6 +90,7 @@ extension EngineStatistics {
         text.add("appendedLSN", appendedLSN.rawValue)
         text.add("syncedLSN", syncedLSN.rawValue)
         text.add("flushedLSN", flushedLSN.rawValue)
+        text.add("oldestLSN", oldestLSN.rawValue)
         text.add("runningHash", hexadecimal(runningHash))
         text.add("lastCommitTime", lastCommitTime)
         text.add("storeClock", storeClock)
@@ -96,6 +104,7 @@ extension EngineStatistics {
             return object
         })
         text.add("tableBytes", tableBytes)
+        text.add("expiredBytes", expiredBytes)
         text.add("logBytes", logBytes)
         text.add("logSegments", logSegments)
         if let diskBudgetBytes { text.add("diskBudgetBytes", diskBudgetBytes) }
@@ -106,7 +115,7 @@ extension EngineStatistics {
             var object = JSONText()
             object.add("name", slot.name)
             object.add("lsn", slot.lsn.rawValue)
-            object.add("bytesHeld", slot.bytesHeld)
+            object.add("capBytes", slot.capBytes)
             return object
         })
         addWork(to: &text)
@@ -118,8 +127,8 @@ extension EngineStatistics {
         text.add("records", records)
         text.add("payloadBytes", payloadBytes)
         text.add("syncs", syncs)
-        text.add("slowSyncs", slowSyncs)
-        text.add("gets", gets)
+        text.add("longestSyncNanoseconds", longestSyncNanoseconds)
+        text.add("logBytesAppended", logBytesAppended)
         text.add("flushes", flushes)
         text.add("flushedBytes", flushedBytes)
         text.add("compactions", compactions)

@@ -1,0 +1,1 @@
+final class EngineOwnerService: Sendable { init(_ e: Engine) {} }
