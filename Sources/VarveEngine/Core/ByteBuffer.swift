@@ -1,7 +1,8 @@
 /// A growable run of raw bytes with one owner: what encoders write into. Its storage is kept by `removeAll`, so a buffer
 /// that is reused allocates nothing.
 @safe
-struct ByteBuffer: ~Copyable {
+struct ByteBuffer: ~Copyable, @unchecked Sendable {
+    // Unchecked: the storage has this value as its only owner.
     private var storage: UnsafeMutableRawBufferPointer
     private(set) var count: Int
 

@@ -163,6 +163,9 @@ struct EntryView {
     @inline(__always)
     func isExpired(at now: Timestamp) -> Bool { usableUntil <= now }
 
+    /// The whole entry.
+    var bytes: UnsafeRawBufferPointer { unsafe all }
+
     /// Every field, copied out.
     func fields() throws(DecodeError) -> EntryFields {
         var fields = EntryFields()

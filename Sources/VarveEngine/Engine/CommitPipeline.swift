@@ -314,30 +314,11 @@ extension CommitPipeline {
     }
 
     private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) {
-        let active = state.active
-        var key = ByteBuffer(capacity: 256)
-        var times = state.activeTimes
-        var taken = CommitStatistics()
-        var clockReading: Timestamp?
+        var taken = FollowedFrames(into: state.active)
         do throws(VarveError) {
             unsafe try bytes.withBytes { (bytes) throws(VarveError) in
                 _ = unsafe try log.appendVerbatim(bytes, via: .map) { (frame) throws(VarveError) in
-                    let header = frame.header
-                    times = (times?.lowerBound ?? header.commitTime)...header.commitTime
-                    taken.batches &+= 1
-                    taken.records &+= header.count
-                    taken.payloadBytes &+= UInt64(frame.payload.count)
-                    switch header.kind {
-                    case .batch:
-                        guard unsafe MemtableInserter.insert(
-                            frame.payload, from: header.firstLSN, into: active, key: &key)
-                        else {
-                            throw VarveError(
-                                .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")
-                        }
-                    case .clock: clockReading = unsafe try? ClockRecord.decode(frame.payload).reading
-                    default: break
-                    }
+                    try taken.take(frame)
                 }
             }
         } catch {
@@ -345,13 +326,42 @@ extension CommitPipeline {
             if log.appendedLSN.rawValue > visible.load(ordering: .relaxed) { health.stop(error) }
             throw .failed(error)
         }
-        state.activeTimes = times
+        if let times = taken.times {
+            state.activeTimes = (state.activeTimes?.lowerBound ?? times.lowerBound)...times.upperBound
+        }
         state.clock.observe(log.lastCommitTime)
-        if let clockReading { storeClock.observe(clockReading) }
-        state.statistics.batches &+= taken.batches
-        state.statistics.records &+= taken.records
-        state.statistics.payloadBytes &+= taken.payloadBytes
+        if let reading = taken.clockReading { storeClock.observe(reading) }
+        state.statistics.batches &+= taken.statistics.batches
+        state.statistics.records &+= taken.statistics.records
+        state.statistics.payloadBytes &+= taken.statistics.payloadBytes
         visible.store(log.appendedLSN.rawValue, ordering: .releasing)
+    }
+}
+
+/// Takes verified frames of a source's log into a memtable.
+private struct FollowedFrames: ~Copyable {
+    private let memtable: Memtable
+    private var key = ByteBuffer(capacity: 256)
+    private(set) var times: ClosedRange<Timestamp>?
+    private(set) var clockReading: Timestamp?
+    private(set) var statistics = CommitStatistics()
+
+    init(into memtable: Memtable) { self.memtable = memtable }
+
+    mutating func take(_ frame: DecodedFrame) throws(VarveError) {
+        let header = frame.header
+        times = (times?.lowerBound ?? header.commitTime)...header.commitTime
+        statistics.batches &+= 1
+        statistics.records &+= header.count
+        statistics.payloadBytes &+= UInt64(frame.rawLength)
+        if header.kind == .clock {
+            clockReading = unsafe (try? ClockRecord.decode(frame.payload))?.reading
+        } else if header.kind == .batch,
+            unsafe !MemtableInserter.insert(frame.payload, from: header.firstLSN, into: memtable, key: &key)
+        {
+            throw VarveError(
+                .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")
+        }
     }
 }
 

@@ -77,7 +77,8 @@ extension Engine {
 
 extension EngineIterator {
     func storedValue() throws(VarveError) -> StoredValue {
-        do throws(DecodeError) { return unsafe try StoredValue(entry: EntryView(currentEntry), version: version) } catch {
+        do throws(DecodeError) { return unsafe try StoredValue(entry: EntryView(currentEntry), version: version) } catch
+        {
             throw VersionDamage.entry(error, Trailer(version, .put))
         }
     }
@@ -105,7 +106,8 @@ enum SourceAssembly {
             } else if !files.isEmpty {
                 cursors.append(
                     .level(
-                        TableLevelCursor(Version.Level(Array(files), isSorted: true)) { (file: TableFile) throws(VarveError) in
+                        TableLevelCursor(Version.Level(Array(files), isSorted: true)) {
+                            (file: TableFile) throws(VarveError) in
                             try source.reader(of: file).makeCursor()
                         }))
             }

@@ -48,7 +48,8 @@ extension Engine {
         let range = namespace.map { namespace in
             let bounds = KeyBounds(namespace: namespace.id, from: from, to: to)
             return KeyRange(
-                smallest: bounds.lower, largest: bounds.upper ?? [UInt8](repeating: 0xFF, count: Limits.fullKeyBytes + 1),
+                smallest: bounds.lower,
+                largest: bounds.upper ?? [UInt8](repeating: 0xFF, count: Limits.fullKeyBytes + 1),
                 isExclusive: true)
         }
         try compact(range)

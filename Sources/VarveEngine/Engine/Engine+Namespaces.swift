@@ -16,7 +16,8 @@ extension Engine {
     public func existingNamespace(named name: String) throws(VarveError) -> Namespace? {
         if name == Namespace.default.name { return .default }
         try NamespaceCatalogue.check(name)
-        let stored = try withEntry(NamespaceCatalogue.key(of: name).span.bytes, .catalogue, nil, .mayBlock) { entry, _ in
+        let stored = unsafe try withEntry(NamespaceCatalogue.key(of: name).span.bytes, .catalogue, nil, .mayBlock) {
+            entry, _ in
             unsafe Array(entry.value)
         }
         return try stored.map { (bytes) throws(VarveError) in

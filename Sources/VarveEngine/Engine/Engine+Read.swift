@@ -59,7 +59,9 @@ extension Engine {
         of key: [UInt8], in namespace: Namespace = .default, at snapshot: Snapshot? = nil
     ) throws(VarveError) -> EntryFields? {
         unsafe try withEntry(key.span.bytes, namespace.id, snapshot, .mayBlock) { (entry, version) throws(VarveError) in
-            do throws(DecodeError) { return try entry.fields() } catch { throw VersionDamage.entry(error, Trailer(version, .put)) }
+            do throws(DecodeError) { return try entry.fields() } catch {
+                throw VersionDamage.entry(error, Trailer(version, .put))
+            }
         }
     }
 
@@ -70,7 +72,7 @@ extension Engine {
         let moment = snapshot ?? makeSnapshot()
         var values: [StoredValue?] = []
         values.reserveCapacity(keys.count)
-        for key in keys { values.append(try get(key.span.bytes, namespace.id, moment, .mayBlock)) }
+        for key in keys { values.append(unsafe try get(key.span.bytes, namespace.id, moment, .mayBlock)) }
         return values
     }
 
@@ -92,7 +94,7 @@ extension Engine {
     ) throws(VarveError) -> R? {
         try RecordWriter.checkKey(key.byteCount)
         try checkOwner(of: snapshot)
-        return try FullKey.withFullKey(namespace, key) { (full) throws(VarveError) in
+        return unsafe try FullKey.withFullKey(namespace, key) { (full) throws(VarveError) in
             let hash = unsafe XXH3.hash64(full)
             // The state is pinned before the LSN is loaded: what the LSN may see cannot be missing from the state.
             let pin = keeper.cell.pin()
@@ -127,7 +129,8 @@ extension FullKey {
     ) throws(VarveError) -> R {
         let count = key.byteCount + namespaceBytes
         // The standard library's scope passes no typed errors through.
-        let outcome: Result<R, VarveError> = unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { room in
+        let outcome: Result<R, VarveError> = unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) {
+            room in
             unsafe room.storeBytes(of: namespace.rawValue.bigEndian, as: UInt32.self)
             unsafe key.withUnsafeBytes { bytes in
                 unsafe UnsafeMutableRawBufferPointer(rebasing: room[namespaceBytes...]).copyMemory(from: bytes)

@@ -19,13 +19,15 @@ public struct VerifyReport: Sendable {
         text.add("logFrames", logFrames)
         text.add("logBytes", logBytes)
         text.add("ok", damage.isEmpty)
-        text.add("damage", damage.map { error in
-            var object = JSONText()
-            object.add("path", error.path)
-            object.add("offset", error.offset.map { String($0) })
-            object.add("message", error.message)
-            return object
-        })
+        text.add(
+            "damage",
+            damage.map { error in
+                var object = JSONText()
+                object.add("path", error.path)
+                object.add("offset", error.offset.map { String($0) })
+                object.add("message", error.message)
+                return object
+            })
         return text.finished()
     }
 }

@@ -43,8 +43,8 @@ extension Engine {
     ) async throws(VarveError) -> LSN {
         let ticket = try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
             try pipeline.commitOne(durability ?? options.durability) { (buffer) throws(VarveError) in
-                try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
-                    try unsafe value.withUnsafeBytes { (value) throws(VarveError) in
+                try unsafe key.withBytes { (key) throws(VarveError) in
+                    try unsafe value.withBytes { (value) throws(VarveError) in
                         try unsafe RecordWriter.put(key, value, fields, namespace.id, into: &buffer)
                     }
                 }

@@ -70,9 +70,11 @@ public final class Engine: Sendable {
         gate = WriteGate(clock: parts.context.clock, limit: parts.context.options.stallLimit, health: health)
         keeper = ReadStateKeeper(active: memtables.active, sealed: memtables.sealed, versions: parts.versions)
         lock = Mutex(LockBox(lock: parts.lock, server: nil))
-        writing = try parts.log.map { (log) throws(VarveError) in
-            try WritingParts(
+        if let log = parts.log {
+            writing = try WritingParts(
                 parts, log, memtables, keeper: keeper, snapshots: snapshots, health: health, gate: gate)
+        } else {
+            writing = nil
         }
         try writing?.start(fork: parts.fork)
         if role != .readOnly, options.offersSocket { try offerSocket() }
@@ -94,8 +96,9 @@ public final class Engine: Sendable {
     private func offerSocket() throws(VarveError) {
         try lock.withLock { (box) throws(VarveError) in
             // A machine without a place for sockets still gets its store.
-            guard let listener = try? OwnerSocket.listen(
-                for: context.directory, stale: box.lock.previous?.socketPath)
+            guard
+                let listener = try? OwnerSocket.listen(
+                    for: context.directory, stale: box.lock.previous?.socketPath)
             else { return }
             let path = listener.path
             box.server = try OwnerServer(listener: listener, service: EngineOwnerService(self))

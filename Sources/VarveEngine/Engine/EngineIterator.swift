@@ -25,12 +25,15 @@ public final class EngineIterator {
 
     /// To the first entry at or after `key`.
     public func seek(to key: [UInt8]) throws(VarveError) {
-        unsafe try FullKey.make(namespace, key).withBytes { (key) throws(VarveError) in unsafe try cursor.seek(to: key) }
+        unsafe try FullKey.make(namespace, key).withBytes { (key) throws(VarveError) in unsafe try cursor.seek(to: key)
+        }
     }
 
     /// To the last entry before `key`.
     public func seek(before key: [UInt8]) throws(VarveError) {
-        unsafe try FullKey.make(namespace, key).withBytes { (key) throws(VarveError) in unsafe try cursor.seek(before: key) }
+        unsafe try FullKey.make(namespace, key).withBytes { (key) throws(VarveError) in
+            unsafe try cursor.seek(before: key)
+        }
     }
 
     /// To the next entry; invalid after the last one. Traps where it is not valid.

@@ -95,14 +95,16 @@ extension EngineStatistics {
         text.add("lastCommitTime", lastCommitTime)
         text.add("storeClock", storeClock)
         text.add("commitTimesHeldBack", commitTimesHeldBack)
-        text.add("levels", levels.enumerated().map { level, value in
-            var object = JSONText()
-            object.add("level", level)
-            object.add("tables", value.tables)
-            object.add("bytes", value.bytes)
-            object.add("entries", value.entries)
-            return object
-        })
+        text.add(
+            "levels",
+            levels.enumerated().map { level, value in
+                var object = JSONText()
+                object.add("level", level)
+                object.add("tables", value.tables)
+                object.add("bytes", value.bytes)
+                object.add("entries", value.entries)
+                return object
+            })
         text.add("tableBytes", tableBytes)
         text.add("expiredBytes", expiredBytes)
         text.add("logBytes", logBytes)
@@ -111,13 +113,15 @@ extension EngineStatistics {
         text.add("memtableBytes", memtableBytes)
         text.add("sealedMemtables", sealedMemtables)
         text.add("snapshots", snapshots)
-        text.add("slots", slots.map { slot in
-            var object = JSONText()
-            object.add("name", slot.name)
-            object.add("lsn", slot.lsn.rawValue)
-            object.add("capBytes", slot.capBytes)
-            return object
-        })
+        text.add(
+            "slots",
+            slots.map { slot in
+                var object = JSONText()
+                object.add("name", slot.name)
+                object.add("lsn", slot.lsn.rawValue)
+                object.add("capBytes", slot.capBytes)
+                return object
+            })
         addWork(to: &text)
         return text.finished()
     }

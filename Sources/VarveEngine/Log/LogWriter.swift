@@ -101,7 +101,7 @@ final class LogWriter: @unchecked Sendable {
         do throws(VarveError) {
             groupSync = try GroupSync(
                 synced: start.syncedLSN, interval: options.syncInterval, startsThread: options.usesThreads,
-                appended: { sink.appendedLSN }, 
+                appended: { sink.appendedLSN },
                 perform: { () throws(VarveError) in
                     let reached = try sink.sync()
                     didSync.call(reached)

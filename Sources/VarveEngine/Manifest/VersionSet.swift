@@ -21,8 +21,8 @@ final class VersionSet: Sendable {
     let obsolete: ObsoleteFiles
     private let files: any FileSystem
     private let directory: String
-    private let current: Mutex<Current>
-    // Lock order: this one, then `current`.
+    private let installed: Mutex<Current>
+    // Lock order: this one, then `installed`.
     private let writing: Monitor<Box>
     private let nextNumber: Atomic<UInt64>
 
@@ -41,13 +41,15 @@ final class VersionSet: Sendable {
         self.obsolete = obsolete
         self.files = files
         self.directory = directory
-        current = Mutex(Current(version: version, state: state))
+        installed = Mutex(Current(version: version, state: state))
         self.nextNumber = Atomic(nextNumber)
         writing = Monitor(Box(Writing(writer: nil, editNumber: editNumber, failure: nil)))
     }
 
-    var version: Version { current.withLock { $0.version } }
-    var state: ManifestState { current.withLock { $0.state } }
+    /// State and version of one moment.
+    var current: (state: ManifestState, version: Version) { installed.withLock { ($0.state, $0.version) } }
+    var version: Version { installed.withLock { $0.version } }
+    var state: ManifestState { installed.withLock { $0.state } }
     /// The manifest in force and its length; nil for a store that was opened to read.
     var manifestEnd: (number: FileNumber, bytes: UInt64)? {
         writing.withLock { box in box.writing.writer.map { ($0.number, $0.bytes) } }
@@ -62,7 +64,7 @@ final class VersionSet: Sendable {
             if let failure = box.writing.failure { throw failure }
             var edit = edit
             edit.nextFileNumber = nextNumber.load(ordering: .relaxed)
-            let before = current.withLock { $0 }
+            let before = installed.withLock { $0 }
             var state = before.state
             let number = box.writing.editNumber + 1
             let version: Version
@@ -83,7 +85,7 @@ final class VersionSet: Sendable {
                 throw error
             }
             box.writing.editNumber = number
-            current.withLock { $0 = Current(version: version, state: state) }
+            installed.withLock { $0 = Current(version: version, state: state) }
             for table in removed { table.markObsolete() }
         }
     }
@@ -193,7 +195,7 @@ extension VersionSet {
 
     private func beginManifest() throws(VarveError) {
         try writing.withLock { (box) throws(VarveError) in
-            let now = current.withLock { $0 }
+            let now = installed.withLock { $0 }
             let number = box.writing.editNumber + 1
             do throws(VarveError) {
                 try begin(now.state, now.version, number, &box.writing)

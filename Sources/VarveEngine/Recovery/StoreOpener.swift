@@ -29,7 +29,8 @@ struct StoreOpener {
         }
         // The lock is taken where there is a store, or where one may be made; a foreign folder gets no LOCK.
         let isStore = try lifted { () throws(IOError) in
-            try files.exists(lockPath) || files.exists(FileName.current.path(in: directory))
+            if try files.exists(lockPath) { return true }
+            return try files.exists(FileName.current.path(in: directory))
         }
         guard isStore || (role == .primary && options.createIfMissing) else { throw notAStore() }
         let lock = try StoreLock.take(files, path: lockPath)
@@ -69,6 +70,7 @@ struct StoreOpener {
             for name in names where name != .lock {
                 try lifted { () throws(IOError) in try files.remove(name.path(in: directory)) }
             }
+            try removeUnfinished()
         }
         let first = TimelineOrigin(
             timeline: TimelineID(ordinal: 1, unique: .random()), parent: nil, forkLSN: .zero, reason: .created)
@@ -152,10 +154,19 @@ struct StoreOpener {
         try CleanClose.remove(in: directory, files)
     }
 
+    private func removeUnfinished() throws(VarveError) {
+        try lifted { () throws(IOError) in
+            for name in try files.list(directory) where FileName.isTemporary(name) {
+                try files.remove(directory + "/" + name)
+            }
+        }
+    }
+
     /// Files that no manifest names: outputs of jobs that were cut short, old manifests, unfinished files.
     private func removeLeftovers(_ versions: VersionSet) throws(VarveError) {
         let tables = Set(versions.version.allTables.map(\.number))
         let manifest = versions.manifestEnd?.number
+        try removeUnfinished()
         try lifted { () throws(IOError) in
             for name in try files.list(directory) {
                 guard let known = FileName(name) else { continue }
@@ -163,7 +174,6 @@ struct StoreOpener {
                     switch known {
                     case .table(let number): !tables.contains(number)
                     case .manifest(let number): number != manifest
-                    case .temporary: true
                     case .current, .lock, .closed, .log: false
                     }
                 if isLeft { try files.remove(known.path(in: directory)) }

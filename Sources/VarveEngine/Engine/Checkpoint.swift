@@ -1,0 +1,232 @@
+internal import Synchronization
+internal import VarveIO
+
+/// Makes a checkpoint: a folder that is a store of its own, as of one LSN. Tables are hard links; the log after them is
+/// copied, as its own frames.
+///
+/// It is built beside its final name and renamed when all of it is durable, so a folder of that name is a whole
+/// checkpoint or is not there.
+struct Checkpoint {
+    let files: any FileSystem
+    let source: String
+    let destination: String
+    let state: ManifestState
+    let version: Version
+    /// The place that the checkpoint ends at; durable, and the end of a batch.
+    let position: LogPosition
+    /// Reads the log from the flushed LSN or before, and so pins it.
+    let reader: LogReader
+
+    private var building: String { destination + ".tmp" }
+
+    func make(progress: (_ done: UInt64, _ total: UInt64) -> Void) throws(VarveError) {
+        try lifted { () throws(IOError) in
+            if try files.exists(destination) {
+                throw IOError(code: 17, operation: "create the checkpoint", path: destination)
+            }
+            if try files.exists(building) { try FolderRemover.remove(building, files) }
+            try files.createDirectory(building)
+        }
+        do throws(VarveError) {
+            try linkTables(progress)
+            try copyLog()
+            try writeManifest()
+            try publish()
+        } catch {
+            // What is left is named unfinished, and the next attempt removes it.
+            try? FolderRemover.remove(building, files)
+            throw error
+        }
+    }
+
+    private func linkTables(_ progress: (_ done: UInt64, _ total: UInt64) -> Void) throws(VarveError) {
+        let tables = version.allTables
+        let total = version.tableBytes
+        var done: UInt64 = 0
+        for table in tables {
+            let name = FileName.table(table.number)
+            do throws(IOError) {
+                try files.link(name.path(in: source), to: name.path(in: building))
+            } catch {
+                guard error.code == 18 || error.code == 1 || error.code == 95 else { throw VarveError(error) }
+                // Another file system, or one without hard links.
+                try FileCopier.copy(name.path(in: source), to: name.path(in: building), files)
+            }
+            done &+= table.bytes
+            progress(done, total)
+        }
+    }
+
+    /// The frames after the flushed LSN, byte for byte, in segments of the source's salts and boundaries.
+    private func copyLog() throws(VarveError) {
+        guard position.lsn > version.flushed.lsn else { return }
+        let stream = LogStream(reader, upTo: LogStream.Bound(lsn: position.lsn))
+        let target = LogCatalog(fileSystem: files, directory: building)
+        let numbers = FileNumbers(from: state.nextFileNumber)
+        let origin = version.flushed
+        let writer = try LogWriter(
+            identity: LogIdentity(storeID: state.identity.storeID, nodeID: state.identity.nodeID), catalog: target,
+            start: Checkpoint.start(at: origin, time: state.lastCommitTime),
+            options: LogOptions(segmentBytes: 1 << 20, recycledSegments: 0, syncInterval: nil, usesThreads: false),
+            nextFileNumber: { numbers.next() })
+        do throws(VarveError) {
+            while let piece = try stream.next() {
+                switch piece {
+                case .segment(let header): try writer.beginSegment(mirroring: header)
+                case .frames(let bytes, _, _):
+                    unsafe try bytes.withBytes { (bytes) throws(VarveError) in
+                        _ = unsafe try writer.appendVerbatim(bytes, via: .buffer) { _ in }
+                    }
+                }
+            }
+            guard writer.position == position else {
+                throw VarveError(
+                    .corruption, "the copied log ends at \(writer.position), the checkpoint at \(position)",
+                    path: source)
+            }
+        } catch {
+            try? writer.close()
+            throw error
+        }
+        try writer.close()
+    }
+
+    private static func start(at position: LogPosition, time: Timestamp) -> LogStart {
+        var start = LogStart(position: position, lastCommitTime: time)
+        start.follows = true
+        return start
+    }
+
+    private func writeManifest() throws(VarveError) {
+        var state = state
+        state.identity.nodeID = .random()
+        state.checkpointOrigin = position
+        state.nextFileNumber &+= 1_000_000
+        var edit = state.snapshot(of: version)
+        // Slots belong to the node that serves those readers.
+        edit.slots = []
+        let number = state.nextFileNumber
+        edit.nextFileNumber = number + 1
+        let writer = try ManifestWriter(
+            number, edit, identity: state.identity, timeline: state.timelines.current, editNumber: 1, in: building,
+            files)
+        let bytes = writer.bytes
+        writer.close()
+        try CurrentFile.write(number, in: building, files)
+        try CleanClose(log: position, manifest: number, manifestBytes: bytes).write(in: building, files)
+    }
+
+    private func publish() throws(VarveError) {
+        try lifted { () throws(IOError) in
+            try files.syncDirectory(building)
+            try files.rename(building, to: destination)
+            try files.syncDirectory(FolderRemover.parent(of: destination))
+        }
+    }
+}
+
+/// Numbers for the files of a folder that nobody else writes.
+private final class FileNumbers: Sendable {
+    private let number: Atomic<UInt64>
+    init(from first: FileNumber) { number = Atomic(first) }
+    func next() -> FileNumber { number.wrappingAdd(1, ordering: .relaxed).oldValue }
+}
+
+/// Removes a folder and the files in it.
+enum FolderRemover {
+    static func remove(_ directory: String, _ files: any FileSystem) throws(IOError) {
+        for name in try files.list(directory) { try files.remove(directory + "/" + name) }
+        try files.removeDirectory(directory)
+    }
+
+    static func parent(of path: String) -> String {
+        let trimmed = path.hasSuffix("/") ? String(path.dropLast()) : path
+        guard let slash = trimmed.lastIndex(of: "/") else { return "." }
+        return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
+    }
+}
+
+/// Copies a file whole and makes the copy's bytes durable.
+enum FileCopier {
+    static func copy(_ source: String, to destination: String, _ files: any FileSystem) throws(VarveError) {
+        try lifted { () throws(IOError) in
+            let from = try files.open(source, .read)
+            defer { from.close() }
+            let into = try files.open(destination, .createNew)
+            defer { into.close() }
+            let size = try from.size()
+            var offset: UInt64 = 0
+            while offset < size {
+                let piece = try from.read(count: Int(min(1 << 20, size - offset)), at: offset)
+                guard !piece.isEmpty else { throw IOError(code: 5, operation: "read", path: source) }
+                try into.write(piece, at: offset)
+                offset += UInt64(piece.count)
+            }
+            try into.sync()
+        }
+    }
+}
+
+extension Engine {
+    /// Makes a checkpoint of the store as it is now in a folder that must not exist: hard links to the tables, a copy of
+    /// the log after them. Returns the exact place that it ends at. Writers go on meanwhile. Blocks.
+    ///
+    /// A checkpoint is a store: opened to write it begins a timeline of its own; opened to follow it takes the log of
+    /// this store from there. For that the log must be kept: `slot` registers a reader of that name at the checkpoint's
+    /// end, before the checkpoint is made.
+    @discardableResult
+    public func checkpoint(
+        to destination: String, slot: String? = nil, progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }
+    ) throws(VarveError) -> LogPosition {
+        guard let writing else { throw VarveError(.readOnly, "a checkpoint is made of a store that is open to write") }
+        let reader = try pinnedLog(writing.log)
+        // The version first: whatever it holds lies before the position that is taken after it.
+        let (state, version) = versions.current
+        let position = writing.pipeline.position
+        try writing.log.groupSync.wait(upTo: position.lsn)
+        if let slot { try registerSlot(slot, at: position.lsn) }
+        let path = destination.hasSuffix("/") ? String(destination.dropLast()) : destination
+        try Checkpoint(
+            files: context.files, source: directory, destination: path, state: state, version: version,
+            position: position, reader: reader
+        ).make(progress: progress)
+        return position
+    }
+
+    /// A reader that pins the log after what tables hold now; what a later version holds is more.
+    private func pinnedLog(_ log: LogWriter) throws(VarveError) -> LogReader {
+        while true {
+            do throws(VarveError) {
+                return try LogReader(log, after: versions.version.flushed.lsn, alignment: .restartFrame)
+            } catch {
+                // A flush came between the two looks, and the log went; then more is flushed now.
+                guard error.code == .logGap else { throw error }
+            }
+        }
+    }
+
+    // MARK: Slots
+
+    /// Registers a reader of the log, or moves one: log after `lsn` is kept for it, up to `capBytes` (nil: the store's
+    /// limit). Durable when it returns. A reader beyond its cap loses the log and is told of the gap.
+    public func registerSlot(_ name: String, at lsn: LSN, capBytes: UInt64? = nil) throws(VarveError) {
+        guard !name.isEmpty, name.utf8.count <= Limits.namespaceNameBytes else {
+            throw VarveError(.invalidArgument, "a slot's name has 1 to \(Limits.namespaceNameBytes) bytes")
+        }
+        guard let writing else { throw VarveError(.readOnly, "slots are kept by a store that is open to write") }
+        var edit = VersionEdit()
+        edit.slots = [RetentionSlot(name: name, lsn: lsn, capBytes: capBytes ?? options.logRetentionBytes)]
+        try writing.store.install(edit)
+        writing.compaction.wakeUp()
+    }
+
+    /// Forgets a reader of the log. One that is not there is fine.
+    public func removeSlot(_ name: String) throws(VarveError) {
+        guard let writing else { throw VarveError(.readOnly, "slots are kept by a store that is open to write") }
+        guard versions.state.slots[name] != nil else { return }
+        var edit = VersionEdit()
+        edit.removedSlots = [name]
+        try writing.store.install(edit)
+        writing.compaction.wakeUp()
+    }
+}

@@ -1,0 +1,72 @@
+/// Cuts what a reader of the log yields into pieces for a follower: a segment's header whenever one begins, and whole
+/// frames of about a megabyte together.
+///
+/// One thread at a time; `cancel` comes from any.
+final class LogStream: @unchecked Sendable {
+    // Unchecked: its one user touches the fields; `cancel` is the reader's, which is for any thread.
+
+    /// How far a stream goes. The frame that passes either is not yielded.
+    struct Bound: Sendable {
+        var lsn = LSN.max
+        var time = Timestamp.max
+    }
+
+    private static let pieceBytes = 1 << 20
+
+    private let reader: LogReader
+    private let bound: Bound
+    private var queue: [LogPiece] = []
+    private var announced: UInt64?
+    private var bytes: [UInt8] = []
+    private var rawBytes = 0
+    private var records = 0
+    /// The first frame beyond the bound, if the stream came to it.
+    private(set) var beyond: FrameHeader?
+    /// The last LSN that was yielded or waits in the queue.
+    private(set) var lastLSN = LSN.zero
+
+    init(_ reader: LogReader, upTo bound: Bound = Bound()) {
+        self.reader = reader
+        self.bound = bound
+    }
+
+    /// The next piece that is durable; nil where there is none yet, or the bound is reached.
+    func next() throws(VarveError) -> LogPiece? {
+        if queue.isEmpty { try fill() }
+        return queue.isEmpty ? nil : queue.removeFirst()
+    }
+
+    private func fill() throws(VarveError) {
+        while beyond == nil, bytes.count < LogStream.pieceBytes, let frame = try reader.next() {
+            if frame.header.lastLSN > bound.lsn || frame.header.commitTime > bound.time {
+                beyond = frame.header
+                break
+            }
+            let header = reader.segment.header
+            if announced != header.salt {
+                close()
+                queue.append(.segment(header))
+                announced = header.salt
+            }
+            unsafe bytes.append(contentsOf: frame.bytes)
+            rawBytes += frame.rawLength
+            records += Int(clamping: frame.header.count)
+            lastLSN = frame.header.lastLSN
+        }
+        close()
+    }
+
+    private func close() {
+        guard !bytes.isEmpty else { return }
+        queue.append(.frames(bytes, rawBytes: rawBytes, records: records))
+        bytes = []
+        rawBytes = 0
+        records = 0
+    }
+
+    /// Returns once `next` may have something. Blocks this thread.
+    func waitForMore() throws(VarveError) { try reader.waitForMore() }
+
+    /// Ends every wait, now and later. Any thread.
+    func cancel() { reader.cancel() }
+}
