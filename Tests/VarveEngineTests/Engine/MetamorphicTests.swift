@@ -28,8 +28,8 @@ struct OptionSet: Sendable, CustomTestStringConvertible {
         options.logSegmentBytes = 64 << 10
         options.offersSocket = false
         options.table.blockBytes = 512
-        options.compaction.targetTableBytes = 32 << 10
-        options.compaction.baseLevelBytes = 64 << 10
+        options.compaction.tableBytes = 32 << 10
+        options.compaction.baseBytes = 64 << 10
         change(&options)
         return OptionSet(name: name, options: options)
     }
@@ -39,7 +39,7 @@ struct OptionSet: Sendable, CustomTestStringConvertible {
         make("synced") { $0.durability = .synced },
         make("stored") {
             $0.compressLog = false
-            $0.table.compression = .none
+            $0.table.codec = .stored
         },
         make("no cache") { $0.blockCacheBytes = 0 },
         make("large blocks") { $0.table.blockBytes = 16 << 10 },
@@ -113,7 +113,7 @@ struct MetamorphicRun {
         }
         let durability: Durability? = random.next() % 10 == 0 ? .synced : nil
         let end = try engine.write(batch, durability: durability)
-        #expect(end == model.last.advanced(by: UInt64(operations.count)), place)
+        #expect(end >= model.last.advanced(by: UInt64(operations.count)), place)
         model.apply(operations, endingAt: end)
     }
 
@@ -190,7 +190,7 @@ struct MetamorphicRun {
             let key = Array("key\(number)".utf8) + (number % 7 == 0 ? [0, 0xFF] : [])
             #expect(try engine.get(key)?.bytes == model.get(key, now: engine.storeTime)?.entry.value, place)
         }
-        #expect(try engine.verify().damage.isEmpty, place)
+        #expect(try engine.verify().damage.map(\.message) == [], place)
         try engine.close()
     }
 }
