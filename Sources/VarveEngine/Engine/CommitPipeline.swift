@@ -135,7 +135,9 @@ extension CommitPipeline {
     private func prepare(_ state: inout State, _ bytes: Int, _ count: Int) throws(Refusal) {
         if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
         do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
-        if state.active.approximateBytes >= options.memtableBytes || !state.active.hasRoom(records: count, bytes: bytes)
+        if state.active.approximateBytes >= options.memtableBytes
+            || !state.active.hasRoom(records: count, bytes: bytes)
+            || state.active.rangeTombstoneCount >= CommitPipeline.rangeDeletesPerMemtable
         {
             try rotate(&state, bytes, count)
         }
@@ -166,6 +168,9 @@ extension CommitPipeline {
         visible.store(position.lsn.rawValue, ordering: .releasing)
         return Ticket(first: first, last: position.lsn, waitsFor: nil)
     }
+
+    /// Range deletes that nest cost the square of their number to read, so a memtable is sealed before they are many.
+    private static let rangeDeletesPerMemtable = 2000
 
     /// How long writes may go on before the store clock's reading is written down again: a minute of commit time.
     private static let clockPeriod: Timestamp = 60_000_000_000

@@ -90,6 +90,8 @@ final class CompactionLoop: Sendable {
                 continue
             }
             wake.wait(after: seen, atMost: CompactionLoop.period)
+            // What the kernel had in memory a while ago may be gone: reads that must not wait ask it anew.
+            for table in store.versions.version.allTables { table.reader?.forgetResidency() }
         }
         fail(VarveError(.closed, "the store was closed"))
     }

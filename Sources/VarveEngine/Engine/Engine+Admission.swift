@@ -42,10 +42,11 @@ extension Engine {
         }
     }
 
-    /// Returns once the batch is as durable as it asked, and visible.
+    /// Returns once the batch is as durable as it asked, and visible. `durability`: what the call itself named.
     @inline(__always)
-    func acknowledge(_ ticket: CommitPipeline.Ticket) throws(VarveError) {
+    func acknowledge(_ ticket: CommitPipeline.Ticket, _ durability: Durability?) throws(VarveError) {
         guard let sync = writing?.log.groupSync else { return }
+        if case .interval(let interval)? = durability { sync.promise(within: interval) }
         guard let lsn = ticket.waitsFor else { return try sync.waitWhileLagging() }
         do throws(VarveError) {
             try sync.wait(upTo: lsn)
@@ -55,8 +56,10 @@ extension Engine {
         }
     }
 
-    func acknowledgeAsync(_ ticket: CommitPipeline.Ticket) async throws(VarveError) {
-        guard let sync = writing?.log.groupSync, let lsn = ticket.waitsFor else { return }
+    func acknowledgeAsync(_ ticket: CommitPipeline.Ticket, _ durability: Durability?) async throws(VarveError) {
+        guard let sync = writing?.log.groupSync else { return }
+        if case .interval(let interval)? = durability { sync.promise(within: interval) }
+        guard let lsn = ticket.waitsFor else { return }
         do throws(VarveError) {
             try await sync.wait(upTo: lsn)
         } catch {

@@ -101,7 +101,7 @@ extension Engine {
             let lsn = snapshot?.lsn ?? visibleLSN
             let result = unsafe try Lookup.withLive(
                 full, hash: hash, in: pin.state, at: lsn, now: clock.now, mode, tables, body)
-            if result != nil { options.eviction.recordRead(keyHash: hash) }
+            if recordsReads, result != nil { context.options.eviction.recordRead(keyHash: hash) }
             return result
         }
     }

@@ -22,7 +22,7 @@ extension Engine {
                 }
             }
         }
-        try acknowledge(ticket)
+        try acknowledge(ticket, durability)
         return ticket.last
     }
 
@@ -50,7 +50,7 @@ extension Engine {
                 }
             }
         }
-        try await acknowledgeAsync(ticket)
+        try await acknowledgeAsync(ticket, durability)
         return ticket.last
     }
 
@@ -89,15 +89,15 @@ extension Engine {
     /// - Throws: as `put`, and `.conditionFailed` with nothing written.
     @discardableResult
     public func write(_ batch: borrowing WriteBatch, durability: Durability? = nil) throws(VarveError) -> LSN {
-        let durability = durability ?? options.durability
+        let promised = durability ?? options.durability
         while true {
             let checked = try checkConditions(of: batch, .mayBlock)
             if batch.isEmpty { return checked }
             do throws(VarveError) {
                 let ticket = try admit { (pipeline) throws(CommitPipeline.Refusal) in
-                    try commit(batch, durability, checkedAt: checked, pipeline)
+                    try commit(batch, promised, checkedAt: checked, pipeline)
                 }
-                try acknowledge(ticket)
+                try acknowledge(ticket, durability)
                 return ticket.last
             } catch {
                 guard error.code == .wouldBlock else { throw error }
@@ -110,15 +110,15 @@ extension Engine {
     /// Commits a batch without blocking the caller's thread.
     @discardableResult
     public func write(_ batch: borrowing WriteBatch, durability: Durability? = nil) async throws(VarveError) -> LSN {
-        let durability = durability ?? options.durability
+        let promised = durability ?? options.durability
         while true {
             let checked = try await checkConditionsAsync(of: batch)
             if batch.isEmpty { return checked }
             do throws(VarveError) {
                 let ticket = try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
-                    try commit(batch, durability, checkedAt: checked, pipeline)
+                    try commit(batch, promised, checkedAt: checked, pipeline)
                 }
-                try await acknowledgeAsync(ticket)
+                try await acknowledgeAsync(ticket, durability)
                 return ticket.last
             } catch {
                 guard error.code == .wouldBlock else { throw error }

@@ -53,6 +53,8 @@ public final class Engine: Sendable {
     }
 
     var options: EngineOptions { context.options }
+    /// Only a store with a budget ever asks the policy.
+    let recordsReads: Bool
     /// The store's folder.
     public var directory: String { context.directory }
 
@@ -64,6 +66,7 @@ public final class Engine: Sendable {
         tables = parts.tables
         clock = parts.clock
         catalog = parts.catalog
+        recordsReads = parts.context.options.diskBudgetBytes != nil
         openedAt = parts.position
         health = Health()
         snapshots = SnapshotRegistry()

@@ -57,6 +57,8 @@ final class GroupSync: @unchecked Sendable {
     private var urgencyIsFresh = false
     private var cancelled: Set<UInt64> = []
     private var isIdle = false
+    /// When the next sync must begin for the sake of a write that asked for a shorter interval.
+    private var promised = Int64.max
     private var isStopped = false
     private var counts = Statistics()
     private var thread: IOThread?
@@ -155,6 +157,17 @@ final class GroupSync: @unchecked Sendable {
             urgencyIsFresh = true
             wantsNotice.store(true, ordering: .sequentiallyConsistent)
             wanted = max(wanted, appended())
+            monitor.signal(Condition.thread)
+        }
+    }
+
+    /// A write was promised a sync within `limit`: one is made in time, if that is sooner than the interval.
+    func promise(within limit: Duration) {
+        let nanoseconds = max(1_000_000, limit.nanoseconds)
+        if let interval, nanoseconds >= interval { return }
+        monitor.withLock {
+            promised = min(promised, ConditionLock.now() + nanoseconds)
+            isIdle = false
             monitor.signal(Condition.thread)
         }
     }
@@ -283,9 +296,12 @@ final class GroupSync: @unchecked Sendable {
         while !isStopped {
             let now = ConditionLock.now()
             let isDirty = failure == nil && appended() > syncedLSN
-            let isDue = due.map { now >= $0 } ?? false
+            if !isDirty { promised = .max }
+            let next = min(due ?? .max, promised)
+            let isDue = now >= next
             if isDirty, !inFlight, isDue || wanted > syncedLSN {
                 if let interval { due = now + interval }
+                promised = .max
                 _ = runSync()
                 continue
             }
@@ -293,8 +309,8 @@ final class GroupSync: @unchecked Sendable {
                 monitor.wait(Condition.thread)
                 continue
             }
-            if isDirty, let wake = due {
-                monitor.wait(Condition.thread, until: wake)
+            if isDirty, next != .max {
+                monitor.wait(Condition.thread, until: next)
             } else if due == nil {
                 waitIdly(isConfirmed: !urgencyIsFresh)
                 urgencyIsFresh = false

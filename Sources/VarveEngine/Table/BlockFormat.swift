@@ -11,7 +11,7 @@
 ///     n u16          where each entry begins, from the end of this array
 ///     entries        varint suffix length, suffix, kind u8, LSN - base (w bytes), entry bytes up to the next entry
 ///
-/// Tried against restart points with prefix compression between neighbours (LevelDB): those need a scan of half a restart
+/// Chosen over restart points with prefix compression between neighbours (LevelDB): those need a scan of half a restart
 /// interval for each lookup and cannot step back. Under LZ4 both take about the same space. The fingerprints are an idea
 /// of FPTree; the slot array is that of any slotted page. Format: docs/formats/table.md.
 enum BlockFormat {

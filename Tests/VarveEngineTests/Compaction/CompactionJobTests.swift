@@ -14,7 +14,7 @@ struct CompactionJobTests {
     private final class Store {
         let folder: TemporaryDirectory
         let fileSystem = PosixFileSystem()
-        let tables: TableCache
+        let tables: TableSource
         var version = Version.empty(flushed: LogPosition(timeline: Store.timeline, lsn: .zero, runningHash: 0))
         private var nextNumber: FileNumber = 1
         /// Small blocks, so that small tables have many.
@@ -27,8 +27,7 @@ struct CompactionJobTests {
 
         init() throws {
             folder = try TemporaryDirectory()
-            tables = TableCache(
-                fileSystem: fileSystem, directory: folder.path, blocks: BlockCache(capacity: 1 << 20))
+            tables = TableSource(files: fileSystem, directory: folder.path, cache: BlockCache(capacity: 1 << 20))
         }
 
         func outputs(_ commitTimes: ClosedRange<Timestamp>? = 1...2) -> TableOutputs {
@@ -64,7 +63,7 @@ struct CompactionJobTests {
         }
 
         func reader(_ file: TableFile) throws(VarveError) -> TableReader {
-            try tables.reader(file.number, file.properties)
+            try tables.reader(of: file)
         }
 
         /// A walk over all levels, as the engine will make it.

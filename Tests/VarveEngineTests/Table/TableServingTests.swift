@@ -91,29 +91,20 @@ struct TableServingTests {
         #expect(Set(offsets).count == Int(table.properties.dataBlockCount))
     }
 
-    @Test("the table cache opens once, bounds what is open, and a handle keeps its reader")
-    func tableCache() throws {
+    @Test("a table is opened once and stays open as long as its file is named; a missing one is named")
+    func tableSource() throws {
         let fixture = try TableFixture()
         let records = TableData.sequence(20)
-        var handles: [TableHandle] = []
-        let tables = TableCache(
-            fileSystem: fixture.fileSystem, directory: fixture.directory.path, blocks: fixture.cache, capacity: 4)
-        for number in 1...8 as ClosedRange<UInt64> {
-            let properties = try fixture.write(records, number: number)
-            handles.append(TableHandle(number, properties, cache: tables))
-        }
-        for handle in handles {
-            #expect(try handle.reader().get(records[1].key) == records[1])
-            #expect(tables.openCount <= 4)
-        }
-        #expect(try handles[0].reader() === handles[0].reader())
-        let reader = try handles[7].reader()
-        tables.forget(8)
-        #expect(try reader.get(records[2].key) == records[2])
-        handles = []
-        #expect(tables.openCount <= 2)
-        let missing = TableHandle(99, TableProperties(), cache: tables)
-        #expect(throws: VarveError.self) { try missing.reader() }
+        let source = TableSource(
+            files: fixture.fileSystem, directory: fixture.directory.path, cache: fixture.cache)
+        let file = TableFile(number: 7, properties: try fixture.write(records, number: 7))
+        #expect(file.reader == nil)
+        let reader = try source.reader(of: file)
+        #expect(try reader.get(records[1].key) == records[1])
+        #expect(try source.reader(of: file) === reader)
+        let missing = TableFile(number: 99, properties: TableProperties())
+        let error = #expect(throws: VarveError.self) { try source.reader(of: missing) }
+        #expect(error?.path?.hasSuffix("000099.sst") == true)
     }
 
     @Test("the properties tell expiry, source versions and counts")
