@@ -51,8 +51,13 @@ final class Health: Sendable {
     var failure: VarveError? { state.withLock { $0.failure } }
     var passing: VarveError? { state.withLock { $0.passing } }
 
-    /// Sorts an error of background work: a full disk passes, all else stops writes.
+    /// Sorts an error of background work: a full disk passes, work that ends because the store closes has not failed, all
+    /// else stops writes.
     func note(_ error: VarveError) {
-        if error.code == .diskFull { setPassing(error) } else if error.code != .cancelled { stop(error) }
+        switch error.code {
+        case .diskFull: setPassing(error)
+        case .cancelled, .closed: break
+        default: stop(error)
+        }
     }
 }
