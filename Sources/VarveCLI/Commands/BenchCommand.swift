@@ -94,8 +94,7 @@ struct BenchCommand: ParsableCommand {
             try output.write(Selftest.text().utf8)
             return try output.flush()
         }
-        guard null else { throw UsageFailure("bench needs --null until the engine stands behind it") }
-        try run(on: NullBackend())
+        if null { try run(on: NullBackend()) } else { try run(on: EngineBackend()) }
     }
 
     private func run(on backend: some BenchBackend) throws {

@@ -24,7 +24,7 @@ struct VerifyCommand: ParsableCommand {
 
     func run() throws {
         let bar = ProgressBar("verify")
-        let json = try StoreOpener.withStore(store.dir, .verify) { opened in
+        let json = try StoreOpener.withStore(store.dir, .read) { opened in
             defer { bar.finish() }
             return try opened.verify { bar.update($1, of: $2, $0) }
         }
@@ -41,7 +41,7 @@ struct CompactCommand: ParsableCommand {
 
     func run() throws {
         let bar = ProgressBar("compact")
-        try StoreOpener.withStore(store.dir, .write) { opened in
+        try StoreOpener.withStore(store.dir, .maintain) { opened in
             defer { bar.finish() }
             try opened.compact { bar.update($1, of: $2, $0) }
         }
@@ -65,7 +65,7 @@ struct CheckpointCommand: ParsableCommand {
         let bar = ProgressBar("checkpoint")
         // The process that holds the store may work in another folder.
         let absolute = URL(fileURLWithPath: folder).standardizedFileURL.path
-        let position = try StoreOpener.withStore(store.dir, .checkpoint) { opened in
+        let position = try StoreOpener.withStore(store.dir, .maintain) { opened in
             defer { bar.finish() }
             return try opened.checkpoint(to: absolute, slot: slot) { bar.update($1, of: $2, $0) }
         }

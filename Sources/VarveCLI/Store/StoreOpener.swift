@@ -6,13 +6,12 @@ internal import VarveIO
 enum StoreOpener {
     /// What the command is going to do.
     enum Access: Sendable {
-        /// Reads: the store must be there.
+        /// Reads, and changes nothing on disk: the store must be there.
         case read
         /// Writes: the store is made where there is none.
         case write
-        /// Checks everything: a store whose creation was cut short counts as empty.
-        case verify
-        case checkpoint
+        /// Writes nothing new, but must be the one who may: the store must be there.
+        case maintain
     }
 
     static func withStore<R>(
@@ -29,7 +28,72 @@ enum StoreOpener {
         return result
     }
 
+    /// How long a command waits for one that holds the store only for a moment: a reader takes the lock too, and names
+    /// no socket.
+    private static let patience = Duration.milliseconds(2000)
+
     private static func open(_ directory: String, _ access: Access) throws -> any StoreCommands {
-        OwnedStore(try OwnerClient.connect(toStoreAt: directory, PosixFileSystem()))
+        let clock = ContinuousClock()
+        let end = clock.now + patience
+        while true {
+            do {
+                return EngineStore(try openHere(directory, access))
+            } catch let error as VarveError where error.code == .storeInUse {
+                if let client = try? OwnerClient.connect(toStoreAt: directory, PosixFileSystem()) {
+                    return OwnedStore(client)
+                }
+                guard clock.now < end else { throw error }
+                usleep(20_000)
+            } catch let error as VarveError where error.code == .notAStore && access == .read {
+                guard isUnborn(directory) else { throw error }
+                return EmptyStore(directory)
+            }
+        }
     }
+
+    private static func openHere(_ directory: String, _ access: Access) throws -> Engine {
+        var options = EngineOptions()
+        let bar = ProgressBar("replaying the log")
+        defer { bar.finish() }
+        let tell: @Sendable (RecoveryProgress) -> Void = { bar.update($0.bytesDone, of: $0.bytesTotal) }
+        switch access {
+        case .read: return try Engine.openReadOnly(at: directory, options, progress: tell)
+        case .write: return try Engine.open(at: directory, options, progress: tell)
+        case .maintain:
+            options.createIfMissing = false
+            return try Engine.open(at: directory, options, progress: tell)
+        }
+    }
+
+    /// Whether the creation of a store was cut short before anything of it was there: a folder that holds nothing.
+    private static func isUnborn(_ directory: String) -> Bool {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return false }
+        return names.allSatisfy { $0.hasSuffix(".tmp") }
+    }
+}
+
+/// A store whose creation was cut short: it holds nothing, and there is nothing in it that could be damaged.
+final class EmptyStore: StoreCommands {
+    private let directory: String
+
+    init(_ directory: String) { self.directory = directory }
+
+    private var refusal: VarveError {
+        VarveError(.notAStore, "there is no store in \(directory)", path: directory)
+    }
+
+    func get(_ key: [UInt8]) throws -> Record? { nil }
+    func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws {}
+    func put(_ record: Record, _ options: WriteOptions) throws { throw refusal }
+    func delete(_ keys: [[UInt8]], _ options: WriteOptions) throws { throw refusal }
+    func commit(_ records: [Record], progress: LoadProgressUpdate, _ options: WriteOptions) throws { throw refusal }
+    func loadProgress(_ key: [UInt8]) throws -> [UInt8]? { nil }
+    func statistics() throws -> String { EngineStatistics().json }
+    func flush() throws {}
+    func compact(_ progress: ProgressHandler) throws {}
+    func verify(_ progress: ProgressHandler) throws -> String { VerifyReport().json }
+    func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition {
+        throw refusal
+    }
+    func close() throws {}
 }

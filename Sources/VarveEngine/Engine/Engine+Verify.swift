@@ -10,6 +10,8 @@ public struct VerifyReport: Sendable {
     /// Each damaged file, named; empty: everything is as it was written.
     public var damage: [VarveError] = []
 
+    public init() {}
+
     /// One JSON object.
     public var json: String {
         var text = JSONText()

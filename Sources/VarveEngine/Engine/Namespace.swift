@@ -10,4 +10,7 @@ public struct Namespace: Hashable, Sendable {
 
     /// The key space that every store has, named "default".
     public static let `default` = Namespace(name: "default", id: .default)
+
+    /// Where `varve load` keeps how far it came: a namespace of the store's own, beside the data and in the same batches.
+    package static let loadProgress = Namespace(name: "load progress", id: .loadProgress)
 }
