@@ -39,12 +39,47 @@ public final class IOThread: Sendable {
         }
     }
 
+    /// Runs `body` once on a thread of its own, for work that ends the threads it might otherwise run on. Does not block
+    /// the caller's thread.
+    public static func run<Failure: Error>(
+        name: String, _ body: @escaping @Sendable () throws(Failure) -> Void
+    ) async throws(Failure) {
+        let outcome: Result<Void, Failure> = await withCheckedContinuation { continuation in
+            let work: @Sendable () -> Void = {
+                do throws(Failure) {
+                    continuation.resume(returning: .success(try body()))
+                } catch {
+                    continuation.resume(returning: .failure(error))
+                }
+            }
+            // Where the kernel gives no thread the caller's has to do.
+            if (try? IOThread(name: name, work)) == nil { work() }
+        }
+        try outcome.get()
+    }
+
+    /// Whether the caller runs on any thread of ours.
+    public static var isOnOne: Bool { unsafe pthread_getspecific(ThreadBody.mark) != nil }
+
     /// Whether the caller runs on this thread.
     public var isCurrent: Bool { pthread_equal(thread, pthread_self()) != 0 }
 }
 
 /// Carries the closure through C's context pointer.
 private final class ThreadBody: Sendable {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    private let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+    /// Set on every thread of ours while it runs.
+    static let mark: pthread_key_t = {
+        var key = pthread_key_t()
+        let code = unsafe pthread_key_create(&key, nil)
+        precondition(code == 0, "the process has no thread-specific key left")
+        return key
+    }()
+
+    func run() {
+        unsafe pthread_setspecific(ThreadBody.mark, UnsafeRawPointer(bitPattern: 1))
+        body()
+    }
 }

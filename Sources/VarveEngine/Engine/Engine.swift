@@ -42,15 +42,9 @@ public final class Engine: Sendable {
     let openedAt: LogPosition
     /// Nil for a reader.
     let writing: WritingParts?
-    private let lock: Mutex<LockBox>
+    private let hold: StoreHold
     private let closed = Atomic<Bool>(false)
     var isClosed: Bool { closed.load(ordering: .relaxed) }
-
-    private struct LockBox: @unchecked Sendable {
-        // Unchecked: the lock is touched under the mutex only.
-        var lock: StoreLock
-        var server: OwnerServer?
-    }
 
     var options: EngineOptions { context.options }
     /// Only a store with a budget ever asks the policy.
@@ -72,7 +66,7 @@ public final class Engine: Sendable {
         snapshots = SnapshotRegistry()
         gate = WriteGate(clock: parts.context.clock, limit: parts.context.options.stallLimit, health: health)
         keeper = ReadStateKeeper(active: memtables.active, sealed: memtables.sealed, versions: parts.versions)
-        lock = Mutex(LockBox(lock: parts.lock, server: nil))
+        hold = StoreHold(parts.lock)
         if let log = parts.log {
             writing = try WritingParts(
                 parts, log, memtables, keeper: keeper, snapshots: snapshots, health: health, gate: gate)
@@ -84,44 +78,36 @@ public final class Engine: Sendable {
     }
 
     deinit {
-        // Crash-only: an engine that is let go without `close` must still let go of its threads.
-        writing?.stop()
-        context.threads.shutdown()
-        lock.withLock { box in
-            box.server?.stop()
-            box.lock.release()
-        }
+        guard !isClosed else { return }
+        // Crash-only: an engine that is let go without `close` only lets go of its threads and its lock. The last
+        // reference may go on one of those threads, which must not wait for its own end.
+        let ending = EngineEnding(writing: writing, threads: context.threads, hold: hold)
+        guard let thread = try? IOThread(name: "varve-end", { ending.run() }) else { return }
+        if !IOThread.isOnOne { thread.join() }
     }
 
     /// The LSN as of which a reader that starts now reads.
     var visibleLSN: LSN { writing?.pipeline.visibleLSN ?? openedAt.lsn }
 
+    /// A machine without a place for sockets still gets its store.
     private func offerSocket() throws(VarveError) {
-        try lock.withLock { (box) throws(VarveError) in
-            // A machine without a place for sockets still gets its store.
-            guard
-                let listener = try? OwnerSocket.listen(
-                    for: context.directory, stale: box.lock.previous?.socketPath)
-            else { return }
-            let path = listener.path
-            box.server = try OwnerServer(listener: listener, service: EngineOwnerService(self))
-            try box.lock.publish(
-                LockRecord(
-                    processID: ProcessIdentity.id, bootID: context.clock.bootID,
-                    started: context.clock.wallNanoseconds, program: ProcessIdentity.program, socketPath: path))
+        guard let listener = try? OwnerSocket.listen(for: context.directory, stale: hold.previous?.socketPath) else {
+            return
         }
+        let server = try OwnerServer(listener: listener, service: EngineOwnerService(self))
+        try hold.offer(
+            server,
+            LockRecord(
+                processID: ProcessIdentity.id, bootID: context.clock.bootID,
+                started: context.clock.wallNanoseconds, program: ProcessIdentity.program, socketPath: listener.path))
     }
 
     /// Ends the store's use: everything synced, the end of log and manifest written down, no thread left. Later calls
     /// throw `.closed`. Call it once no other call is under way; calling it twice is fine.
     public func close() throws(VarveError) {
         guard !closed.exchange(true, ordering: .relaxed) else { return }
-        let server = lock.withLock { box in
-            defer { box.server = nil }
-            return box.server
-        }
-        server?.stop()
-        defer { lock.withLock { $0.lock.release() } }
+        hold.stopServer()
+        defer { hold.release() }
         try writing?.close(versions, context)
         versions.close()
         context.threads.shutdown()
@@ -129,7 +115,7 @@ public final class Engine: Sendable {
 
     /// The same without blocking the caller's thread.
     public func close() async throws(VarveError) {
-        try await context.threads.run { () throws(VarveError) in try self.closeBlocking() }
+        try await IOThread.run(name: "varve-close") { () throws(VarveError) in try self.closeBlocking() }
     }
 
     private func closeBlocking() throws(VarveError) { try close() }

@@ -1,0 +1,50 @@
+internal import Synchronization
+internal import VarveIO
+
+/// The hold that a process has on a store: its lock, and the socket at which it answers for it.
+final class StoreHold: Sendable {
+    private struct State: @unchecked Sendable {
+        // Unchecked: the lock is touched under the mutex only.
+        var lock: StoreLock
+        var server: OwnerServer?
+    }
+    private let state: Mutex<State>
+
+    init(_ lock: StoreLock) { state = Mutex(State(lock: lock, server: nil)) }
+
+    /// What the previous holder left in LOCK, if it did not close.
+    var previous: LockRecord? { state.withLock { $0.lock.previous } }
+
+    /// The server answers from now on, and LOCK says where.
+    func offer(_ server: OwnerServer, _ record: LockRecord) throws(VarveError) {
+        try state.withLock { (state) throws(VarveError) in
+            state.server = server
+            try state.lock.publish(record)
+        }
+    }
+
+    /// Not from a thread of the server's own.
+    func stopServer() {
+        let server = state.withLock { state in
+            defer { state.server = nil }
+            return state.server
+        }
+        server?.stop()
+    }
+
+    func release() { state.withLock { $0.lock.release() } }
+}
+
+/// Ends what an engine has running, without writing anything down: as if the process had died.
+struct EngineEnding: Sendable {
+    let writing: WritingParts?
+    let threads: IOThreads
+    let hold: StoreHold
+
+    func run() {
+        hold.stopServer()
+        writing?.stop()
+        threads.shutdown()
+        hold.release()
+    }
+}
