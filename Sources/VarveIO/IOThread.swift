@@ -41,10 +41,10 @@ public final class IOThread: Sendable {
 
     /// Runs `body` once on a thread of its own, for work that ends the threads it might otherwise run on. Does not block
     /// the caller's thread.
-    public static func run<Failure: Error>(
-        name: String, _ body: @escaping @Sendable () throws(Failure) -> Void
-    ) async throws(Failure) {
-        let outcome: Result<Void, Failure> = await withCheckedContinuation { continuation in
+    public static func run<Value: Sendable, Failure: Error>(
+        name: String, _ body: @escaping @Sendable () throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        let outcome: Result<Value, Failure> = await withCheckedContinuation { continuation in
             let work: @Sendable () -> Void = {
                 do throws(Failure) {
                     continuation.resume(returning: .success(try body()))
@@ -55,7 +55,7 @@ public final class IOThread: Sendable {
             // Where the kernel gives no thread the caller's has to do.
             if (try? IOThread(name: name, work)) == nil { work() }
         }
-        try outcome.get()
+        return try outcome.get()
     }
 
     /// Whether the caller runs on any thread of ours.

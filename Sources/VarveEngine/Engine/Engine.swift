@@ -134,7 +134,7 @@ extension Engine {
         at directory: String, _ options: EngineOptions = EngineOptions(),
         fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil
     ) throws(VarveError) -> Engine {
-        try open(at: directory, .primary, options, fileSystem, progress)
+        try openBlocking(directory, .primary, options, fileSystem, progress)
     }
 
     /// Opens a store that nobody has open, and changes nothing on disk.
@@ -142,7 +142,7 @@ extension Engine {
         at directory: String, _ options: EngineOptions = EngineOptions(),
         fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil
     ) throws(VarveError) -> Engine {
-        try open(at: directory, .readOnly, options, fileSystem, progress)
+        try openBlocking(directory, .readOnly, options, fileSystem, progress)
     }
 
     /// Opens a checkpoint, or a store that was opened so before, to take another store's log (see `LogApplier`).
@@ -150,11 +150,11 @@ extension Engine {
         at directory: String, _ options: EngineOptions = EngineOptions(),
         fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil
     ) throws(VarveError) -> Engine {
-        try open(at: directory, .follower, options, fileSystem, progress)
+        try openBlocking(directory, .follower, options, fileSystem, progress)
     }
 
-    private static func open(
-        at directory: String, _ role: Role, _ options: EngineOptions, _ files: any FileSystem,
+    static func openBlocking(
+        _ directory: String, _ role: Role, _ options: EngineOptions, _ files: any FileSystem,
         _ progress: (@Sendable (RecoveryProgress) -> Void)?
     ) throws(VarveError) -> Engine {
         let clock: any SystemClock

@@ -120,7 +120,7 @@ import VarveTestSupport
     /// Increments by compare-and-set from many threads and tasks: none is lost and none counts twice.
     @Test func conditionalWritesLoseNothing() async throws {
         let folder = try TemporaryDirectory()
-        let engine = try Engine.open(at: folder.path + "/store", Self.options())
+        let engine = try await Engine.open(at: folder.path + "/store", Self.options())
         let counter = Array("counter".utf8)
         let perWorker = 200
         try await withThrowingTaskGroup(of: Void.self) { group in
