@@ -298,27 +298,27 @@ extension CommitPipeline {
     func close() { state.withLock { $0.isClosed = true } }
 
     /// A follower's way in: what the source's log holds next, verified to continue this log, then as if written here.
-    /// Returns the LSN reached. Nothing has changed where it throws before the first frame was taken.
-    func follow(_ piece: LogPiece) throws(Refusal) -> LSN {
+    /// Returns the timelines that begin in it. Nothing has changed where it throws before the first frame was taken.
+    func follow(_ piece: LogPiece) throws(Refusal) -> [TimelineOrigin] {
         try state.withLock { (state) throws(Refusal) in
             if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
             do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
             switch piece {
             case .segment(let header):
                 do throws(VarveError) { try log.beginSegment(mirroring: header) } catch { throw .failed(error) }
+                return []
             case .frames(let bytes, let rawBytes, let records):
                 if state.active.approximateBytes >= options.memtableBytes
                     || !state.active.hasRoom(records: records, bytes: rawBytes)
                 {
                     try rotate(&state, rawBytes, records)
                 }
-                try follow(&state, bytes)
+                return try follow(&state, bytes)
             }
-            return log.appendedLSN
         }
     }
 
-    private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) {
+    private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) -> [TimelineOrigin] {
         var taken = FollowedFrames(into: state.active)
         do throws(VarveError) {
             unsafe try bytes.withBytes { (bytes) throws(VarveError) in
@@ -340,6 +340,7 @@ extension CommitPipeline {
         state.statistics.records &+= taken.statistics.records
         state.statistics.payloadBytes &+= taken.statistics.payloadBytes
         visible.store(log.appendedLSN.rawValue, ordering: .releasing)
+        return taken.timelines
     }
 }
 
@@ -349,6 +350,7 @@ private struct FollowedFrames: ~Copyable {
     private var key = ByteBuffer(capacity: 256)
     private(set) var times: ClosedRange<Timestamp>?
     private(set) var clockReading: Timestamp?
+    private(set) var timelines: [TimelineOrigin] = []
     private(set) var statistics = CommitStatistics()
 
     init(into memtable: Memtable) { self.memtable = memtable }
@@ -361,6 +363,8 @@ private struct FollowedFrames: ~Copyable {
         statistics.payloadBytes &+= UInt64(frame.rawLength)
         if header.kind == .clock {
             clockReading = unsafe (try? ClockRecord.decode(frame.payload))?.reading
+        } else if header.kind == .timeline {
+            if let origin = unsafe try? TimelineRecord.decode(frame.payload) { timelines.append(origin) }
         } else if header.kind == .batch,
             unsafe !MemtableInserter.insert(frame.payload, from: header.firstLSN, into: memtable, key: &key)
         {

@@ -26,6 +26,13 @@ public struct ApplyReport: Sendable {
     public var bytes: UInt64
     /// Where the first batch begins that the target left out; nil: the source held no more.
     public var stoppedBefore: LSN?
+
+    public init(from: LogPosition, to: LogPosition, bytes: UInt64, stoppedBefore: LSN?) {
+        self.from = from
+        self.to = to
+        self.bytes = bytes
+        self.stoppedBefore = stoppedBefore
+    }
 }
 
 /// Applying another store's log, byte for byte: what followers and restore stand on.
@@ -45,6 +52,7 @@ extension Engine {
             try writing.log.sync()
             reader = try LogReader(writing.log, after: from.lsn, alignment: .restartFrame)
         } else {
+            try source.makeLogDurable()
             reader = try LogReader(
                 source.catalog, through: source.openedAt.lsn, after: from.lsn, alignment: .restartFrame)
         }
@@ -59,6 +67,42 @@ extension Engine {
         return ApplyReport(from: from, to: position, bytes: bytes, stoppedBefore: stream.beyond?.firstLSN)
     }
 
+    /// Syncs the log of a store that nobody writes: its last writer may have died before it did, and what leaves a store
+    /// must not be lost there.
+    private func makeLogDurable() throws(VarveError) {
+        for segment in catalog.segments {
+            try lifted { () throws(IOError) in
+                let file = try context.files.open(segment.path, .read)
+                defer { file.close() }
+                try file.sync()
+            }
+        }
+    }
+
+    /// Applies the log of a store that another process has open, over its socket, as `apply(from:upTo:)` does. With
+    /// `follows` it goes on as that log grows, until the target is reached, `progress` returns false, or the connection
+    /// ends (`.closed`). `progress` gets how far the source has synced, each time all of that was taken.
+    @discardableResult
+    package func apply(
+        from owner: OwnerClient, upTo target: ApplyTarget = .end, follows: Bool,
+        progress: (_ source: LSN) -> Bool = { _ in true }
+    ) throws(VarveError) -> ApplyReport {
+        let from = position
+        var bytes: UInt64 = 0
+        try owner.streamLog(from: from, upTo: target, follows: follows) { (chunk) throws(VarveError) in
+            switch chunk {
+            case .segment(let header): try follow(segmentHeader: unsafe Array(header))
+            case .frames(let frames, _):
+                bytes += UInt64(frames.count)
+                try follow(frames: unsafe Array(frames))
+            case .heartbeat(let synced): return progress(synced)
+            }
+            return true
+        }
+        try sync()
+        return ApplyReport(from: from, to: position, bytes: bytes, stoppedBefore: nil)
+    }
+
     /// Takes one piece of a source's log.
     func follow(_ piece: LogPiece) throws(VarveError) {
         guard role == .follower, let writing else {
@@ -68,7 +112,8 @@ extension Engine {
         while true {
             let seen = gate.changed.generation
             do throws(CommitPipeline.Refusal) {
-                _ = try writing.pipeline.follow(piece)
+                let begun = try writing.pipeline.follow(piece)
+                if !begun.isEmpty { try learn(begun) }
                 return
             } catch {
                 guard case .noRoom = error else { throw CommitPipeline.lift(error) }
@@ -79,6 +124,10 @@ extension Engine {
             }
             try gate.waitForRoom(&wait, since: seen)
         }
+    }
+
+    private func learn(_ origins: [TimelineOrigin]) throws(CommitPipeline.Refusal) {
+        do throws(VarveError) { try versions.learn(origins) } catch { throw .failed(error) }
     }
 
     /// Takes a segment's header as it lies in the source's log.
@@ -96,10 +145,10 @@ extension Engine {
 
     /// Takes whole frames as they lie in the source's log.
     package func follow(frames bytes: [UInt8]) throws(VarveError) {
-        // What compressed frames may decode to is bounded by LZ4's best ratio; a piece of usual size takes little.
-        try follow(
-            .frames(bytes, rawBytes: min(bytes.count * 255, Limits.batchBytes + bytes.count * 16), records: bytes.count)
-        )
+        guard let contents = unsafe bytes.withBytes({ bytes in unsafe RawFrameHeader.contents(of: bytes) }) else {
+            throw VarveError(.corruption, "what the source sent are no frames", path: "the source's log")
+        }
+        try follow(.frames(bytes, rawBytes: contents.rawBytes, records: contents.records))
     }
 
     /// Throws where `position` is not in this store's past, so that nothing is streamed to a store that diverged.

@@ -77,12 +77,16 @@ final class EngineOwnerService: OwnerService {
 
     /// Hands the log over segment by segment, in pieces of whole frames, and follows its end.
     func streamLog(
-        from position: LogPosition, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
+        _ request: OwnerLogRequest, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
     ) throws(VarveError) {
         let engine = try open()
         guard let log = engine.writing?.log else { throw VarveError(.readOnly, "the store is open to read only") }
-        try engine.checkHistory(of: position)
-        let stream = try LogStream(LogReader(log, after: position.lsn, alignment: .restartFrame))
+        try engine.checkHistory(of: request.from)
+        // What was acknowledged is handed over, and only what is durable may be.
+        if !request.follows { try log.sync() }
+        let stream = try LogStream(
+            LogReader(log, after: request.from.lsn, alignment: .restartFrame),
+            upTo: LogStream.Bound(lsn: request.lsn, time: request.time))
         call.onCancel { stream.cancel() }
         log.groupSync.beginUrgency()
         defer { log.groupSync.endUrgency() }
@@ -102,6 +106,7 @@ final class EngineOwnerService: OwnerService {
                 }
             }
             try onChunk(.heartbeat(syncedLSN: log.syncedLSN))
+            if !request.follows || stream.beyond != nil || stream.lastLSN >= request.lsn { return }
             try stream.waitForMore()
         }
     }

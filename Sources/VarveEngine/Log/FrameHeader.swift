@@ -126,6 +126,23 @@ struct RawFrameHeader {
         payloadOffset = frame.count - reader.remaining
     }
 
+    /// What whole frames, one behind the other, decode to by what their headers say; whoever decodes them checks it. Nil
+    /// where a header cannot be.
+    static func contents(of bytes: UnsafeRawBufferPointer) -> (rawBytes: Int, records: Int)? {
+        var (offset, rawBytes, records) = (0, 0, 0)
+        while offset < bytes.count {
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset...])
+            guard let length = try? unsafe claimedLength(rest), length <= rest.count,
+                let header = try? unsafe RawFrameHeader(UnsafeRawBufferPointer(rebasing: rest[..<length]))
+            else { return nil }
+            rawBytes += header.rawLength
+            // A record takes a byte of payload at least.
+            records += min(Int(clamping: header.count), header.rawLength)
+            offset += length
+        }
+        return (rawBytes, records)
+    }
+
     /// The whole first LSN, for a reader that knows an LSN before it, at most 2^32 - 1 away.
     @inline(__always)
     func firstLSN(notBefore floor: LSN) -> LSN {

@@ -118,14 +118,18 @@ package final class OwnerClient: Sendable {
         }
     }
 
-    /// The owner's log after `position`, as it becomes synced, until `onChunk` returns false, `close` is called, or the
-    /// owner ends. The connection serves nothing else after it: it is closed.
+    /// The owner's log after `position`, until the target is reached, `onChunk` returns false, `close` is called, or the
+    /// owner ends; without `follows` also where what was acknowledged at the call has come. The connection serves nothing
+    /// else after it: it is closed.
     package func streamLog(
-        from position: LogPosition, onChunk: (LogChunk) throws(VarveError) -> Bool
+        from position: LogPosition, upTo target: ApplyTarget = .end, follows: Bool = true,
+        onChunk: (LogChunk) throws(VarveError) -> Bool
     ) throws(VarveError) {
+        let request = OwnerLogRequest(
+            from: position, lsn: target.bound.lsn, time: target.bound.time, follows: follows)
         try inTurn { (state) throws(VarveError) in
             defer { connection.close() }
-            let number = try send(.log(from: position), &state)
+            let number = try send(.log(request), &state)
             while true {
                 let header = try answered(number, &state)
                 let goesOn: Bool

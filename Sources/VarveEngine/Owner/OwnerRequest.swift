@@ -15,8 +15,8 @@ enum OwnerRequest: Equatable {
     case openScan(OwnerScanRequest)
     case nextPage(scan: UInt32)
     case closeScan(scan: UInt32)
-    /// The log from that position on, until the client closes.
-    case log(from: LogPosition)
+    /// The log from a position on.
+    case log(OwnerLogRequest)
 
     private static let pathBytes = 4096
     private static let slotBytes = 1024
@@ -48,7 +48,7 @@ enum OwnerRequest: Equatable {
         case .get(let key): buffer.append(key)
         case .openScan(let scan): scan.append(to: &buffer)
         case .nextPage(let scan), .closeScan(let scan): buffer.appendFixed(scan)
-        case .log(let position): buffer.append(position)
+        case .log(let log): log.append(to: &buffer)
         }
     }
 
@@ -74,10 +74,39 @@ enum OwnerRequest: Equatable {
         case .openScan: self = .openScan(try OwnerScanRequest(&reader))
         case .nextPage: self = .nextPage(scan: try reader.fixed())
         case .closeScan: self = .closeScan(scan: try reader.fixed())
-        case .log: self = .log(from: try reader.logPosition())
+        case .log: self = .log(try OwnerLogRequest(&reader))
         default: throw .unknown("request kind \(kind.rawValue)")
         }
         try reader.expectEnd()
+    }
+}
+
+/// What of the log to stream.
+struct OwnerLogRequest: Equatable, Sendable {
+    /// The place behind which it begins.
+    var from: LogPosition
+    /// A frame that goes beyond either is not sent; the stream then ends.
+    var lsn = LSN.max
+    var time = Timestamp.max
+    /// Whether it goes on as the log grows, until the client closes; else it ends with what was acknowledged when it began.
+    var follows = true
+
+    func append(to buffer: inout ByteBuffer) {
+        buffer.append(from)
+        buffer.appendFixed(lsn.rawValue)
+        buffer.appendFixed(time)
+        buffer.append(follows ? 1 : 0)
+    }
+}
+
+extension OwnerLogRequest {
+    /// A position alone means all of it, and on.
+    init(_ reader: inout ByteReader) throws(DecodeError) {
+        from = try reader.logPosition()
+        guard !reader.isAtEnd else { return }
+        lsn = try reader.checkedLSN()
+        time = try reader.fixed()
+        follows = try reader.flag()
     }
 }
 

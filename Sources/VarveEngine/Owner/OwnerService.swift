@@ -22,11 +22,12 @@ protocol OwnerService: AnyObject, Sendable {
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry?
     /// A scan of one snapshot.
     func openScan(_ request: OwnerScanRequest) throws(VarveError) -> any OwnerScan
-    /// The log after `position`, in order: a segment, its frames, a heartbeat each time nothing more is synced; then it
-    /// waits for more, until the call is cancelled. Nothing beyond the synced LSN is handed over. Throws
-    /// `.notContinuing` where the position is not in this log's history, `.logGap` where the log no longer reaches back.
+    /// The log after a position, in order: a segment, its frames, a heartbeat each time nothing more is synced; then it
+    /// waits for more, until the call is cancelled or the request's bound is reached. Nothing beyond the synced LSN is
+    /// handed over. Throws `.notContinuing` where the position is not in this log's history, `.logGap` where the log no
+    /// longer reaches back.
     func streamLog(
-        from position: LogPosition, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
+        _ request: OwnerLogRequest, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
     ) throws(VarveError)
 }
 

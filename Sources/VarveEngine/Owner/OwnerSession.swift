@@ -106,8 +106,8 @@ final class OwnerSession: Sendable {
                 try conversation.send(progress, for: header, call)
             }
             try conversation.send(position, for: header)
-        case .log(let position):
-            try service.streamLog(from: position, call) { chunk throws(VarveError) in
+        case .log(let log):
+            try service.streamLog(log, call) { chunk throws(VarveError) in
                 try conversation.send(chunk, for: header, call)
             }
             try conversation.sendDone(for: header)

@@ -91,9 +91,10 @@ final class FakeOwnerService: OwnerService {
     }
 
     func streamLog(
-        from position: LogPosition, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
+        _ request: OwnerLogRequest, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
     ) throws(VarveError) {
         try checkFailure()
+        let position = request.from
         guard position.timeline == FakeOwnerService.position.timeline else {
             throw VarveError(.notContinuing, "that position is of another history")
         }
