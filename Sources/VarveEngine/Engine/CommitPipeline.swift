@@ -33,6 +33,8 @@ final class CommitPipeline: Sendable {
         var key = ByteBuffer(capacity: 256)
         var active: Memtable
         var activeTimes: ClosedRange<Timestamp>?
+        /// Timelines that a followed log has begun since the active memtable began.
+        var activeTimelines: [TimelineOrigin] = []
         /// The end of the last batch that waits for a sync before it may be seen; zero: none did.
         var unsyncedEnd = LSN.zero
         var isClosed = false
@@ -214,9 +216,11 @@ extension CommitPipeline {
             throw .failed(error)
         }
         let last = state.clock.last
-        keeper.rotate(to: fresh, times: state.activeTimes ?? last...last, end: log.position)
+        keeper.rotate(
+            to: fresh, times: state.activeTimes ?? last...last, end: log.position, timelines: state.activeTimelines)
         state.active = fresh
         state.activeTimes = nil
+        state.activeTimelines = []
         didSeal()
     }
 
@@ -336,6 +340,7 @@ extension CommitPipeline {
         }
         state.clock.observe(log.lastCommitTime)
         if let reading = taken.clockReading { storeClock.observe(reading) }
+        state.activeTimelines += taken.timelines
         state.statistics.batches &+= taken.statistics.batches
         state.statistics.records &+= taken.statistics.records
         state.statistics.payloadBytes &+= taken.statistics.payloadBytes

@@ -59,7 +59,7 @@ extension Engine {
     func acknowledgeAsync(_ ticket: CommitPipeline.Ticket, _ durability: Durability?) async throws(VarveError) {
         guard let sync = writing?.log.groupSync else { return }
         if case .interval(let interval)? = durability { sync.promise(within: interval) }
-        guard let lsn = ticket.waitsFor else { return }
+        guard let lsn = ticket.waitsFor else { return try await sync.waitWhileLagging() }
         do throws(VarveError) {
             try await sync.wait(upTo: lsn)
         } catch {

@@ -61,7 +61,31 @@ extension Engine {
         }
         guard goesOn else { throw VarveError(.cancelled, "the verification was stopped") }
         do throws(VarveError) { try verifyLog(&report) } catch { try collect(error, &report) }
+        do throws(VarveError) { try verifyManifest() } catch { try collect(error, &report) }
         return report
+    }
+
+    /// Reads CURRENT and the manifest back, up to where it must be whole.
+    private func verifyManifest() throws(VarveError) {
+        while true {
+            let before = versions.manifestEnd
+            do throws(VarveError) {
+                guard let number = try CurrentFile.read(in: directory, context.files) else {
+                    // A store whose creation was cut short has none, and is empty.
+                    guard before != nil || visibleLSN > .zero else { return }
+                    let path = FileName.current.path(in: directory)
+                    throw VarveError(.missingFile, "\(path) is not there", path: path)
+                }
+                let closedAt = before.flatMap { $0.number == number ? $0.bytes : nil }
+                _ = try ManifestReader.read(number, in: directory, context.files, closedAt: closedAt) {
+                    TableFile(number: $0, properties: $1)
+                }
+                return
+            } catch {
+                // Another manifest came into force meanwhile: look at that one.
+                guard versions.manifestEnd?.number != before?.number else { throw error }
+            }
+        }
     }
 
     /// Damage is a finding; anything else ends the verification.

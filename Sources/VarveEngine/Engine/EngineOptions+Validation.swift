@@ -19,9 +19,30 @@ extension EngineOptions {
         if let rate = backgroundBytesPerSecond {
             try EngineOptions.check("backgroundBytesPerSecond", rate >= 1 << 20) { "it must be at least 1 MiB/s" }
         }
+        try validateTables()
         if let limit = stallLimit {
             try EngineOptions.check("stallLimit", limit > .zero) { "it must be above zero" }
         }
+    }
+
+    private func validateTables() throws(VarveError) {
+        try within("table.blockBytes", table.blockBytes, TableOptions.blockByteRange)
+        try within("table.filterBitsPerKey", table.filterBitsPerKey, TableOptions.filterBitRange)
+        try within("table.writeBufferBytes", table.writeBufferBytes, 4096...(64 << 20))
+        try within("compaction.levelZeroTrigger", compaction.levelZeroTrigger, 2...64)
+        try within("compaction.levelZeroLimit", compaction.levelZeroLimit, compaction.levelZeroTrigger...1024)
+        try within("compaction.levelMultiplier", Int(clamping: compaction.levelMultiplier), 2...100)
+        try within("compaction.uncompressedLevels", compaction.uncompressedLevels, 0...Limits.levels)
+        try within("compaction.baseBytes", Int(clamping: compaction.baseBytes), 4096...(1 << 40))
+        try within("compaction.tableBytes", Int(clamping: compaction.tableBytes), 4096...(1 << 40))
+        try within("compaction.compactionBytes", Int(clamping: compaction.compactionBytes), 4096...(1 << 50))
+        try EngineOptions.check("compaction.expiredShare", (0...1).contains(compaction.expiredShare)) {
+            "it is a share, 0 to 1"
+        }
+    }
+
+    private func within(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(VarveError) {
+        try within(name, value, range.lowerBound, range.upperBound)
     }
 
     private func within(_ name: String, _ value: Int, _ low: Int, _ high: Int) throws(VarveError) {

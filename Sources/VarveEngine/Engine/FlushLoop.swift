@@ -86,6 +86,7 @@ final class FlushLoop: Sendable {
         edit.flushed = sealed.end
         edit.lastCommitTime = sealed.times.upperBound
         edit.clock = store.clockState()
+        edit.timelines = sealed.timelines
         try store.install(edit)
         store.keeper.dropSealed(1)
         counts.withLock { counts in

@@ -28,14 +28,14 @@ enum Lookup {
         }
         for table in state.version.levels[0].tables {
             guard unsafe KeyRange.covers(table.properties, key) else { continue }
-            let reader = try source.reader(of: table)
+            let reader = try source.reader(of: table, mode)
             if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
                 return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: hit)
             }
         }
         for level in 1..<Limits.levels {
             guard let table = unsafe state.version.table(in: level, for: key) else { continue }
-            let reader = try source.reader(of: table)
+            let reader = try source.reader(of: table, mode)
             if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
                 return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: hit)
             }

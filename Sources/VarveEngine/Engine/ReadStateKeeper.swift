@@ -11,6 +11,8 @@ final class ReadStateKeeper: Sendable {
         let times: ClosedRange<Timestamp>
         /// The place after its last batch: what its flush reaches.
         let end: LogPosition
+        /// Timelines that began within: its flush writes them down, since replay will not meet them again.
+        var timelines: [TimelineOrigin] = []
     }
 
     private struct State {
@@ -39,9 +41,11 @@ final class ReadStateKeeper: Sendable {
     }
 
     /// Seals the active memtable and puts `fresh` in its place. Called under the commit lock.
-    func rotate(to fresh: Memtable, times: ClosedRange<Timestamp>, end: LogPosition) {
+    func rotate(
+        to fresh: Memtable, times: ClosedRange<Timestamp>, end: LogPosition, timelines: [TimelineOrigin]
+    ) {
         state.withLock { state in
-            state.sealed.append(Sealed(memtable: state.active, times: times, end: end))
+            state.sealed.append(Sealed(memtable: state.active, times: times, end: end, timelines: timelines))
             state.active = fresh
             publish(state)
         }

@@ -13,6 +13,14 @@ struct TableSource: Sendable {
         return try open(table)
     }
 
+    /// The same for a point read: opening a table reads it, which a caller that may not block leaves to another thread.
+    @inline(__always)
+    func reader(of table: TableFile, _ mode: ReadMode) throws(VarveError) -> TableReader {
+        if let reader = table.reader { return reader }
+        if mode == .memoryOnly { throw .wouldBlock }
+        return try open(table)
+    }
+
     @inline(never)
     private func open(_ table: TableFile) throws(VarveError) -> TableReader {
         let path = FileName.table(table.number).path(in: directory)

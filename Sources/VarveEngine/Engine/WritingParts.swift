@@ -114,7 +114,12 @@ final class WritingParts: Sendable {
         let position = log.position
         try log.close()
         // After a failure the end is unknown: the next opening must find out.
-        guard store.health.failure == nil, let manifest = versions.manifestEnd else { return }
+        guard store.health.failure == nil else { return }
+        // The wall may have stepped back at the next opening; time that entries have lived through does not come back.
+        var edit = VersionEdit()
+        edit.clock = store.clockState()
+        try store.install(edit)
+        guard let manifest = versions.manifestEnd else { return }
         try CleanClose(log: position, manifest: manifest.number, manifestBytes: manifest.bytes)
             .write(in: context.directory, context.files)
     }

@@ -216,6 +216,30 @@ final class GroupSync: @unchecked Sendable {
         if let failure { throw GroupSync.later(failure) }
     }
 
+    /// The same for a task: it waits until what had been appended before the late sync is durable.
+    func waitWhileLagging() async throws(VarveError) {
+        guard let interval, let appended = laggingTarget(interval) else { return }
+        let start = ConditionLock.now()
+        do throws(VarveError) {
+            try await suspend(until: appended, startsSync: false)
+        } catch {
+            // The write stands whether or not its task still waits.
+            guard error.code == .cancelled else { throw error }
+        }
+        monitor.withLock {
+            counts.laggedWrites += 1
+            counts.laggedNanoseconds += ConditionLock.now() - start
+        }
+    }
+
+    /// What a sync that is older than the interval will have made durable at least; nil: none is.
+    @inline(__always)
+    private func laggingTarget(_ interval: Int64) -> LSN? {
+        let since = began.load(ordering: .relaxed)
+        guard since != 0, ConditionLock.now() - since > interval else { return nil }
+        return monitor.withLock { inFlight ? syncedLSN.next : nil }
+    }
+
     /// Fails every waiter, now and later.
     func fail(_ error: VarveError) {
         monitor.lock()

@@ -43,7 +43,8 @@ struct ManifestState: Hashable, Sendable {
             guard new >= nextFileNumber else { throw EditConflict(description: "the next file number fell") }
             nextFileNumber = new
         }
-        for origin in edit.timelines {
+        // One that is known already is no second beginning: flushes of a follower repeat what they may.
+        for origin in edit.timelines where !timelines.origins.contains(origin) {
             do throws(DecodeError) { try timelines.append(origin) } catch { throw Self.lift(error) }
         }
         if let new = edit.flushed {

@@ -124,7 +124,13 @@ final class VersionSet: Sendable {
         let known = Set(state.timelines.origins.map(\.timeline))
         var edit = VersionEdit()
         edit.timelines = timelines.filter { !known.contains($0.timeline) }
-        if !edit.timelines.isEmpty, manifestEnd != nil { try logAndApply(edit) }
+        guard !edit.timelines.isEmpty else { return }
+        if manifestEnd != nil { return try logAndApply(edit) }
+        // A reader learns it for itself alone.
+        installed.withLock { current in
+            var state = current.state
+            if (try? state.apply(edit)) != nil { current.state = state }
+        }
     }
 
     func close() { writing.withLock { $0.writing.writer?.close() } }

@@ -57,11 +57,10 @@ struct StoreOpener {
         if let versions {
             return Found(versions: versions, closed: closed, previous: lock.previous, isNew: false)
         }
-        let hasTables = names.contains { if case .table = $0 { true } else { false } }
-        guard !hasTables else {
+        if let witness = names.first(where: StoreOpener.provesStore) {
             throw VarveError(
                 .missingFile,
-                "\(directory) holds tables but no CURRENT, which names the manifest; run repair to salvage them",
+                "\(directory) holds \(witness.text) but no CURRENT, which names the manifest; run repair to salvage it",
                 path: FileName.current.path(in: directory))
         }
         guard role != .follower else { throw notAStore() }
@@ -79,6 +78,26 @@ struct StoreOpener {
             isDurable: role == .primary)
         if role == .primary { try syncParent() }
         return Found(versions: created, closed: nil, previous: nil, isNew: true)
+    }
+
+    /// Whether a file of that name is only made once CURRENT is there for good: a creation that was cut short leaves at
+    /// most the first manifest.
+    private static func provesStore(_ name: FileName) -> Bool {
+        switch name {
+        case .table, .log, .closed: true
+        case .manifest(let number): number > 1
+        case .current, .lock: false
+        }
+    }
+
+    /// Every table that the manifest names must be there before anything is changed: what an opening removes might be
+    /// what a repair needs.
+    private func checkTables(_ versions: VersionSet) throws(VarveError) {
+        let names = Set(try lifted { () throws(IOError) in try files.list(directory) })
+        for table in versions.version.allTables where !names.contains(FileName.table(table.number).text) {
+            let path = FileName.table(table.number).path(in: directory)
+            throw VarveError(.missingFile, "\(path), which the manifest names, is not there", path: path)
+        }
     }
 
     /// The store's folder is a name in its parent.
@@ -118,11 +137,18 @@ struct StoreOpener {
 
     private func assemble(_ found: Found, _ lock: StoreLock) throws(VarveError) -> Engine {
         let state = found.versions.state
+        try checkTables(found.versions)
         var memtables = try MemtableRecovery(limit: options.memtableBytes, from: state.flushed)
         let replayed = try replay(found, into: &memtables)
         let reading = max(state.clock.reading, memtables.clockReading)
-        if role != .readOnly { try makeWritable(found, lock, memtables.timelines) }
+        if role == .readOnly {
+            try found.versions.learn(memtables.timelines)
+        } else {
+            try makeWritable(found, lock, memtables.timelines)
+        }
         let log = role == .readOnly ? nil : try openLog(found, replayed)
+        let position = replayed?.position ?? state.flushed
+        if role == .follower { try markAsCopy(found.versions, at: position) }
         let threads = try lifted { () throws(IOError) in try IOThreads(name: "varve-read", count: 2) }
         let parts = EngineParts(
             context: StoreContext(
@@ -133,9 +159,8 @@ struct StoreOpener {
             clock: StoreClock(clock: clock, lastReading: reading), log: log,
             catalog: log?.catalog ?? replayed?.catalog
                 ?? LogCatalog(fileSystem: files, directory: directory),
-            position: replayed?.position ?? state.flushed,
-            lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
-            cut: replayed?.cut.map { RecoveryCut($0) }, fork: forkReason(found))
+            position: position, lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
+            cut: replayed?.cut.map { RecoveryCut($0) }, fork: forkReason(found, endingAt: position))
         return try Engine(parts, memtables)
     }
 
@@ -152,6 +177,15 @@ struct StoreOpener {
         // The boot's id must be there after a power cut, to tell one from a mere death of the process.
         try lifted { () throws(IOError) in try files.syncDirectory(directory) }
         try CleanClose.remove(in: directory, files)
+    }
+
+    /// A store that follows is a copy of another one from then on, even if it was written before: it must not go on with
+    /// a timeline that its source goes on with as well.
+    private func markAsCopy(_ versions: VersionSet, at position: LogPosition) throws(VarveError) {
+        guard versions.state.checkpointOrigin == nil else { return }
+        var edit = VersionEdit()
+        edit.origin = .checkpoint(of: position)
+        try versions.logAndApply(edit)
     }
 
     private func removeUnfinished() throws(VarveError) {
@@ -203,9 +237,9 @@ struct StoreOpener {
     }
 
     /// Why the store must begin a timeline before it is written; nil: it goes on with its own.
-    private func forkReason(_ found: Found) -> TimelineOrigin.Reason? {
+    private func forkReason(_ found: Found, endingAt end: LogPosition) -> TimelineOrigin.Reason? {
         guard role == .primary, !found.isNew else { return nil }
-        if found.versions.state.checkpointOrigin != nil { return .fork }
+        if let origin = found.versions.state.checkpointOrigin { return end.lsn > origin.lsn ? .promotion : .fork }
         if found.closed == nil, found.previous?.bootID != clock.bootID { return .powerLoss }
         return nil
     }
