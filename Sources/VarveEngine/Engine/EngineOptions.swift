@@ -8,8 +8,9 @@ public struct EngineOptions: Sendable {
     public var memtableBytes: Int = 64 << 20
     /// Sealed memtables that may wait for their flush before writes stop. Default 2; 1 to 16.
     public var sealedMemtables: Int = 2
-    /// Bytes of one log segment. Default 64 MiB; 64 KiB to 1 GiB. A larger batch gets a larger segment.
-    public var logSegmentBytes: Int = 64 << 20
+    /// Bytes of one log segment. Default 16 MiB; 64 KiB to 1 GiB. A larger batch gets a larger segment. Two or three lie
+    /// ready beside those in use, so the size is also what an idle store takes.
+    public var logSegmentBytes: Int = 16 << 20
     /// Whether the log is compressed (LZ4). Default true.
     public var compressLog = true
     /// Bytes of log that registered readers (slots) may hold back before the oldest is dropped from under them.

@@ -3,13 +3,13 @@ internal import VarveIO
 
 struct LogOptions: Sendable {
     /// Length of a segment's file; a batch that is larger gets a segment of its own size.
-    var segmentBytes = 64 << 20
+    var segmentBytes = 16 << 20
     var compresses = true
     /// LZ4's: higher is faster and shrinks less. 2 took a seventh less time than 1 for records of 121 bytes and gave the
     /// same size; 3 shrank them hardly at all.
     var acceleration = 2
     /// Obsolete segments kept to be used again.
-    var recycledSegments = 2
+    var recycledSegments = 1
     /// Nanoseconds at most between a write and its sync; nil: syncs happen only on request.
     var syncInterval: Duration? = .milliseconds(100)
     /// False: no threads of the log's own; segments are made when needed, and only blocking waiters lead syncs. For
