@@ -14,7 +14,10 @@ extension EngineOptions {
             "it must hold at least two segments (\(2 * logSegmentBytes) bytes)"
         }
         if let budget = diskBudgetBytes {
-            try EngineOptions.check("diskBudgetBytes", budget >= 16 << 20) { "it must be at least 16 MiB" }
+            let least = max(16 << 20, 4 * UInt64(logSegmentBytes) + 2 * UInt64(memtableBytes))
+            try EngineOptions.check("diskBudgetBytes", budget >= least) {
+                "it must be at least \(least) bytes: 16 MiB, and room for four log segments and two memtables"
+            }
         }
         if let rate = backgroundBytesPerSecond {
             try EngineOptions.check("backgroundBytesPerSecond", rate >= 1 << 20) { "it must be at least 1 MiB/s" }

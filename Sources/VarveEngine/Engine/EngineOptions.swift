@@ -23,7 +23,7 @@ public struct EngineOptions: Sendable {
     /// Level sizes and compaction triggers.
     public var compaction = CompactionOptions()
     /// Bytes that the store may take on disk: tables, log and the space that compactions need. Nil: no budget.
-    /// At least 16 MiB where given.
+    /// At least 16 MiB where given, and room for four log segments and two memtables.
     public var diskBudgetBytes: UInt64?
     /// Bytes a second that flush and compaction may write together. Nil: no limit. At least 1 MiB/s.
     public var backgroundBytesPerSecond: UInt64?
