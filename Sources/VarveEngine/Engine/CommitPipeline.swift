@@ -8,7 +8,7 @@ internal import VarveIO
 /// to another thread (11 us), would cost more than it could save. Waiting for a sync happens outside of it, so the next
 /// group forms while one syncs. A batch is visible once it is in log and memtable and everything before it that asked for
 /// a sync has been synced; that keeps LSN order at the price that a write of `.interval` behind one of `.synced` waits for
-/// the same sync.
+/// a sync as well.
 final class CommitPipeline: Sendable {
     /// What a committed batch still waits for.
     struct Ticket: Sendable {
@@ -38,6 +38,8 @@ final class CommitPipeline: Sendable {
         /// The end of the last batch that waits for a sync before it may be seen; zero: none did.
         var unsyncedEnd = LSN.zero
         var isClosed = false
+        /// A follower's: the log took frames that the memtable refused. Nothing more may be shown.
+        var isTorn = false
         /// When the store clock's reading last went into the log.
         var clockLogged = Timestamp.min
         var statistics = CommitStatistics()
@@ -166,7 +168,8 @@ extension CommitPipeline {
         unsafe insert(&state, payload, from: first)
         state.note(time, count, payload.count)
         if durability == .synced { state.unsyncedEnd = position.lsn }
-        if waits { return Ticket(first: first, last: position.lsn, waitsFor: state.unsyncedEnd) }
+        // Its own sync, not the one in flight: that may have begun before this batch was there to be written.
+        if waits { return Ticket(first: first, last: position.lsn, waitsFor: position.lsn) }
         visible.store(position.lsn.rawValue, ordering: .releasing)
         return Ticket(first: first, last: position.lsn, waitsFor: nil)
     }
@@ -282,8 +285,12 @@ extension CommitPipeline {
     /// those who wait for it are woken.
     func didSync(upTo lsn: LSN) {
         state.withLock { state in
-            // Beyond the last batch that asked for a sync, everything that is in log and memtable may be seen.
-            let reached = lsn >= state.unsyncedEnd ? log.appendedLSN : lsn
+            if state.isTorn { return }
+            var reached = lsn
+            // Beyond the last batch that asked for a sync, everything that is in log and memtable may be seen. What came
+            // during the sync may still be buffered: it goes into the file first, or the process's death could take what
+            // somebody saw. A failure poisons the log, which tells the next write.
+            if lsn >= state.unsyncedEnd, (try? log.writeBuffered()) != nil { reached = log.appendedLSN }
             if reached.rawValue > visible.load(ordering: .relaxed) {
                 visible.store(reached.rawValue, ordering: .releasing)
             }
@@ -332,7 +339,10 @@ extension CommitPipeline {
             }
         } catch {
             // Once the log has taken frames that the memtable has not, no state after them may be shown.
-            if log.appendedLSN.rawValue > visible.load(ordering: .relaxed) { health.stop(error) }
+            if log.appendedLSN.rawValue > visible.load(ordering: .relaxed) {
+                state.isTorn = true
+                health.stop(error)
+            }
             throw .failed(error)
         }
         if let times = taken.times {
