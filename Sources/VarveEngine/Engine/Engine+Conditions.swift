@@ -7,7 +7,10 @@ internal import VarveIO
 extension Engine {
     /// Checks a batch's conditions and returns the LSN as of which they hold.
     func checkConditions(of batch: borrowing WriteBatch, _ mode: ReadMode) throws(VarveError) -> LSN {
-        if batch.conditions.isEmpty { return visibleLSN }
+        // Before the state is pinned: a batch that goes into a memtable which the pinned state does not have yet lies
+        // beyond this LSN, and the commit finds it.
+        let checked = visibleLSN
+        if batch.conditions.isEmpty { return checked }
         let pin = keeper.cell.pin()
         let lsn = visibleLSN
         let now = clock.now()
@@ -19,7 +22,7 @@ extension Engine {
             }
             guard version == condition.version else { throw Engine.conditionFailed(condition, found: version) }
         }
-        return lsn
+        return checked
     }
 
     func checkConditionsAsync(of batch: borrowing WriteBatch) async throws(VarveError) -> LSN {
