@@ -74,15 +74,21 @@ extension LogWriter {
         }
         let decision = LogRetention(segments: held, flushed: flushed, slots: slots).decision
         do throws(IOError) {
+            var unnamed: [String] = []
             for segment in catalog.removeOldest(decision.removable) {
-                // Under its temporary name it is no part of the log any more, whatever happens next.
-                let unnamed = FileName.log(segment.number).temporaryPath(in: catalog.directory)
                 if try fileSystem.linkCount(segment.path) == 1, preparer.hasRoomForRecycled {
-                    try fileSystem.rename(segment.path, to: unnamed)
-                    if !preparer.offer(unnamed) { try fileSystem.remove(unnamed) }
+                    let temporary = FileName.log(segment.number).temporaryPath(in: catalog.directory)
+                    try fileSystem.rename(segment.path, to: temporary)
+                    unnamed.append(temporary)
                 } else {
                     try fileSystem.remove(segment.path)
                 }
+            }
+            // The old names must be gone for good before another segment's header goes into these files: one that came
+            // back after a power cut would name a file that is no longer its own.
+            if !unnamed.isEmpty { try fileSystem.syncDirectory(catalog.directory) }
+            for path in unnamed {
+                if !preparer.offer(path) { try fileSystem.remove(path) }
             }
         } catch {
             throw VarveError(error)
