@@ -88,6 +88,12 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
             underlying: error)
     }
 
+    /// A sync that failed: what is on disk is unknown, even where it was for want of room, and trying again proves
+    /// nothing.
+    init(unknownOutcome error: IOError) {
+        self.init(.io, error.description, path: error.path.isEmpty ? nil : error.path, underlying: error)
+    }
+
     public var code: Code { storage.code }
     /// What happened and what to do, in one or two sentences.
     public var message: String { storage.message }

@@ -186,7 +186,7 @@ final class CompactionLoop: Sendable {
         let result = try job.run(into: store.outputs(commitTimes: job.commitTimes))
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
-        try store.install(edit)
+        try store.install(edit, made: result)
         advance(compaction.upperLevel, compaction.upper.last)
         state.withLock { state in
             state.counts.compactions += 1

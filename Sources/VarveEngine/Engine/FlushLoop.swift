@@ -87,7 +87,7 @@ final class FlushLoop: Sendable {
         edit.lastCommitTime = sealed.times.upperBound
         edit.clock = store.clockState()
         edit.timelines = sealed.timelines
-        try store.install(edit)
+        try store.install(edit, made: result)
         store.keeper.dropSealed(1)
         counts.withLock { counts in
             counts.flushes += 1

@@ -29,6 +29,21 @@ struct StoreParts: Sendable {
         keeper.versionChanged()
     }
 
+    /// The same for what a job made. Where the disk was full the edit is not there, and the job's tables are in the way;
+    /// after any other failure the edit may be on disk, and they must stay.
+    func install(_ edit: VersionEdit, made result: RunResult) throws(VarveError) {
+        do {
+            try install(edit)
+        } catch {
+            if error.code == .diskFull {
+                for table in result.tables {
+                    versions.obsolete.add(.table(table.number), bytes: table.properties.fileBytes)
+                }
+            }
+            throw error
+        }
+    }
+
     func clockState() -> StoreClockState {
         var state = versions.state.clock
         state.reading = max(state.reading, clock.now())

@@ -30,7 +30,7 @@ enum CurrentFile {
 /// Small files that are replaced whole.
 enum AtomicFile {
     /// Writes beside the name, syncs, renames, syncs the folder: the old content or the new at any instant, and the new
-    /// for good when it returns.
+    /// for good when it returns. Where it throws `.diskFull` it is the old.
     static func replace(
         _ name: FileName, with bytes: [UInt8], in directory: String, _ files: any FileSystem
     ) throws(VarveError) {
@@ -43,8 +43,8 @@ enum AtomicFile {
             try file.write(bytes, at: 0)
             try file.sync()
             try files.rename(unfinished, to: path)
-            try files.syncDirectory(directory)
         }
+        do throws(IOError) { try files.syncDirectory(directory) } catch { throw VarveError(unknownOutcome: error) }
     }
 
     /// The content, up to `limit` bytes; nil where there is no such file.

@@ -12,7 +12,7 @@ final class ManifestWriter {
     private var failure: VarveError?
 
     /// Begins a new manifest with one edit that says everything. It is on disk, under its name, when this returns, but
-    /// not in force before CURRENT names it.
+    /// not in force before CURRENT names it. Where it throws nothing is left.
     init(
         _ number: FileNumber, _ snapshot: VersionEdit, identity: StoreIdentity, timeline: TimelineID,
         editNumber: UInt64, in directory: String, _ files: any FileSystem
@@ -29,16 +29,26 @@ final class ManifestWriter {
         file = try lifted { () throws(IOError) in
             // A leftover of a creation that was cut short has this name too.
             if try files.exists(path) { try files.remove(path) }
-            let file = try files.open(path, .createNew)
-            try file.write(header.encoded(), at: 0)
-            return file
+            return try files.open(path, .createNew)
         }
         bytes = UInt64(LogFormat.headerBytes)
-        try append(snapshot)
-        try lifted { () throws(IOError) in try files.syncDirectory(directory) }
+        do throws(VarveError) {
+            try lifted { () throws(IOError) in try file.write(header.encoded(), at: 0) }
+            try append(snapshot)
+            try lifted { () throws(IOError) in try files.syncDirectory(directory) }
+        } catch {
+            file.close()
+            // The first failure is the one to tell; a manifest that CURRENT does not name is removed at the next open.
+            try? files.remove(path)
+            throw error
+        }
     }
 
-    /// Appends an edit; it is durable when this returns.
+    /// False after a failure: what is to be said next needs another manifest.
+    var isUsable: Bool { failure == nil }
+
+    /// Appends an edit; it is durable when this returns. Where it throws `.diskFull` the edit is not on disk: its frame is
+    /// not whole.
     func append(_ edit: VersionEdit) throws(VarveError) {
         if let failure { throw failure }
         var payload = ByteBuffer(capacity: 1024)
@@ -49,11 +59,9 @@ final class ManifestWriter {
         let frame = unsafe encoder.encode(
             .versionEdit, payload.bytes, count: 1, commitTime: encoder.lastCommitTime + 1, flags: .critical,
             syncedLSN: encoder.position.lsn)
-        do {
-            try lifted { () throws(IOError) in
-                unsafe try file.write(frame, at: bytes)
-                try file.sync()
-            }
+        do throws(VarveError) {
+            try lifted { () throws(IOError) in unsafe try file.write(frame, at: bytes) }
+            do throws(IOError) { try file.sync() } catch { throw VarveError(unknownOutcome: error) }
         } catch {
             failure = error
             throw error

@@ -4,8 +4,9 @@ internal import VarveIO
 /// The current version, and the one way to change it: an edit is tried on a copy, made durable in the manifest, then
 /// installed. Any thread; edits are serialised.
 ///
-/// A manifest that has grown to a multiple of what one edit could say is replaced by a new one. After a failed write the
-/// manifest's end is unknown: no more edits are taken, and the store must be opened anew.
+/// A manifest that has grown to a multiple of what one edit could say is replaced by a new one, and so is one whose last
+/// edit met a full disk: that edit is not there, and the next may find room. After any other failure it is unknown what
+/// the manifest says: no more edits are taken, and the store must be opened anew.
 final class VersionSet: Sendable {
     private struct Current {
         var version: Version
@@ -81,7 +82,7 @@ final class VersionSet: Sendable {
             do throws(VarveError) {
                 try write(edit, state, version, number, &box.writing)
             } catch {
-                box.writing.failure = error
+                if error.code != .diskFull { box.writing.failure = error }
                 throw error
             }
             box.writing.editNumber = number
@@ -93,7 +94,7 @@ final class VersionSet: Sendable {
     private func write(
         _ edit: VersionEdit, _ state: ManifestState, _ version: Version, _ number: UInt64, _ writing: inout Writing
     ) throws(VarveError) {
-        if let writer = writing.writer, writer.bytes < VersionSet.rollBytes {
+        if let writer = writing.writer, writer.isUsable, writer.bytes < VersionSet.rollBytes {
             return try writer.append(edit)
         }
         let old = writing.writer
@@ -114,7 +115,13 @@ final class VersionSet: Sendable {
         let writer = try ManifestWriter(
             fileNumber, state.snapshot(of: version), identity: state.identity, timeline: state.timelines.current,
             editNumber: editNumber, in: directory, files)
-        try CurrentFile.write(fileNumber, in: directory, files)
+        do throws(VarveError) {
+            try CurrentFile.write(fileNumber, in: directory, files)
+        } catch {
+            writer.close()
+            if error.code == .diskFull { obsolete.add(.manifest(fileNumber)) }
+            throw error
+        }
         writing.writer = writer
     }
 
