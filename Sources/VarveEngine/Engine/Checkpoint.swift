@@ -132,10 +132,15 @@ private final class FileNumbers: Sendable {
     func next() -> FileNumber { number.wrappingAdd(1, ordering: .relaxed).oldValue }
 }
 
-/// Removes a folder and the files in it.
+/// Removes a folder and the files in it, if all of them are a store's.
 enum FolderRemover {
     static func remove(_ directory: String, _ files: any FileSystem) throws(IOError) {
-        for name in try files.list(directory) { try files.remove(directory + "/" + name) }
+        let names = try files.list(directory)
+        for name in names where FileName(name) == nil && !FileName.isTemporary(name) {
+            // ENOTEMPTY: somebody else's folder by that name.
+            throw IOError(code: 39, operation: "clear the place of the checkpoint", path: directory)
+        }
+        for name in names { try files.remove(directory + "/" + name) }
         try files.removeDirectory(directory)
     }
 
@@ -179,9 +184,8 @@ extension Engine {
         to destination: String, slot: String? = nil, progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }
     ) throws(VarveError) -> LogPosition {
         guard let writing else { throw VarveError(.readOnly, "a checkpoint is made of a store that is open to write") }
-        let reader = try pinnedLog(writing.log)
         // The version first: whatever it holds lies before the position that is taken after it.
-        let (state, version) = versions.current
+        let (state, version, reader) = try pinned(writing.log)
         let position = writing.pipeline.position
         try writing.log.groupSync.wait(upTo: position.lsn)
         if let slot { try registerSlot(slot, at: position.lsn) }
@@ -193,11 +197,12 @@ extension Engine {
         return position
     }
 
-    /// A reader that pins the log after what tables hold now; what a later version holds is more.
-    private func pinnedLog(_ log: LogWriter) throws(VarveError) -> LogReader {
+    /// The tables of one moment, and a reader that pins the log after what exactly these hold.
+    private func pinned(_ log: LogWriter) throws(VarveError) -> (ManifestState, Version, LogReader) {
         while true {
+            let (state, version) = versions.current
             do throws(VarveError) {
-                return try LogReader(log, after: versions.version.flushed.lsn, alignment: .restartFrame)
+                return (state, version, try LogReader(log, after: version.flushed.lsn, alignment: .restartFrame))
             } catch {
                 // A flush came between the two looks, and the log went; then more is flushed now.
                 guard error.code == .logGap else { throw error }
