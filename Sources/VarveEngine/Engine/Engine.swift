@@ -74,7 +74,7 @@ public final class Engine: Sendable {
             writing = nil
         }
         try writing?.start(fork: parts.fork)
-        if role != .readOnly, options.offersSocket { try offerSocket() }
+        if role != .readOnly { try announce() }
     }
 
     deinit {
@@ -89,17 +89,19 @@ public final class Engine: Sendable {
     /// The LSN as of which a reader that starts now reads.
     var visibleLSN: LSN { writing?.pipeline.visibleLSN ?? openedAt.lsn }
 
-    /// A machine without a place for sockets still gets its store.
-    private func offerSocket() throws(VarveError) {
-        guard let listener = try? OwnerSocket.listen(for: context.directory, stale: hold.previous?.socketPath) else {
-            return
+    /// Says in LOCK, now that a timeline which was due has begun, under which boot and behind which socket the store is
+    /// open. A machine without a place for sockets still gets its store.
+    private func announce() throws(VarveError) {
+        let stale = hold.previous?.socketPath
+        let listener = options.offersSocket ? try? OwnerSocket.listen(for: context.directory, stale: stale) : nil
+        let server = try listener.map { (listener) throws(VarveError) in
+            try OwnerServer(listener: listener, service: EngineOwnerService(self))
         }
-        let server = try OwnerServer(listener: listener, service: EngineOwnerService(self))
-        try hold.offer(
-            server,
+        try hold.announce(
             LockRecord(
                 processID: ProcessIdentity.id, bootID: context.clock.bootID,
-                started: context.clock.wallNanoseconds, program: ProcessIdentity.program, socketPath: listener.path))
+                started: context.clock.wallNanoseconds, program: ProcessIdentity.program,
+                socketPath: listener?.path), server)
     }
 
     /// Ends the store's use: everything synced, the end of log and manifest written down, no thread left. Later calls
@@ -107,10 +109,12 @@ public final class Engine: Sendable {
     public func close() throws(VarveError) {
         guard !closed.exchange(true, ordering: .relaxed) else { return }
         hold.stopServer()
-        defer { hold.release() }
+        var isClean = false
+        defer { hold.release(keepsRecord: !isClean) }
         try writing?.close(versions, context)
         versions.close()
         context.threads.shutdown()
+        isClean = health.failure == nil
     }
 
     /// The same without blocking the caller's thread.

@@ -15,8 +15,8 @@ final class StoreHold: Sendable {
     /// What the previous holder left in LOCK, if it did not close.
     var previous: LockRecord? { state.withLock { $0.lock.previous } }
 
-    /// The server answers from now on, and LOCK says where.
-    func offer(_ server: OwnerServer, _ record: LockRecord) throws(VarveError) {
+    /// LOCK says under which boot the store is open, and where `server`, if there is one, answers from now on.
+    func announce(_ record: LockRecord, _ server: OwnerServer?) throws(VarveError) {
         try state.withLock { (state) throws(VarveError) in
             state.server = server
             try state.lock.publish(record)
@@ -32,7 +32,8 @@ final class StoreHold: Sendable {
         server?.stop()
     }
 
-    func release() { state.withLock { $0.lock.release() } }
+    /// See `StoreLock.release`.
+    func release(keepsRecord: Bool) { state.withLock { $0.lock.release(keepsRecord: keepsRecord) } }
 }
 
 /// Ends what an engine has running, without writing anything down: as if the process had died.
@@ -45,6 +46,6 @@ struct EngineEnding: Sendable {
         hold.stopServer()
         writing?.stop()
         threads.shutdown()
-        hold.release()
+        hold.release(keepsRecord: true)
     }
 }

@@ -40,9 +40,10 @@ final class StoreLock {
     }
 
     /// Lets go of the lock, and empties the record if it is ours: what a process that died left there stays for the next
-    /// writer. A record that cannot be emptied is stale, and readers allow for that.
-    func release() {
-        if hasPublished { try? lock.file.truncate(to: 0) }
+    /// writer, and so does ours where the store was not closed (`keepsRecord`): it names the boot under which the store
+    /// was open. A record that cannot be emptied is stale, and readers allow for that.
+    func release(keepsRecord: Bool = false) {
+        if hasPublished, !keepsRecord { try? lock.file.truncate(to: 0) }
         lock.release()
     }
 

@@ -37,7 +37,7 @@ struct StoreOpener {
         do {
             return try assemble(try findStore(lock), lock)
         } catch {
-            lock.release()
+            lock.release(keepsRecord: true)
             throw error
         }
     }
@@ -170,11 +170,14 @@ struct StoreOpener {
     ) throws(VarveError) {
         try found.versions.learn(timelines)
         try removeLeftovers(found.versions)
+        // The boot's id must be there after a power cut, to tell one from a mere death of the process. Until the timeline
+        // that such a cut asks for has begun, the record names the boot before (or none): if this opening dies first, the
+        // next one must still see that the power went.
+        let boot = lostPower(found) ? found.previous?.bootID ?? "" : clock.bootID
         try lock.publish(
             LockRecord(
-                processID: ProcessIdentity.id, bootID: clock.bootID, started: clock.wallNanoseconds,
+                processID: ProcessIdentity.id, bootID: boot, started: clock.wallNanoseconds,
                 program: ProcessIdentity.program, socketPath: nil))
-        // The boot's id must be there after a power cut, to tell one from a mere death of the process.
         try lifted { () throws(IOError) in try files.syncDirectory(directory) }
         try CleanClose.remove(in: directory, files)
     }
@@ -240,8 +243,12 @@ struct StoreOpener {
     private func forkReason(_ found: Found, endingAt end: LogPosition) -> TimelineOrigin.Reason? {
         guard role == .primary, !found.isNew else { return nil }
         if let origin = found.versions.state.checkpointOrigin { return end.lsn > origin.lsn ? .promotion : .fork }
-        if found.closed == nil, found.previous?.bootID != clock.bootID { return .powerLoss }
-        return nil
+        return lostPower(found) ? .powerLoss : nil
+    }
+
+    /// Whether the store was open under another boot of the kernel and was not closed.
+    private func lostPower(_ found: Found) -> Bool {
+        !found.isNew && found.closed == nil && found.previous?.bootID != clock.bootID
     }
 }
 
