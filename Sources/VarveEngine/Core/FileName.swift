@@ -77,9 +77,11 @@ enum FileName: Hashable, Sendable, CustomStringConvertible {
         return String(repeating: "0", count: max(0, 6 - plain.count)) + plain
     }
 
-    /// Only the one spelling that `digits` gives, so that two names never mean one file.
+    /// Only the one spelling that `digits` gives, so that two names never mean one file, and no number from which nobody
+    /// could count on.
     private static func parse(_ text: Substring) -> UInt64? {
-        guard text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = UInt64(text), digits(number) == text
+        guard text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = UInt64(text), number < 1 << 62,
+            digits(number) == text
         else { return nil }
         return number
     }

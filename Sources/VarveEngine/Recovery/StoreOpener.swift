@@ -118,7 +118,9 @@ struct StoreOpener {
         let hasLog = try lifted { () throws(IOError) in try files.list(directory) }.contains {
             if case .log? = FileName($0) { true } else { false }
         }
-        if !hasLog, state.flushed.lsn == .zero || state.checkpointOrigin?.lsn == state.flushed.lsn { return nil }
+        let isClosedBeyond = found.closed.map { $0.log.lsn > state.flushed.lsn } ?? false
+        let mayLackLog = state.flushed.lsn == .zero || state.checkpointOrigin?.lsn == state.flushed.lsn
+        if !hasLog, mayLackLog, !isClosedBeyond { return nil }
         let recovery = LogRecovery(
             fileSystem: files, directory: directory, storeID: state.identity.storeID, flushed: state.flushed.lsn,
             closedEnd: found.closed?.log, usesThread: options.usesThreads, repairsTail: role != .readOnly)
