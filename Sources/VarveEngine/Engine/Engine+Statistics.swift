@@ -41,6 +41,7 @@ extension Engine {
         result.timeline = position.timeline.description
         result.appendedLSN = position.lsn
         result.runningHash = position.runningHash
+        result.lastCommitTime = openedCommitTime
         if let writing { addWriting(writing, to: &result) }
         return result
     }

@@ -40,6 +40,8 @@ public final class Engine: Sendable {
     let catalog: LogCatalog
     /// The place at which a reader found the log's end.
     let openedAt: LogPosition
+    /// The commit time of the last batch that was found at opening.
+    let openedCommitTime: Timestamp
     /// Nil for a reader.
     let writing: WritingParts?
     private let hold: StoreHold
@@ -62,6 +64,7 @@ public final class Engine: Sendable {
         catalog = parts.catalog
         recordsReads = parts.context.options.diskBudgetBytes != nil
         openedAt = parts.position
+        openedCommitTime = parts.lastCommitTime
         health = Health()
         snapshots = SnapshotRegistry()
         gate = WriteGate(clock: parts.context.clock, limit: parts.context.options.stallLimit, health: health)
