@@ -113,6 +113,10 @@ struct Checkpoint {
         let bytes = writer.bytes
         writer.close()
         try CurrentFile.write(number, in: building, files)
+        // So that who only reads it need not make one.
+        try lifted { () throws(IOError) in
+            try files.open(FileName.lock.path(in: building), .createNew).close()
+        }
         try CleanClose(log: position, manifest: number, manifestBytes: bytes).write(in: building, files)
     }
 

@@ -57,7 +57,9 @@ final class LogFollower {
             }
             decoder = FrameDecoder(startingWithin: header)
         } else {
-            // The segment that this log stands in, announced again after a reconnection.
+            // The segment that this log stands in, announced again by another stream: what an earlier one had begun to
+            // compare is over.
+            comparer = nil
             return
         }
         announced = header
