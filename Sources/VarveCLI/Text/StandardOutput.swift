@@ -28,6 +28,9 @@ struct StandardOutput: ~Copyable {
         try StandardOutput.writeAll(buffer, to: STDOUT_FILENO)
     }
 
+    /// Writes bytes at once.
+    static func write(_ bytes: [UInt8]) throws { try writeAll(bytes, to: STDOUT_FILENO) }
+
     /// Writes one line at once.
     static func print(_ text: String) throws { try writeAll(Array((text + "\n").utf8), to: STDOUT_FILENO) }
 

@@ -45,6 +45,19 @@ enum RecordWriter {
         }
     }
 
+    /// An entry as it lies in a store, under a full key.
+    static func putEntry(_ fullKey: [UInt8], _ entry: [UInt8], into payload: inout ByteBuffer) throws(VarveError) {
+        try checkKey(fullKey.count - FullKey.namespaceBytes)
+        try checkBatch(payload.count + fullKey.count + entry.count + 32)
+        let namespace = fullKey.prefix(FullKey.namespaceBytes).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        unsafe fullKey.withBytes { key in
+            let user = unsafe UnsafeRawBufferPointer(rebasing: key[FullKey.namespaceBytes...])
+            unsafe appendHead(.put, NamespaceID(rawValue: namespace), user, into: &payload)
+        }
+        payload.appendVarint(UInt64(entry.count))
+        payload.append(entry)
+    }
+
     static func delete(
         _ key: UnsafeRawBufferPointer, _ fields: EntryFields, _ namespace: NamespaceID, into payload: inout ByteBuffer
     ) throws(VarveError) {

@@ -74,6 +74,12 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
         conditions.append(Condition(fullKey: FullKey.make(namespace.id, key), version: version))
     }
 
+    /// Stores an entry as it lies in a store, its fields untouched, under a full key.
+    mutating func putEntry(fullKey: [UInt8], entry: [UInt8]) throws(VarveError) {
+        try RecordWriter.putEntry(fullKey, entry, into: &payload)
+        count += 1
+    }
+
     public mutating func removeAll() {
         payload.removeAll()
         count = 0

@@ -6,7 +6,7 @@ struct LogInspector {
     let path: String
     /// Only frames that end at or after this LSN.
     var since = LSN.zero
-    /// Only batches that touch this user key.
+    /// Only batches that touch this user key, and of those only its records.
     var key: [UInt8]?
     /// Prints each record of a batch.
     var showsRecords = true
@@ -63,18 +63,21 @@ struct LogInspector {
                 + " -> \(hexadecimal(frame.positionAfter.runningHash))")
         guard showsRecords else { return }
         do throws(DecodeError) {
-            for text in try LogInspector.describe(payload: frame) { line("    " + text) }
+            for text in try describe(payload: frame) { line("    " + text) }
         } catch {
             line("    a payload that does not decode")
         }
     }
 
-    private static func describe(payload frame: DecodedFrame) throws(DecodeError) -> [String] {
+    private func describe(payload frame: DecodedFrame) throws(DecodeError) -> [String] {
         switch frame.header.kind {
         case .batch:
             var lines: [String] = []
             var reader = unsafe BatchReader(frame.payload)
-            while let record = try reader.next() { lines.append(describe(record)) }
+            while let record = try reader.next() {
+                if let key, unsafe !record.key.elementsEqual(key) { continue }
+                lines.append(LogInspector.describe(record))
+            }
             return lines
         case .clock:
             let clock = unsafe try ClockRecord.decode(frame.payload)
@@ -84,7 +87,10 @@ struct LogInspector {
             let parent = origin.parent.map { "from \($0)" } ?? "without parent"
             return ["\(origin.timeline) \(parent) after LSN \(origin.forkLSN): \(origin.reason)"]
         case .mark:
-            return [unsafe escaped(frame.payload)]
+            return [unsafe LogInspector.escaped(frame.payload)]
+        case .versionEdit:
+            var reader = unsafe ByteReader(frame.payload)
+            return VersionEditText.lines(try VersionEdit.decode(from: &reader))
         default:
             return []
         }

@@ -29,8 +29,14 @@ struct CleanClose: Hashable, Sendable {
 
     /// Nil where the store was not closed.
     static func read(in directory: String, _ files: any FileSystem) throws(VarveError) -> CleanClose? {
-        guard let bytes = try AtomicFile.read(.closed, in: directory, files, limit: 4096) else { return nil }
         let path = FileName.closed.path(in: directory)
+        guard try lifted({ () throws(IOError) in try files.exists(path) }) else { return nil }
+        return try read(atPath: path, files)
+    }
+
+    /// The same of a file by its path, which must be there.
+    static func read(atPath path: String, _ files: any FileSystem) throws(VarveError) -> CleanClose {
+        let bytes = try AtomicFile.read(atPath: path, files, limit: 4096)
         let outcome: Result<CleanClose, DecodeError> = unsafe bytes.withBytes { bytes in
             do throws(DecodeError) { return .success(unsafe try CleanClose(decoding: bytes)) } catch {
                 return .failure(error)

@@ -13,7 +13,15 @@ enum CurrentFile {
     /// The number of the manifest in force; nil where there is no CURRENT.
     static func read(in directory: String, _ files: any FileSystem) throws(VarveError) -> FileNumber? {
         guard let bytes = try AtomicFile.read(.current, in: directory, files, limit: 256) else { return nil }
-        let path = FileName.current.path(in: directory)
+        return try decode(bytes, path: FileName.current.path(in: directory))
+    }
+
+    /// The same of a file by its path, which must be there.
+    static func read(atPath path: String, _ files: any FileSystem) throws(VarveError) -> FileNumber {
+        try decode(try AtomicFile.read(atPath: path, files, limit: 256), path: path)
+    }
+
+    private static func decode(_ bytes: [UInt8], path: String) throws(VarveError) -> FileNumber {
         let words = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first?.split(separator: " ") ?? []
         guard words.count == 2, words[1] == hexadecimal(check(String(words[0]))) else {
             throw .corruption("it does not name a manifest", path: path)
@@ -52,12 +60,15 @@ enum AtomicFile {
         _ name: FileName, in directory: String, _ files: any FileSystem, limit: Int
     ) throws(VarveError) -> [UInt8]? {
         let path = name.path(in: directory)
-        let bytes: [UInt8]? = try lifted { () throws(IOError) in
-            guard try files.exists(path) else { return nil }
+        guard try lifted({ () throws(IOError) in try files.exists(path) }) else { return nil }
+        return try read(atPath: path, files, limit: limit)
+    }
+
+    static func read(atPath path: String, _ files: any FileSystem, limit: Int) throws(VarveError) -> [UInt8] {
+        try lifted { () throws(IOError) in
             let file = try files.open(path, .read)
             defer { file.close() }
             return try file.readAll(atMost: limit)
         }
-        return bytes
     }
 }

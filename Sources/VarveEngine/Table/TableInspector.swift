@@ -15,6 +15,26 @@ struct TableInspector {
         return lines.joined(separator: "\n") + "\n"
     }
 
+    /// The same line by line, with the entries at or after an LSN, and of a user key where one is given.
+    func run(since: LSN, userKey: [UInt8]?, _ line: (String) -> Void) throws(VarveError) {
+        for text in header() { line(text) }
+        for tombstone in table.rangeTombstones.tombstones() where tombstone.lsn >= since {
+            line("range tombstone \(Self.key(tombstone.begin)) ..< \(Self.key(tombstone.end)) @\(tombstone.lsn)")
+        }
+        let cursor = table.makeCursor(access: .sequential)
+        try cursor.seekToFirst()
+        while cursor.isValid {
+            let isWanted = userKey.map { unsafe cursor.key.dropFirst(FullKey.namespaceBytes).elementsEqual($0) }
+            if cursor.trailer.lsn >= since, isWanted ?? true { line(entryLine(cursor)) }
+            try cursor.next()
+        }
+    }
+
+    private func entryLine(_ cursor: TableCursor) -> String {
+        let kind = cursor.trailer.kind.map { "\($0)" } ?? "unknown kind"
+        return unsafe "  \(Self.key(Array(cursor.key))) @\(cursor.trailer.lsn) \(kind), \(cursor.entry.count) bytes"
+    }
+
     private func header() -> [String] {
         let (footer, properties) = (table.footer, table.properties)
         var lines = ["table: file id \(footer.fileID), \(table.fileBytes) bytes, format version \(TableFooter.version)"]
@@ -61,9 +81,7 @@ struct TableInspector {
                 let extent = try table.extent(of: block)
                 lines.append("block \(block): \(extent.count) bytes at \(extent.lowerBound)")
             }
-            let kind = cursor.trailer.kind.map { "\($0)" } ?? "unknown kind"
-            lines.append(
-                unsafe "  \(Self.key(Array(cursor.key))) @\(cursor.trailer.lsn) \(kind), \(cursor.entry.count) bytes")
+            lines.append(entryLine(cursor))
             shown += 1
             try cursor.next()
         }

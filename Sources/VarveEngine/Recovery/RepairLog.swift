@@ -1,0 +1,168 @@
+internal import VarveIO
+
+/// Reads every frame of the log that verifies, and puts what they hold into tables in a scratch folder, so that a repair
+/// has one kind of source. One thread at a time.
+final class SalvagedLog {
+    private static let memtableBytes = 64 << 20
+
+    private let files: any FileSystem
+    private let scratch: String
+    private var memtable: Memtable
+    private var key = ByteBuffer(capacity: 256)
+    private var tables: [(path: String, number: FileNumber)] = []
+
+    init(files: any FileSystem, scratch: String) throws(VarveError) {
+        self.files = files
+        self.scratch = scratch
+        memtable = try MemtableInserter.makeMemtable(limit: SalvagedLog.memtableBytes, atLeast: 0, like: nil)
+    }
+
+    /// Reads one segment. After bytes that are no frame it goes on at the next restart frame, which says by itself where
+    /// it stands. Bytes that were never written are no loss.
+    func read(_ path: String, _ report: inout RepairReport) throws(VarveError) {
+        let content: [UInt8]
+        let header: SegmentHeader
+        do throws(VarveError) {
+            content = try SegmentFile(files, path, at: 0).rest().array()
+            header = try SalvagedLog.header(of: content, path)
+        } catch {
+            report.lose(path, error)
+            return
+        }
+        report.logSegments += 1
+        unsafe try content.withBytes { (bytes) throws(VarveError) in
+            unsafe try readFrames(bytes, header, path, &report)
+        }
+    }
+
+    private func readFrames(
+        _ bytes: UnsafeRawBufferPointer, _ header: SegmentHeader, _ path: String, _ report: inout RepairReport
+    ) throws(VarveError) {
+        var offset = LogFormat.headerBytes
+        var decoder = FrameDecoder(header)
+        while offset < bytes.count {
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset...])
+            let fault: FrameFault
+            switch unsafe SalvagedLog.decode(rest, decoder) {
+            case .success(let frame):
+                offset += frame.length
+                report.logFrames += 1
+                try take(frame, path, offset, &report)
+                continue
+            case .failure(let error): fault = error
+            }
+            let next = unsafe SalvagedLog.restart(in: bytes, after: offset, salt: header.salt)
+            let end = next ?? bytes.count
+            let isBlank = unsafe SalvagedLog.isBlank(bytes[offset..<end])
+            if next != nil || !isBlank {
+                report.losses.append(
+                    RepairReport.Loss(
+                        path: path, offset: UInt64(offset), bytes: UInt64(end - offset), reason: fault.text))
+            }
+            offset = end
+            decoder = FrameDecoder(startingWithin: header)
+        }
+    }
+
+    private static func decode(
+        _ bytes: UnsafeRawBufferPointer, _ decoder: FrameDecoder
+    ) -> Result<DecodedFrame, FrameFault> {
+        do throws(FrameFault) { return .success(unsafe try decoder.decode(bytes)) } catch { return .failure(error) }
+    }
+
+    private static func header(of content: [UInt8], _ path: String) throws(VarveError) -> SegmentHeader {
+        do throws(DecodeError) {
+            return unsafe try content.withBytes { (bytes) throws(DecodeError) in
+                unsafe try SegmentHeader(decoding: bytes)
+            }
+        } catch {
+            throw .corruption(error, in: "the segment's header", path: path, offset: 0)
+        }
+    }
+
+    private func take(
+        _ frame: DecodedFrame, _ path: String, _ end: Int, _ report: inout RepairReport
+    ) throws(VarveError) {
+        guard frame.header.kind == .batch else { return }
+        let count = Int(clamping: frame.header.count)
+        if memtable.approximateBytes >= SalvagedLog.memtableBytes
+            || !memtable.hasRoom(records: count, bytes: frame.rawLength)
+        {
+            try spill(atLeast: Memtable.worstCaseBytes(records: count, bytes: frame.rawLength))
+        }
+        guard unsafe MemtableInserter.insert(frame.payload, from: frame.header.firstLSN, into: memtable, key: &key)
+        else {
+            let offset = UInt64(end - frame.length)
+            report.losses.append(
+                RepairReport.Loss(
+                    path: path, offset: offset, bytes: UInt64(frame.length),
+                    reason: "the batch at LSN \(frame.header.firstLSN) is malformed, though its frame is whole"))
+            return
+        }
+    }
+
+    /// The next place that holds a whole restart frame.
+    private static func restart(in bytes: UnsafeRawBufferPointer, after offset: Int, salt: UInt64) -> Int? {
+        var place = offset + 1
+        while place + LogFormat.fixedFrameBytes <= bytes.count {
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[place...])
+            // Flags and codec first: hashing is what costs.
+            if unsafe FrameFlags(rawValue: rest[13]).contains(.restart), unsafe rest[15] == 0,
+                let length = try? unsafe RawFrameHeader.claimedLength(rest), length <= rest.count,
+                let header = try? unsafe RawFrameHeader(verifying: rest, salt: salt), header.restart != nil
+            {
+                return place
+            }
+            place += 1
+        }
+        return nil
+    }
+
+    private static func isBlank(_ bytes: Slice<UnsafeRawBufferPointer>) -> Bool {
+        unsafe bytes.allSatisfy { $0 == 0 }
+    }
+
+    // MARK: Tables
+
+    /// The tables that hold the log.
+    func finish() throws(VarveError) -> [(path: String, number: FileNumber)] {
+        try spill(atLeast: 0)
+        return tables
+    }
+
+    private func spill(atLeast bytes: Int) throws(VarveError) {
+        let tombstones = memtable.rangeTombstones()
+        if !memtable.isEmpty || !tombstones.isEmpty {
+            let number = FileNumber(tables.count + 1)
+            let path = FileName.table(number).path(in: scratch)
+            let file = try lifted { () throws(IOError) in try files.open(path, .createNew) }
+            defer { file.close() }
+            let writer = TableWriter(file: file, fileNumber: number)
+            try SalvagedLog.copy(memtable, to: writer)
+            writer.addRangeTombstones(tombstones)
+            _ = try writer.finish()
+            tables.append((path, number))
+        }
+        memtable = try MemtableInserter.makeMemtable(
+            limit: SalvagedLog.memtableBytes, atLeast: bytes, like: memtable)
+    }
+
+    /// Of two records under one key and LSN (a tail that was never cut, and what was written in its place) one is taken.
+    private static func copy(_ memtable: Memtable, to writer: TableWriter) throws(VarveError) {
+        let cursor = memtable.makeCursor()
+        var last = SavedKey()
+        var lastTrailer = Trailer.newest
+        cursor.seekToFirst()
+        while cursor.isValid {
+            let isNew =
+                unsafe !last.isSet || FullKey.compare(last.bytes, cursor.key) != 0
+                || lastTrailer.lsn != cursor.trailer.lsn
+            if isNew {
+                unsafe try writer.add(cursor.key, cursor.trailer, cursor.entry)
+                unsafe last.assign(cursor.key)
+                lastTrailer = cursor.trailer
+            }
+            cursor.next()
+        }
+    }
+}
