@@ -1,0 +1,105 @@
+import Foundation
+import Testing
+
+@testable import VarveCLI
+
+/// `varve apply`: a checkpoint brought forward by its source's log, closed or open elsewhere.
+@Suite struct ApplyCommandTests {
+    private let scratch: Binary.Scratch
+
+    init() throws { scratch = try Binary.Scratch() }
+
+    @discardableResult
+    private func varve(_ arguments: String..., input: String = "") throws -> Binary.Outcome {
+        try Binary.run(arguments, input: Array(input.utf8), in: scratch.path)
+    }
+
+    /// LSN and running hash.
+    private func position(_ store: String) throws -> [String] {
+        let text = try varve("stats", "--dir", store, "--json").text
+        let object = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+        return ["appendedLSN", "runningHash"].map { "\(object?[$0] ?? "")" }
+    }
+
+    private func put(_ key: String, _ value: String) throws { try varve("put", "--dir", "first", key, value) }
+
+    @Test func aCheckpointComesForwardToAnLSNAndToATime() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "--slot", "x", "second")
+        try varve("checkpoint", "--dir", "first", "third")
+        try put("a", "2")
+        let moment = try position("first")
+        let time = Int64(Date().timeIntervalSince1970 * 1e9)
+        usleep(1000)
+        try put("a", "3")
+        let outcome = try varve("apply", "--from", "first", "--dir", "second", "--lsn", moment[0], "--json")
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        #expect(outcome.text.contains(moment[1]))
+        #expect(try position("second") == moment)
+        #expect(try varve("apply", "--from", "first", "--dir", "third", "--time", "\(time)").status == 0)
+        #expect(try position("third") == moment)
+        #expect(try varve("get", "--dir", "third", "a").text == "2\n")
+        // Back is no way, and beyond the end is nothing.
+        #expect(try varve("apply", "--from", "first", "--dir", "second", "--lsn", "1").status == 1)
+        #expect(try varve("apply", "--from", "first", "--dir", "second", "--lsn", "100000").status == 1)
+        #expect(try position("second") == (try position("first")))
+        #expect(try varve("get", "--dir", "second", "a").text == "3\n")
+    }
+
+    @Test func anotherHistoryIsRefusedAndNothingChanges() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "second")
+        try varve("put", "--dir", "other", "a", "9")
+        let before = try position("second")
+        #expect(try varve("apply", "--from", "other", "--dir", "second").status == 1)
+        #expect(try position("second") == before)
+        #expect(try varve("apply", "--from", "first", "--dir", "nowhere").status == 64)
+        #expect(try varve("apply", "--from", "nowhere", "--dir", "second").status == 64)
+        #expect(try varve("apply", "--from", "first", "--dir", "second", "--lsn", "1", "--time", "1").status == 64)
+        #expect(try varve("apply", "--from", "first", "--dir", "second", "--time", "soon").status == 64)
+    }
+
+    @Test func aFollowerKeepsUpWithAStoreThatAnotherProcessWrites() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "second")
+        try varve("checkpoint", "--dir", "first", "third")
+        let path = scratch.path
+        let owner = try RunningBinary(["load", "--dir", path + "/first", "--format", "tsv", "--json", "-"])
+        try owner.feed("b\t1\n")
+        #expect(owner.wait { owner.largest("acknowledged") == 1 })
+        let follower = try RunningBinary(
+            ["apply", "--from", path + "/first", "--dir", path + "/second", "--follow", "--json"])
+        #expect(follower.wait { follower.largest("lsn") > 0 })
+        let reached = follower.largest("lsn")
+        try owner.feed((0..<500).map { "k\($0)\t\($0)\n" }.joined())
+        #expect(owner.wait { owner.largest("acknowledged") == 501 })
+        #expect(follower.wait { follower.largest("lsn") >= reached + 500 })
+        #expect(try varve("get", "--dir", "second", "k499").text == "499\n")
+        // A bound holds over the socket too.
+        #expect(try varve("apply", "--from", "first", "--dir", "third", "--lsn", "\(reached)").status == 0)
+        #expect(try position("third")[0] == "\(reached)")
+        try owner.endInput()
+        #expect(owner.waitForEnd() == 0)
+        #expect(follower.waitForEnd() == 0)
+        #expect(try position("second") == (try position("first")))
+        #expect(try varve("dump", "--dir", "second").output == (try varve("dump", "--dir", "first").output))
+    }
+
+    @Test func aFollowerEndsOrderlyWhenItIsInterrupted() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "second")
+        let path = scratch.path
+        let owner = try RunningBinary(["load", "--dir", path + "/first", "--format", "tsv", "--json", "-"])
+        try owner.feed("b\t1\n")
+        #expect(owner.wait { owner.largest("acknowledged") == 1 })
+        let follower = try RunningBinary(
+            ["apply", "--from", path + "/first", "--dir", path + "/second", "--follow", "--json"])
+        #expect(follower.wait { follower.largest("lsn") > 0 })
+        follower.interrupt()
+        #expect(follower.waitForEnd() == 0)
+        #expect(try varve("get", "--dir", "second", "b").text == "1\n")
+        #expect(owner.isRunning)
+        try owner.endInput()
+        #expect(owner.waitForEnd() == 0)
+    }
+}
