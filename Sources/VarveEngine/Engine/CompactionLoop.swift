@@ -216,6 +216,8 @@ final class CompactionLoop: Sendable {
                 return
             }
             if stopping { throw VarveError(.closed, "the store was closed") }
+            // The thread has ended with it: nobody serves this request.
+            if let failure = store.health.failure { throw failure }
             progress.wait(after: seen, atMost: .seconds(1))
         }
     }
