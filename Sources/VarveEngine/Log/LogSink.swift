@@ -186,7 +186,7 @@ final class LogSink: @unchecked Sendable {
             for segment in segments { try segment.file.sync() }
             if namesAreDirty { try fileSystem.syncDirectory(directory) }
         } catch {
-            throw poison(VarveError(error))
+            throw poison(VarveError(unknownOutcome: error))
         }
         let last = segments.last
         let sealed = withShared { shared in
