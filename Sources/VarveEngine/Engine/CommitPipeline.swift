@@ -165,7 +165,7 @@ extension CommitPipeline {
             throw .failed(error)
         }
         let first = LSN(position.lsn.rawValue &- UInt64(count) &+ 1)
-        unsafe insert(&state, payload, from: first)
+        unsafe insert(&state, payload, from: first, count)
         state.note(time, count, payload.count)
         if durability == .synced { state.unsyncedEnd = position.lsn }
         // Its own sync, not the one in flight: that may have begun before this batch was there to be written.
@@ -198,8 +198,11 @@ extension CommitPipeline {
     /// Puts the records of a payload into the active memtable. Room was made before, and the payload was encoded here or
     /// verified with its frame, so neither can fail.
     @inline(__always)
-    private func insert(_ state: inout State, _ payload: UnsafeRawBufferPointer, from first: LSN) {
-        let done = unsafe MemtableInserter.insert(payload, from: first, into: state.active, key: &state.key)
+    private func insert(
+        _ state: inout State, _ payload: UnsafeRawBufferPointer, from first: LSN, _ count: Int
+    ) {
+        let done = unsafe MemtableInserter.insert(
+            payload, from: first, count: UInt64(count), into: state.active, key: &state.key)
         precondition(done, "a batch that the log took fits the memtable")
     }
 
@@ -381,7 +384,8 @@ private struct FollowedFrames: ~Copyable {
         } else if header.kind == .timeline {
             if let origin = unsafe try? TimelineRecord.decode(frame.payload) { timelines.append(origin) }
         } else if header.kind == .batch,
-            unsafe !MemtableInserter.insert(frame.payload, from: header.firstLSN, into: memtable, key: &key)
+            unsafe !MemtableInserter.insert(
+                frame.payload, from: header.firstLSN, count: header.count, into: memtable, key: &key)
         {
             throw VarveError(
                 .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")

@@ -1,14 +1,19 @@
 /// Puts the records of a batch's payload into a memtable: the same step for a write, for recovery and for a follower.
 enum MemtableInserter {
     /// Inserts every record, giving each the next LSN from `first`. `key` is scratch space. False where the memtable has
-    /// no room, or the payload is malformed: what was inserted up to there stays, and must not become visible.
+    /// no room, or the payload is malformed or does not hold `count` records: what was inserted up to there stays, and
+    /// must not become visible.
     static func insert(
-        _ payload: UnsafeRawBufferPointer, from first: LSN, into memtable: Memtable, key: inout ByteBuffer
+        _ payload: UnsafeRawBufferPointer, from first: LSN, count: UInt64, into memtable: Memtable,
+        key: inout ByteBuffer
     ) -> Bool {
         var reader = unsafe BatchReader(payload)
         var lsn = first
+        let end = first.advanced(by: count)
         do {
             while let record = try reader.next() {
+                // One more would take the LSN of the next batch.
+                if lsn == end { return false }
                 key.removeAll()
                 key.appendFixed(record.namespace.rawValue.byteSwapped)
                 unsafe key.append(record.key)
@@ -21,7 +26,7 @@ enum MemtableInserter {
                 }
                 lsn = lsn.next
             }
-            return true
+            return lsn == end
         } catch {
             return false
         }

@@ -41,7 +41,10 @@ struct MemtableRecovery: ~Copyable {
         if active.approximateBytes >= limit || !active.hasRoom(records: count, bytes: frame.rawLength) {
             try seal(Memtable.worstCaseBytes(records: count, bytes: frame.rawLength))
         }
-        guard unsafe MemtableInserter.insert(frame.payload, from: header.firstLSN, into: active, key: &key) else {
+        guard
+            unsafe MemtableInserter.insert(
+                frame.payload, from: header.firstLSN, count: header.count, into: active, key: &key)
+        else {
             throw VarveError(
                 .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole; run repair")
         }

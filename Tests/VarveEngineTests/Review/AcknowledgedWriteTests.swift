@@ -46,8 +46,8 @@ struct AcknowledgedWriteTests {
         return unsafe try pipeline.commit(batch.payload.bytes, count: 1, durability)
     }
 
-    @Test("frames that a follower's memtable refused stay out of sight")
-    func refusedFrames() throws {
+    @Test("frames that a follower's memtable refused stay out of sight", arguments: [UInt64(1), 3])
+    func refusedFrames(count: UInt64) throws {
         let store = ReviewStore()
         let files = SimulatedFileSystem()
         let source = try store.open(files)
@@ -56,9 +56,14 @@ struct AcknowledgedWriteTests {
         let follower = try Engine.openFollower(at: "/follower", store.options(), fileSystem: files)
         let seen = follower.visibleLSN
         let log = try #require(source.writing).log
-        let garbage = [UInt8](repeating: 0xFF, count: 16)
-        _ = unsafe try garbage.withUnsafeBytes { bytes in
-            unsafe try log.append(.batch, payload: bytes, count: 1, commitTime: log.lastCommitTime + 1, via: .map)
+        var batch = WriteBatch()
+        try batch.put([2], [2])
+        try batch.put([3], [3])
+        // Fewer records than LSNs would leave a gap, more would take those of the next batch.
+        let time = log.lastCommitTime + 1
+        let payload = batch.payload.array()
+        _ = unsafe try payload.withUnsafeBytes { bytes in
+            unsafe try log.append(.batch, payload: bytes, count: count, commitTime: time, via: .map)
         }
         #expect(throws: VarveError.self) { try follower.apply(from: source) }
         try follower.sync()
