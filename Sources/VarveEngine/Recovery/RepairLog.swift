@@ -90,7 +90,9 @@ final class SalvagedLog {
         {
             try spill(atLeast: Memtable.worstCaseBytes(records: count, bytes: frame.rawLength))
         }
-        guard unsafe MemtableInserter.insert(frame.payload, from: frame.header.firstLSN, into: memtable, key: &key)
+        guard
+            unsafe MemtableInserter.insert(
+                frame.payload, from: frame.header.firstLSN, count: frame.header.count, into: memtable, key: &key)
         else {
             let offset = UInt64(end - frame.length)
             report.losses.append(
