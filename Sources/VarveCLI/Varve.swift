@@ -12,8 +12,8 @@ struct Varve: AsyncParsableCommand {
         version: "varve 0.1.0 (format 0)",
         subcommands: [
             PutCommand.self, GetCommand.self, DeleteCommand.self, ScanCommand.self, LoadCommand.self, DumpCommand.self,
-            StatsCommand.self, VerifyCommand.self, CompactCommand.self, CheckpointCommand.self, ApplyCommand.self,
-            InspectCommand.self, RepairCommand.self, BenchCommand.self,
+            StatsCommand.self, VerifyCommand.self, CompactCommand.self, CheckpointCommand.self, SlotCommand.self,
+            ApplyCommand.self, InspectCommand.self, RepairCommand.self, BenchCommand.self,
         ])
 
     /// Parses and runs; every failure becomes its exit code in one place.

@@ -39,6 +39,10 @@ import Testing
         #expect(try varve("apply", "--from", "first", "--dir", "third", "--time", "\(time)").status == 0)
         #expect(try position("third") == moment)
         #expect(try varve("get", "--dir", "third", "a").text == "2\n")
+        #expect(try varve("stats", "--dir", "first").text.contains("name x"))
+        #expect(try varve("slot", "--dir", "first", "--remove", "x").status == 0)
+        #expect(try varve("slot", "--dir", "first", "--remove", "x").status == 1)
+        #expect(try !varve("stats", "--dir", "first").text.contains("name x"))
         // Back is no way, and beyond the end is nothing.
         #expect(try varve("apply", "--from", "first", "--dir", "second", "--lsn", "1").status == 1)
         #expect(try varve("apply", "--from", "first", "--dir", "second", "--lsn", "100000").status == 1)
