@@ -110,6 +110,8 @@ extension Engine {
         }
         var wait: WriteGate.Wait?
         while true {
+            // A follower must not run ahead of its own compaction either.
+            try gate.pass(&wait)
             let seen = gate.changed.generation
             do throws(CommitPipeline.Refusal) {
                 let begun = try writing.pipeline.follow(piece)

@@ -40,6 +40,7 @@ extension Engine {
         in namespace: Namespace = .default, prefix: [UInt8] = [], from: [UInt8]? = nil, to: [UInt8]? = nil,
         limit: Int, reverse: Bool = false, at snapshot: Snapshot? = nil
     ) throws(VarveError) -> Page {
+        guard limit > 0 else { throw VarveError(.invalidArgument, "a page holds at least one entry") }
         let iterator = try makeIterator(in: namespace, prefix: prefix, from: from, to: to, at: snapshot)
         var page = Page()
         if reverse { try iterator.seekToLast() } else { try iterator.seekToFirst() }
