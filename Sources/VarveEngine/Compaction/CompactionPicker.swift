@@ -129,7 +129,9 @@ struct CompactionPicker: Sendable {
         let start = tables.firstIndex { after.lexicographicallyPrecedes($0.properties.smallestKey) } ?? 0
         var inputs: [TableFile] = []
         var bytes: UInt64 = 0
-        for file in tables[start...] where inputs.isEmpty || bytes &+ file.bytes <= options.compactionBytes / 4 {
+        for file in tables[start...] {
+            // Neighbours only: outputs must not span a table that is left out.
+            guard inputs.isEmpty || bytes &+ file.bytes <= options.compactionBytes / 4 else { break }
             inputs.append(file)
             bytes &+= file.bytes
         }

@@ -219,8 +219,8 @@ extension Engine {
     /// Registers a reader of the log, or moves one: log after `lsn` is kept for it, up to `capBytes` (nil: the store's
     /// limit). Durable when it returns. A reader beyond its cap loses the log and is told of the gap.
     public func registerSlot(_ name: String, at lsn: LSN, capBytes: UInt64? = nil) throws(VarveError) {
-        guard !name.isEmpty, name.utf8.count <= Limits.namespaceNameBytes else {
-            throw VarveError(.invalidArgument, "a slot's name has 1 to \(Limits.namespaceNameBytes) bytes")
+        guard !name.isEmpty, name.utf8.count <= VersionEdit.slotNameBytes else {
+            throw VarveError(.invalidArgument, "a slot's name has 1 to \(VersionEdit.slotNameBytes) bytes")
         }
         guard let writing else { throw VarveError(.readOnly, "slots are kept by a store that is open to write") }
         var edit = VersionEdit()
