@@ -76,7 +76,6 @@ struct StoreOpener {
         let created = try VersionSet.create(
             identity: StoreIdentity(storeID: .random(), nodeID: .random()), first: first, in: directory, files,
             isDurable: role == .primary)
-        if role == .primary { try syncParent() }
         return Found(versions: created, closed: nil, previous: nil, isNew: true)
     }
 
@@ -170,6 +169,8 @@ struct StoreOpener {
     private func makeWritable(
         _ found: Found, _ lock: StoreLock, _ timelines: [TimelineOrigin]
     ) throws(VarveError) {
+        // Whoever made the folder may have died before its name was durable.
+        try syncParent()
         try found.versions.learn(timelines)
         try removeLeftovers(found.versions)
         // The boot's id must be there after a power cut, to tell one from a mere death of the process. Until the timeline
