@@ -84,6 +84,9 @@ final class LogSink: @unchecked Sendable {
         if isPoisoned.load(ordering: .relaxed) { throw storedFailure() }
     }
 
+    /// Whether a failure has stopped the log for good.
+    var hasFailed: Bool { isPoisoned.load(ordering: .relaxed) }
+
     private func storedFailure() -> VarveError {
         withShared { $0.failure.map(GroupSync.later) } ?? VarveError(.closed, "the log was closed")
     }

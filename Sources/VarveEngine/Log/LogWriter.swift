@@ -191,6 +191,8 @@ final class LogWriter: @unchecked Sendable {
     var position: LogPosition { follower?.position ?? encoder.position }
     var lastCommitTime: Timestamp { follower?.lastCommitTime ?? encoder.lastCommitTime }
     var appendedLSN: LSN { sink.appendedLSN }
+    /// Whether a failed append or sync has stopped the log for good.
+    var hasFailed: Bool { sink.hasFailed }
     /// Everything up to here is durable; what leaves the node stays at or below it.
     var syncedLSN: LSN { groupSync.syncedLSN }
 
