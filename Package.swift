@@ -41,11 +41,21 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "VarveCrashTest",
+            dependencies: [
+                "VarveEngine", "VarveIO", "VarveTestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
         .testTarget(name: "VarveIOTests", dependencies: ["VarveIO", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveEngineTests", dependencies: ["VarveEngine", "VarveIO", "VarveTestSupport"],
             exclude: ["Scripts"], swiftSettings: strict),
         .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "VarveCrashTests", dependencies: ["VarveCrashTest", "VarveEngine", "VarveIO", "VarveTestSupport"],
+            swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

@@ -7,6 +7,9 @@ import Testing
         "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveAtomics", "Glibc", "Synchronization"],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": ["VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc"],
+        "VarveCrashTest": [
+            "VarveTestSupport", "VarveEngine", "VarveIO", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
+        ],
     ]
     /// Tests import what they test, its helpers, and Foundation.
     static let testsExtra: Set<String> = ["Testing", "Foundation", "Glibc", "Synchronization", "VarveTestSupport"]
@@ -14,6 +17,7 @@ import Testing
         "VarveIOTests": ["VarveIO", "CVarveIO"],
         "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "CVarveAtomics"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
+        "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "TidyTests": [],
     ]
 

@@ -73,6 +73,14 @@ extension Engine {
         try compact(in: namespace, from: from, to: to)
     }
 
+    /// Does all that background threads would do now, on the calling thread: for a store that has none.
+    package func runBackgroundWork() throws(VarveError) {
+        let parts = try writable()
+        precondition(!options.usesThreads, "a store with threads does its background work by itself")
+        try parts.flushing.runHere()
+        try parts.compaction.runHere()
+    }
+
     /// Whether background work has nothing left to do: nothing waits to be flushed, every level is within its target.
     public var isSettled: Bool { keeper.sealedCount == 0 && (writing?.compaction.isSettled ?? true) }
 

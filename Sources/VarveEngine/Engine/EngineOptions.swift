@@ -35,7 +35,7 @@ public struct EngineOptions: Sendable {
     public var offersSocket = true
     /// Threads of the engine's own. False for tests that must not depend on scheduling: flushes and compactions then run
     /// only when they are asked for.
-    var usesThreads = true
+    package var usesThreads = true
     /// Whether a store is created where there is none. Default true.
     public var createIfMissing = true
     /// Time, for tests and for replays of recorded time; nil: the kernel's clocks.
