@@ -17,6 +17,9 @@ let engine: [SwiftSetting] =
         .define("VARVE_INVARIANTS", .when(configuration: .debug))
     ]
 
+/// Every line of the fuzz targets hands raw bytes on: marking each would say nothing.
+let handlingBytes: [SwiftSetting] = Array(strict.dropFirst())
+
 let package = Package(
     name: "varve",
     products: [
@@ -57,5 +60,9 @@ let package = Package(
             name: "VarveCrashTests", dependencies: ["VarveCrashTest", "VarveEngine", "VarveIO", "VarveTestSupport"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
+        // What tools/fuzz attacks, built for the tests too: every seed decodes, every kept finding stays harmless.
+        .testTarget(
+            name: "FuzzTests", dependencies: ["VarveEngine", "VarveIO", "CLZ4"], path: "Fuzz",
+            exclude: ["Entry", "seeds", "README.md"], swiftSettings: handlingBytes),
     ]
 )
