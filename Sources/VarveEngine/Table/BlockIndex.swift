@@ -49,8 +49,13 @@ struct BlockIndex {
             guard let extent = extent(of: block), extent.count <= Limits.blockBytes + BlockFormat.trailerBytes else {
                 throw .malformed("block \(block) is out of place in the index")
             }
-            guard unsafe tail(block) != nil, chunkLength(block) <= IndexFormat.chunkBytes else {
+            guard let tail = unsafe tail(block), chunkLength(block) <= IndexFormat.chunkBytes else {
                 throw .malformed("index key \(block) is out of place")
+            }
+            // The chunks are what is searched: each must be what its separator begins with, zero filled.
+            let isWhole = chunkLength(block) == IndexFormat.chunkBytes
+            guard unsafe isWhole || (tail.isEmpty && chunk(block) << UInt64(chunkLength(block) * 8) == 0) else {
+                throw .malformed("index key \(block) and its chunk differ")
             }
         }
         for block in 1..<max(1, count) where compare(separator(block - 1), trailer(block - 1), block) >= 0 {

@@ -167,4 +167,20 @@ struct TableDamageTests {
         #expect(error?.code == .corruption)
         #expect(error?.offset == 0)
     }
+
+    @Test("an index whose chunks are not its keys' beginnings is refused")
+    func indexOfOtherChunks() {
+        var builder = IndexBuilder()
+        for number in 0..<3 {
+            builder.add(separator: Array("\(number)-separator".utf8), trailer: .oldest, offset: UInt64(number) * 100)
+        }
+        var output = ByteBuffer()
+        builder.finish(dataEnd: 300, into: &output)
+        var bytes = output.array()
+        func opens() -> Bool { unsafe bytes.withUnsafeBytes { unsafe (try? BlockIndex($0)) != nil } }
+        #expect(opens())
+        // The lengths of the chunks stand behind the two arrays of 8 bytes and the array of 4.
+        bytes[IndexFormat.headerBytes + 3 * 8 * 2 + 4 * 4 + 1] = 7
+        #expect(!opens())
+    }
 }
