@@ -36,6 +36,11 @@ struct CrashTest: ParsableCommand {
     @Flag(help: "Print the result as one JSON object.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp("Fill the file system of this folder, and see that the store outlives it.", valueName: "dir")
+    )
+    var fillDisk: String?
+
     /// The harness calls itself so: a process that writes until it is killed.
     @Option(help: .hidden)
     var childDirectory: String?
@@ -50,6 +55,7 @@ struct CrashTest: ParsableCommand {
         if let childDirectory {
             return try KillChild(directory: childDirectory, seed: seed ?? 1, start: childStart ?? "").run()
         }
+        if let fillDisk { return CrashReport.say("full-disk: \(try FullDiskRun(directory: fillDisk).run())") }
         let target = points ?? (full ? 100_000 : 2000)
         let report = CrashReport(showsProgress: true, target: target)
         var isProved = true

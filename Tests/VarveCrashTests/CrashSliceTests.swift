@@ -30,6 +30,16 @@ import VarveTestSupport
         #expect(report.points(.fault) > 50)
     }
 
+    @Test func realProcessesThatAreKilledLoseNothing() {
+        let report = CrashReport()
+        // Beside the test bundle, where the build puts it.
+        let bundle = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        KillRun(report: report, seed: 7, program: bundle.appendingPathComponent("VarveCrashTest").path).run(kills: 8)
+        tell(report)
+        #expect(report.failures.map(\.description) == [])
+        #expect(report.points(.process) == 8)
+    }
+
     /// The harness is worth what it finds: each sync that is taken away must be missed.
     @Test(arguments: ProofRun.Sabotage.all)
     func aMissingSyncIsFound(_ sabotage: ProofRun.Sabotage) {
