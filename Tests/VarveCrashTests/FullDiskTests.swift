@@ -58,4 +58,26 @@ import VarveTestSupport
         let after = try Engine.open(at: Workload.directory, options, fileSystem: crashed)
         #expect(try after.get(WorkloadKeys.all[0])?.bytes == [1])
     }
+
+    /// After a failed sync the kernel calls pages clean that the disk never had: the next process under the same boot
+    /// must not take a sync of them for a promise.
+    @Test func whatAFailedSyncLeftIsWrittenAgain() throws {
+        let workload = Workload(WorkloadShape(seed: 1, steps: 0))
+        try workload.open()
+        let engine = try #require(workload.engine)
+        try engine.put(WorkloadKeys.all[0], [1], durability: .interval)
+        workload.files.fail(EIO) { $0.operation == .sync && $0.path.contains(".log") }
+        #expect(throws: VarveError.self) { try engine.sync() }
+        let next = workload.files.killProcess()
+        let again = try Engine.open(
+            at: Workload.directory, workload.shape.options(workload.clock), fileSystem: next)
+        #expect(try again.get(WorkloadKeys.all[0])?.bytes == [1])
+        try again.put(WorkloadKeys.all[1], [2], durability: .synced)
+        let crashed = next.crash(seed: 1, options: CrashOptions(data: .nothing, names: .nothing))
+        workload.clock.reboot()
+        let last = try Engine.open(
+            at: Workload.directory, workload.shape.options(workload.clock), fileSystem: crashed)
+        #expect(try last.get(WorkloadKeys.all[0])?.bytes == [1])
+        #expect(try last.get(WorkloadKeys.all[1])?.bytes == [2])
+    }
 }

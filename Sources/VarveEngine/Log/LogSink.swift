@@ -70,6 +70,25 @@ final class LogSink: @unchecked Sendable {
         }
     }
 
+    /// Writes a segment's bytes over themselves, so that the next sync writes them all.
+    ///
+    /// A sync that fails leaves pages which the kernel calls clean though the disk never had them. The process that met it
+    /// stopped; the next one, under the same boot, reads these pages and would be told that their sync succeeded.
+    static func rewrite(_ segment: LogSegment, in fileSystem: any FileSystem) throws(VarveError) {
+        try lifted { () throws(IOError) in
+            let file = try fileSystem.open(segment.path, .readWrite)
+            defer { file.close() }
+            let size = try file.size()
+            var offset: UInt64 = 0
+            while offset < size {
+                let piece = try file.read(count: Int(min(1 << 20, size - offset)), at: offset)
+                guard !piece.isEmpty else { return }
+                try file.write(piece, at: offset)
+                offset += UInt64(piece.count)
+            }
+        }
+    }
+
     var appendedLSN: LSN { LSN(appended.load(ordering: .acquiring)) }
     /// Published by the sync that reached it; `GroupSync` tells waiters of it.
     @inline(__always)

@@ -81,6 +81,7 @@ final class LogWriter: @unchecked Sendable {
         self.identity = identity
         self.catalog = catalog
         fileSystem = catalog.fileSystem
+        for segment in start.unsynced { try LogSink.rewrite(segment, in: fileSystem) }
         let sink = try LogSink(
             fileSystem: fileSystem, directory: catalog.directory, lsn: start.position.lsn, synced: start.syncedLSN,
             unsynced: start.unsynced.filter { $0 !== start.resume?.segment })
