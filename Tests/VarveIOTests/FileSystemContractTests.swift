@@ -16,7 +16,7 @@ import VarveTestSupport
         init(_ kind: Kind) throws {
             switch kind {
             case .kernel, .memory:
-                let directory = try TemporaryDirectory(under: kind == .memory ? "/dev/shm" : "/tmp")
+                let directory = try TemporaryDirectory(under: kind == .memory ? "/dev/shm" : TemporaryDirectory.parent)
                 (system, folder) = (PosixFileSystem(), directory.path)
                 self.directory = directory
             case .simulated:

@@ -98,16 +98,17 @@ import VarveTestSupport
             let file = try PosixFileSystem().open("\(directory.path)/file", .createNew)
             try file.write([1], at: 0)
             _ = try file.map(length: 1, advice: .normal)  // installs the guard
-            try touchForeignMap(of: file)
+            try touchForeignMap(of: file, in: directory)
         }
     }
 }
 
 /// Faults in a map that the guard does not know.
-private func touchForeignMap(of file: any File) throws {
+private func touchForeignMap(of file: any File, in directory: TemporaryDirectory) throws {
     let descriptor = unsafe open(file.path, O_RDONLY)
     let foreign = unsafe mmap(nil, 4096, PROT_READ, MAP_SHARED, descriptor, 0)
     try file.truncate(to: 0)
-    try PosixFileSystem().remove(file.path)
+    // Nothing of this process runs after the fault.
+    directory.remove()
     _ = unsafe foreign?.load(as: UInt8.self)
 }

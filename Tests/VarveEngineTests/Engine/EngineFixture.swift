@@ -88,8 +88,11 @@ final class Gate: Sendable {
     func open() { state.update { $0.isOpen = true } }
     func close() { state.update { $0.isOpen = false } }
     /// Returns once somebody waits here.
+    @available(*, noasync)
     @discardableResult
     func waitForSomebody() -> Bool { state.wait { $0.waiting > 0 } }
+    @discardableResult
+    func somebodyWaits() async -> Bool { await state.reached { $0.waiting > 0 } }
 }
 
 /// Threads of a test that end with it; the first error is thrown by `join`.

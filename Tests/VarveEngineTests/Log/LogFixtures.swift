@@ -56,19 +56,12 @@ extension FrameEncoder {
 
 /// A folder of the real file system that goes with its last reference, and the log in it.
 final class LogFolder: Sendable {
-    let path: String
+    private let folder: TemporaryDirectory
+    var path: String { folder.path }
     let fileSystem = PosixFileSystem()
     private let number = Atomic<UInt64>(0)
 
-    init() throws {
-        path = "/tmp/varve-log-\(getpid())-\(UInt64.random(in: .min ... .max))"
-        try fileSystem.createDirectory(path)
-    }
-
-    deinit {
-        for name in (try? fileSystem.list(path)) ?? [] { try? fileSystem.remove(path + "/" + name) }
-        try? fileSystem.removeDirectory(path)
-    }
+    init() throws { folder = try TemporaryDirectory() }
 
     func nextNumber() -> UInt64 { number.wrappingAdd(1, ordering: .relaxed).newValue }
 

@@ -55,16 +55,15 @@ import VarveTestSupport
         options.usesThreads = true
         let writer = try folder.create(options)
         let reader = try LogReader(writer, after: .zero)
-        let hasRead = Monitor(false)
+        let hasRead = Watched(false)
         let thread = try IOThread(name: "reader") {
             #expect(throws: Never.self) { try reader.nextWaiting() }
-            hasRead.withLock { $0 = true }
-            hasRead.notifyAll()
+            hasRead.update { $0 = true }
             #expect(throws: VarveError.self) { try reader.nextWaiting() }
         }
         try writer.record([1])
         try await writer.sync()
-        _ = hasRead.wait { $0 ? true : nil }
+        #expect(await hasRead.reached { $0 })
         reader.cancel()
         thread.join()
 

@@ -104,14 +104,15 @@ import VarveTestSupport
     }
 
     @Test(arguments: [3, 4, 5] as [UInt64])
-    func readersAgreeWithWhatWasVisibleWhileTheWriterInserts(seed: UInt64) async throws {
+    func readersAgreeWithWhatWasVisibleWhileTheWriterInserts(seed: UInt64) throws {
         let shared = Shared(try Memtable(capacity: 64 << 20))
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { MemtableConcurrencyTests.walk(seed, shared, isForward: true) }
-            group.addTask { MemtableConcurrencyTests.write(seed, shared) }
-            group.addTask { MemtableConcurrencyTests.read(seed, shared) }
-            group.addTask { MemtableConcurrencyTests.walk(seed, shared, isForward: false) }
-        }
+        // Threads of their own: the readers go on until the writer is done, which tasks would keep from its thread.
+        let crew = Crew()
+        try crew.start { MemtableConcurrencyTests.walk(seed, shared, isForward: true) }
+        try crew.start { MemtableConcurrencyTests.write(seed, shared) }
+        try crew.start { MemtableConcurrencyTests.read(seed, shared) }
+        try crew.start { MemtableConcurrencyTests.walk(seed, shared, isForward: false) }
+        try crew.join()
         #expect(shared.faults.withLock { $0 } == [])
         #expect(shared.memtable.entryCount == MemtableConcurrencyTests.total + MemtableConcurrencyTests.total / 500)
     }
