@@ -15,12 +15,23 @@ extension Engine {
         let lsn = visibleLSN
         let now = clock.now()
         for condition in batch.conditions {
-            let version: LSN? = unsafe try condition.fullKey.withBytes { (key) throws(VarveError) in
-                unsafe try Lookup.withLive(
-                    key, hash: XXH3.hash64(key), in: pin.state, at: lsn, now: { now }, mode, tables
-                ) { (_, version) in version }
+            let failure: ConditionFailure.Reason? = unsafe try condition.fullKey.withBytes { (key) throws(VarveError) in
+                let hash = unsafe XXH3.hash64(key)
+                switch condition.demand {
+                case .version(let required):
+                    let found: LSN? = unsafe try Lookup.withLive(
+                        key, hash: hash, in: pin.state, at: lsn, now: { now }, mode, tables
+                    ) { (_, version) in version }
+                    return found == required ? nil : .version(required: required, found: found)
+                case .notOlder(let given):
+                    let standing = unsafe try Lookup.sourceVersion(
+                        above: given, of: key, hash: hash, in: pin.state, at: lsn, mode, tables)
+                    return standing.map {
+                        .olderSourceVersion(given: given, standing: $0.version, isShared: $0.isShared)
+                    }
+                }
             }
-            guard version == condition.version else { throw Engine.conditionFailed(condition, found: version) }
+            if let failure { throw condition.failed(failure) }
         }
         return checked
     }
@@ -56,11 +67,14 @@ extension Engine {
         let state = keeper.cell.pin().state
         // What was flushed since cannot be asked without the disk.
         if state.version.flushed.lsn > lsn { return true }
+        if haveFloorsRisen(conditions, in: state.version.floors) { return true }
         for memtable in [state.active] + state.sealed {
             guard let newest = memtable.largestLSN, newest > lsn else { continue }
             for condition in conditions {
                 let changed = unsafe condition.fullKey.withBytes { key in
                     if let written = unsafe memtable.newestLSN(of: key), written > lsn { return true }
+                    // What a range delete hides keeps its source version.
+                    guard case .version = condition.demand else { return false }
                     if let hidden = unsafe memtable.rangeTombstoneLSN(covering: key, at: .max), hidden > lsn {
                         return true
                     }
@@ -72,10 +86,15 @@ extension Engine {
         return false
     }
 
-    private static func conditionFailed(_ condition: WriteBatch.Condition, found: LSN?) -> VarveError {
-        func spelled(_ version: LSN?) -> String { version.map { "version \($0)" } ?? "absent" }
-        return VarveError(
-            .conditionFailed,
-            "a key should be \(spelled(condition.version)) and is \(spelled(found)); nothing was written")
+    /// Whether a floor stands above what a condition brings. What was dropped of the key itself was there to be seen when
+    /// the condition was checked; this tells of other keys of the slot, so that the write is refused by every floor that
+    /// stands when it is committed.
+    private func haveFloorsRisen(_ conditions: [WriteBatch.Condition], in floors: FloorTable) -> Bool {
+        conditions.contains { condition in
+            guard case .notOlder(let given) = condition.demand else { return false }
+            return unsafe condition.fullKey.withBytes { key in
+                floors.floor(forKeyHash: unsafe XXH3.hash64(key)) > given
+            }
+        }
     }
 }

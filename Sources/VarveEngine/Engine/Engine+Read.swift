@@ -65,6 +65,69 @@ extension Engine {
         }
     }
 
+    /// The entry under a key with all its fields, or nil where there is none, it was deleted or has expired. One look-up;
+    /// beyond the value it allocates only for tags and extensions.
+    ///
+    /// Blocks where the disk must be read: call the `async` form from a task.
+    public func entry(
+        _ key: RawSpan, in namespace: Namespace = .default, at snapshot: Snapshot? = nil
+    ) throws(VarveError) -> StoredEntry? {
+        try entry(key, namespace.id, snapshot, .mayBlock)
+    }
+
+    /// The entry under a key with all its fields. See the form that takes a span.
+    public func entry(
+        _ key: [UInt8], in namespace: Namespace = .default, at snapshot: Snapshot? = nil
+    ) throws(VarveError) -> StoredEntry? {
+        unsafe try entry(key.span.bytes, namespace.id, snapshot, .mayBlock)
+    }
+
+    /// The entry under a key with all its fields: at once where memory answers, else after reading on a thread of the
+    /// engine's own.
+    public func entry(
+        _ key: [UInt8], in namespace: Namespace = .default, at snapshot: Snapshot? = nil
+    ) async throws(VarveError) -> StoredEntry? {
+        switch unsafe try entryIfInMemory(key.span.bytes, in: namespace, at: snapshot) {
+        case .value(let entry): return entry
+        case .absent: return nil
+        case .wouldBlock: break
+        }
+        return try await context.threads.run { () throws(VarveError) in
+            unsafe try self.entry(key.span.bytes, namespace.id, snapshot, .mayBlock)
+        }
+    }
+
+    /// The entry under a key as far as memory tells, without ever waiting: memtables, tables whose blocks are in memory,
+    /// and filters, which tell most absent keys.
+    public func entryIfInMemory(
+        _ key: RawSpan, in namespace: Namespace = .default, at snapshot: Snapshot? = nil
+    ) throws(VarveError) -> MemoryProbe {
+        do {
+            guard let entry = try entry(key, namespace.id, snapshot, .memoryOnly) else { return .absent }
+            return .value(entry)
+        } catch {
+            guard error.code == .wouldBlock else { throw error }
+            return .wouldBlock
+        }
+    }
+
+    /// The entry under a key as far as memory tells. See the form that takes a span.
+    public func entryIfInMemory(
+        _ key: [UInt8], in namespace: Namespace = .default, at snapshot: Snapshot? = nil
+    ) throws(VarveError) -> MemoryProbe {
+        unsafe try entryIfInMemory(key.span.bytes, in: namespace, at: snapshot)
+    }
+
+    private func entry(
+        _ key: RawSpan, _ namespace: NamespaceID, _ snapshot: Snapshot?, _ mode: ReadMode
+    ) throws(VarveError) -> StoredEntry? {
+        try withEntry(key, namespace, snapshot, mode) { (entry, version) throws(VarveError) in
+            do throws(DecodeError) { return try StoredEntry(entry: entry, version: version) } catch {
+                throw VersionDamage.entry(error, Trailer(version, .put))
+            }
+        }
+    }
+
     /// The values of many keys as of one moment, in the order of the keys.
     public func get(
         many keys: [[UInt8]], in namespace: Namespace = .default, at snapshot: Snapshot? = nil
@@ -117,6 +180,20 @@ extension Engine {
         Snapshot(registry: snapshots, owner: ObjectIdentifier(snapshots)) { visibleLSN }
     }
 
+    /// The 64-bit hash of a key in its namespace: what eviction policies know it by.
+    public static func keyHash(_ key: RawSpan, in namespace: Namespace = .default) -> UInt64 {
+        let count = key.byteCount + FullKey.namespaceBytes
+        return unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { room in
+            unsafe FullKey.write(namespace.id, key, into: room)
+            return unsafe XXH3.hash64(UnsafeRawBufferPointer(room))
+        }
+    }
+
+    /// The 64-bit hash of a key in its namespace.
+    public static func keyHash(_ key: [UInt8], in namespace: Namespace = .default) -> UInt64 {
+        unsafe keyHash(key.span.bytes, in: namespace)
+    }
+
     /// The store clock's time, by which entries expire: nanoseconds since 1970.
     public var storeTime: Timestamp { clock.now() }
 }
@@ -131,10 +208,7 @@ extension FullKey {
         // The standard library's scope passes no typed errors through.
         let outcome: Result<R, VarveError> = unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) {
             room in
-            unsafe room.storeBytes(of: namespace.rawValue.bigEndian, as: UInt32.self)
-            unsafe key.withUnsafeBytes { bytes in
-                unsafe UnsafeMutableRawBufferPointer(rebasing: room[namespaceBytes...]).copyMemory(from: bytes)
-            }
+            unsafe write(namespace, key, into: room)
             do throws(VarveError) {
                 return .success(unsafe try body(UnsafeRawBufferPointer(room)))
             } catch {
@@ -142,5 +216,16 @@ extension FullKey {
             }
         }
         return try outcome.get()
+    }
+
+    /// Writes the full key of a user's key into room of exactly its size.
+    @inline(__always)
+    fileprivate static func write(
+        _ namespace: NamespaceID, _ key: RawSpan, into room: UnsafeMutableRawBufferPointer
+    ) {
+        unsafe room.storeBytes(of: namespace.rawValue.bigEndian, as: UInt32.self)
+        unsafe key.withUnsafeBytes { bytes in
+            unsafe UnsafeMutableRawBufferPointer(rebasing: room[namespaceBytes...]).copyMemory(from: bytes)
+        }
     }
 }

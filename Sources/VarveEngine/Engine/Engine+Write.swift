@@ -54,6 +54,30 @@ extension Engine {
         return ticket.last
     }
 
+    /// Stores a value of a source version, which the fields carry, unless the store has known a newer one of the key. The
+    /// same source version again is stored. See `WriteBatch.requireNotOlder`.
+    /// - Throws: as `put`, and `.conditionFailed`, whose `failedCondition` tells the source version that stood.
+    @discardableResult
+    public func putIfNotOlder(
+        _ key: [UInt8], _ value: [UInt8], _ fields: EntryFields, in namespace: Namespace = .default,
+        durability: Durability? = nil
+    ) throws(VarveError) -> LSN {
+        var batch = WriteBatch()
+        try batch.putIfNotOlder(key, value, fields, in: namespace)
+        return try write(batch, durability: durability)
+    }
+
+    /// The same without blocking the caller's thread.
+    @discardableResult
+    public func putIfNotOlder(
+        _ key: [UInt8], _ value: [UInt8], _ fields: EntryFields, in namespace: Namespace = .default,
+        durability: Durability? = nil
+    ) async throws(VarveError) -> LSN {
+        var batch = WriteBatch()
+        try batch.putIfNotOlder(key, value, fields, in: namespace)
+        return try await write(batch, durability: durability)
+    }
+
     /// Makes a key absent; it need not be there.
     @discardableResult
     public func delete(
@@ -102,7 +126,7 @@ extension Engine {
             } catch {
                 guard error.code == .wouldBlock else { throw error }
                 // A write to one of the keys may wait for its sync, and is no state before.
-                try writing?.log.sync()
+                if let log = writing?.log, visibleLSN < log.appendedLSN { try log.sync() }
             }
         }
     }
@@ -122,7 +146,7 @@ extension Engine {
                 return ticket.last
             } catch {
                 guard error.code == .wouldBlock else { throw error }
-                try await writing?.log.sync()
+                if let log = writing?.log, visibleLSN < log.appendedLSN { try await log.sync() }
             }
         }
     }

@@ -88,6 +88,63 @@ enum Lookup {
     }
 }
 
+/// A source version that stands in the way of an older one.
+struct StandingSourceVersion: Hashable, Sendable {
+    var version: UInt64
+    /// No version of the key has it, only the floor of the key's slot.
+    var isShared: Bool
+}
+
+extension Lookup {
+    /// A source version above `given` that the store knows of a key: from every version that it still holds up to `lsn`
+    /// (whatever hides it), or the floor that those which went have left. Nil where none is above.
+    ///
+    /// Every version counts, not the newest alone: which of them compaction has turned into a floor already must make no
+    /// difference. Tables whose highest source version is no higher are not asked.
+    static func sourceVersion(
+        above given: UInt64, of key: UnsafeRawBufferPointer, hash: UInt64, in state: ReadState, at lsn: LSN,
+        _ mode: ReadMode, _ source: TableSource
+    ) throws(VarveError) -> StandingSourceVersion? {
+        var own: UInt64?
+        for memtable in [state.active] + state.sealed where own == nil {
+            own = unsafe memtable.sourceVersion(above: given, of: key, hash: hash, at: lsn)
+        }
+        for table in state.version.levels[0].tables where own == nil {
+            own = unsafe try find(above: given, key, hash, table, at: lsn, mode, source)
+        }
+        for level in 1..<Limits.levels where own == nil {
+            guard let table = unsafe state.version.table(in: level, for: key) else { continue }
+            own = unsafe try find(above: given, key, hash, table, at: lsn, mode, source)
+        }
+        if let own { return StandingSourceVersion(version: own, isShared: false) }
+        let floor = state.version.floors.floor(forKeyHash: hash)
+        return floor > given ? StandingSourceVersion(version: floor, isShared: true) : nil
+    }
+
+    private static func find(
+        above given: UInt64, _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ table: TableFile, at lsn: LSN,
+        _ mode: ReadMode, _ source: TableSource
+    ) throws(VarveError) -> UInt64? {
+        guard table.properties.highestSourceVersion > given, unsafe KeyRange.covers(table.properties, key) else {
+            return nil
+        }
+        let reader = try source.reader(of: table, mode)
+        var upper = lsn
+        while let hit = unsafe try reader.get(key, keyHash: hash, at: upper, mode: mode) {
+            let carried: UInt64?
+            do throws(DecodeError) { carried = unsafe try EntryView(hit.entry).sourceVersion } catch {
+                try hit.confirm()
+                throw VersionDamage.entry(error, hit.trailer)
+            }
+            try hit.confirm()
+            if let carried, carried > given { return carried }
+            guard hit.trailer.lsn > .zero else { return nil }
+            upper = LSN(hit.trailer.lsn.rawValue - 1)
+        }
+        return nil
+    }
+}
+
 extension KeyRange {
     /// Whether a table's range covers the key.
     @inline(__always)

@@ -11,9 +11,19 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
 
     /// What must still hold when the batch is committed, or nothing of it is.
     struct Condition: Sendable {
+        enum Demand: Sendable {
+            /// The version that the key must still have; nil: the key must be absent.
+            case version(LSN?)
+            /// Nothing that the store has known of the key may have a higher source version.
+            case notOlder(than: UInt64)
+        }
         let fullKey: [UInt8]
-        /// The version that the key must still have; nil: the key must be absent.
-        let version: LSN?
+        let demand: Demand
+
+        func failed(_ reason: ConditionFailure.Reason) -> VarveError {
+            let key = Array(fullKey.dropFirst(FullKey.namespaceBytes))
+            return .conditionFailed(ConditionFailure(key: key, reason: reason))
+        }
     }
 
     public init() { payload = ByteBuffer(capacity: 512) }
@@ -50,8 +60,10 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
         count += 1
     }
 
-    public mutating func delete(_ key: [UInt8], in namespace: Namespace = .default) throws(VarveError) {
-        unsafe try delete(key.span.bytes, in: namespace)
+    public mutating func delete(
+        _ key: [UInt8], _ fields: EntryFields = .none, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        unsafe try delete(key.span.bytes, fields, in: namespace)
     }
 
     /// Makes every key in [begin, end) absent; a nil end means to the end of the namespace.
@@ -67,11 +79,48 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
     public mutating func require(
         _ key: [UInt8], version: LSN?, in namespace: Namespace = .default
     ) throws(VarveError) {
+        try demand(.version(version), key, namespace)
+    }
+
+    /// The batch is committed only if what it brings of the key, from `sourceVersion` of the key's source, is not older
+    /// than anything that the store has known of it: an entry, be it live, expired, hidden, evicted or gone since, or a
+    /// delete that named a source version. The same source version again is allowed, so that a write can be retried.
+    ///
+    /// What is gone is remembered as a floor in a table of fixed size, shared by all keys: so a write may be refused for
+    /// what was dropped of another key (`ConditionFailure.Reason.olderSourceVersion`), but none is ever let through that
+    /// is older than what its own key had.
+    public mutating func requireNotOlder(
+        _ key: [UInt8], than sourceVersion: UInt64, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try demand(.notOlder(than: sourceVersion), key, namespace)
+    }
+
+    private mutating func demand(
+        _ demand: Condition.Demand, _ key: [UInt8], _ namespace: Namespace
+    ) throws(VarveError) {
         try RecordWriter.checkKey(key.count)
         guard conditions.count < Limits.conditionsPerBatch else {
             throw VarveError(.limitExceeded, "a batch takes at most \(Limits.conditionsPerBatch) conditions")
         }
-        conditions.append(Condition(fullKey: FullKey.make(namespace.id, key), version: version))
+        conditions.append(Condition(fullKey: FullKey.make(namespace.id, key), demand: demand))
+    }
+
+    /// Stores a value of a source version unless the key has had a newer one: with `requireNotOlder`.
+    /// - Throws: `.invalidArgument` where the fields carry no source version.
+    public mutating func putIfNotOlder(
+        _ key: [UInt8], _ value: [UInt8], _ fields: EntryFields, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        guard let version = fields.sourceVersion else {
+            throw VarveError(.invalidArgument, "the fields carry no source version to compare")
+        }
+        // The condition first: the put must not be in the batch without it.
+        try requireNotOlder(key, than: version, in: namespace)
+        do throws(VarveError) {
+            try put(key, value, fields, in: namespace)
+        } catch {
+            conditions.removeLast()
+            throw error
+        }
     }
 
     /// Stores an entry as it lies in a store, its fields untouched, under a full key.

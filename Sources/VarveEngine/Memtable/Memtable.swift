@@ -26,6 +26,7 @@ final class Memtable: @unchecked Sendable {
     private let index: MemtableHashIndex
     private let tree: MemtableTree
     private let ranges: MemtableRangeTombstones
+    private let sourceVersions = MemtableSourceVersions()
 
     /// Reserves `capacity` bytes of address space, which take memory only as they are written. `expectedKeys` (what the
     /// memtable before this one held) sizes the hash index, which grows as needed but leaves its smaller tables behind.
@@ -58,6 +59,10 @@ final class Memtable: @unchecked Sendable {
         guard arena.remaining >= record + spare else { return false }
 
         let position = unsafe index.position(of: key, hash: hash)
+        if unsafe MemtableSourceVersions.mayCarryOne(entry) {
+            let newest = position.found.isNone ? nil : MemtableKey(arena.view, position.found).newest
+            unsafe sourceVersions.note(entry, over: newest?.entry)
+        }
         if position.found.isNone {
             let added = unsafe MemtableKey.write(key, trailer, entry, in: arena)
             unsafe tree.insert(added, key)
@@ -136,6 +141,23 @@ final class Memtable: @unchecked Sendable {
     func newestLSN(of key: UnsafeRawBufferPointer) -> LSN? {
         let found = unsafe index.find(key, hash: XXH3.hash64(key))
         return found.isNone ? nil : MemtableKey(arena.view, found).newest.trailer.lsn
+    }
+
+    /// A source version above `given` that a version of the key up to `lsn` carries, hidden or not; nil where none does.
+    /// Entries that do not decode carry none: the log checked them.
+    func sourceVersion(above given: UInt64, of key: UnsafeRawBufferPointer, hash: UInt64, at lsn: LSN) -> UInt64? {
+        guard sourceVersions.highest > given else { return nil }
+        let found = unsafe index.find(key, hash: hash)
+        guard !found.isNone else { return nil }
+        var next = MemtableKey(arena.view, found).newest.newest(atMost: Trailer(seekingAt: lsn))
+        while let version = next {
+            if let carried = unsafe (try? EntryView(version.entry))?.sourceVersion {
+                if carried > given { return carried }
+                if !sourceVersions.mayFall { return nil }
+            }
+            next = version.older
+        }
+        return nil
     }
 
     /// The newest range tombstone over a full key that a reader at `lsn` sees.

@@ -111,7 +111,8 @@ struct Repair {
         _ names: [FileName], _ progress: (UInt64, UInt64) -> Void
     ) throws(VarveError) -> RepairReport {
         var report = RepairReport()
-        let live = liveTables(names, &report)
+        let version = readVersion(names, &report)
+        let live = version.map { Set($0.allTables.map(\.number)) }
         var tables: [SalvagedTable] = []
         for name in names {
             guard case .table(let number) = name, live?.contains(number) ?? true else { continue }
@@ -125,14 +126,14 @@ struct Repair {
         }
         report.tables = tables.count
         try salvageLog(names, &tables, &report)
-        try merge(tables, &report, progress)
+        try merge(tables, version?.floors ?? FloorTable(), &report, progress)
         for table in tables { report.losses += table.losses }
         report.blocks = tables.reduce(0) { $0 + $1.blocksRead }
         return report
     }
 
-    /// The numbers of the tables that belong to the store; nil where no manifest can be read.
-    private func liveTables(_ names: [FileName], _ report: inout RepairReport) -> Set<FileNumber>? {
+    /// The tables that belong to the store, and its floors; nil where no manifest can be read.
+    private func readVersion(_ names: [FileName], _ report: inout RepairReport) -> Version? {
         var numbers: [FileNumber] = []
         do throws(VarveError) {
             if let current = try CurrentFile.read(in: source, files) { numbers = [current] }
@@ -148,7 +149,7 @@ struct Repair {
                     TableFile(number: $0, properties: $1)
                 }
                 report.hasManifest = true
-                return Set(manifest.version.allTables.map(\.number))
+                return manifest.version
             } catch {
                 report.lose(FileName.manifest(number).path(in: source), error)
             }
@@ -182,10 +183,13 @@ struct Repair {
         }
     }
 
-    /// Writes the newest version of every key that is not deleted.
+    /// Writes the newest version of every key that is not deleted, and keeps as floors the source versions of those that
+    /// are.
     private func merge(
-        _ tables: [SalvagedTable], _ report: inout RepairReport, _ progress: (UInt64, UInt64) -> Void
+        _ tables: [SalvagedTable], _ floors: FloorTable, _ report: inout RepairReport,
+        _ progress: (UInt64, UInt64) -> Void
     ) throws(VarveError) {
+        var floors = floors
         var options = EngineOptions()
         options.offersSocket = false
         let engine = try Engine.open(at: destination, options, fileSystem: files)
@@ -195,7 +199,10 @@ struct Repair {
             var merge = SalvageMerge(tables)
             var batch = WriteBatch()
             while let found = merge.next() {
-                guard found.trailer.kind == .put, !Repair.isHidden(found, by: tombstones) else { continue }
+                guard found.trailer.kind == .put, !Repair.isHidden(found, by: tombstones) else {
+                    Repair.raise(&floors, by: found)
+                    continue
+                }
                 try batch.putEntry(fullKey: found.key, entry: found.entry)
                 report.entries += 1
                 if batch.byteCount >= 1 << 20 {
@@ -206,11 +213,22 @@ struct Repair {
             }
             try engine.write(batch)
             try engine.flush()
+            var edit = VersionEdit()
+            edit.floors = floors.raised
+            if !edit.isEmpty { try engine.versions.logAndApply(edit) }
         } catch {
             try? engine.close()
             throw error
         }
         try engine.close()
+    }
+
+    private static func raise(_ floors: inout FloorTable, by found: SalvagedEntry) {
+        unsafe found.entry.withBytes { entry in
+            guard let version = unsafe (try? EntryView(entry))?.sourceVersion else { return }
+            let hash = unsafe found.key.withBytes { unsafe XXH3.hash64($0) }
+            floors.raise(FloorTable.Floor(slot: FloorTable.slot(ofKeyHash: hash), version: version))
+        }
     }
 
     private static func isHidden(_ found: SalvagedEntry, by tombstones: [RangeTombstones]) -> Bool {

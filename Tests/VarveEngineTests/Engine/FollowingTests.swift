@@ -222,7 +222,7 @@ import VarveTestSupport
 
 extension Engine {
     /// Flushes and compacts a follower, whose own rhythm differs from its source's.
-    fileprivate func compactAsFollower() throws {
+    func compactAsFollower() throws {
         guard let writing else { return }
         do { _ = try writing.pipeline.sealActive() } catch { throw CommitPipeline.lift(error) }
         try writing.flushing.runHere()

@@ -37,7 +37,12 @@ import VarveTestSupport
         #expect(engine.versions.version.floors.raised.count > 100, "what was dropped left its version as a floor")
         var present = 0
         for number in stride(from: 0, to: 24_000, by: 7) {
-            guard let value = try engine.get(Fixture.key(number)) else { continue }
+            guard let value = try engine.get(Fixture.key(number)) else {
+                let older = EntryFields(sourceVersion: UInt64(number))
+                let refused = failure { try engine.putIfNotOlder(Fixture.key(number), [1], older) }
+                #expect(refused?.code == .conditionFailed, "key \(number): an evicted entry's version still counts")
+                continue
+            }
             present += 1
             let newest = number + 24_000 < 30_000 ? number + 24_000 : number
             #expect(value.bytes == Fixture.value(newest, 0, 1000), "key \(number)")
