@@ -53,8 +53,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "VarveIOTests", dependencies: ["VarveIO", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "VarveEngineTests", dependencies: ["VarveEngine", "VarveIO", "VarveTestSupport"],
-            exclude: ["Scripts"], swiftSettings: strict),
+            name: "VarveEngineTests", dependencies: ["VarveEngine", "VarveIO", "VarveTestSupport", "CLZ4"],
+            exclude: ["Scripts", "Fixtures"], swiftSettings: strict),
         .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCrashTests", dependencies: ["VarveCrashTest", "VarveEngine", "VarveIO", "VarveTestSupport"],

@@ -15,17 +15,22 @@ internal import Foundation
 /// The idea is SQLite's and CockroachDB's ("datadriven"): a wide table of behaviour is cheap to write, and a change of
 /// behaviour shows as text.
 public enum ScriptTest {
-    /// Runs the script `Scripts/name` beside the calling test's file. `body` returns what a command prints; what it
+    /// Whether this run replaces expected texts instead of comparing them: `VARVE_REWRITE=1`.
+    public static var isRewriting: Bool { ProcessInfo.processInfo.environment["VARVE_REWRITE"] == "1" }
+
+    /// Runs the script `Scripts/name` of the calling test's target. `body` returns what a command prints; what it
     /// throws is printed as `error: ...`. Throws one `ScriptFailure` that lists every difference.
     public static func run(
         _ name: String, beside file: StaticString = #filePath, _ body: (ScriptCommand) throws -> String
     ) throws {
-        let folder = URL(fileURLWithPath: "\(file)").deletingLastPathComponent()
+        var folder = URL(fileURLWithPath: "\(file)").deletingLastPathComponent()
+        while !FileManager.default.fileExists(atPath: folder.appendingPathComponent("Scripts").path), folder.path != "/" {
+            folder.deleteLastPathComponent()
+        }
         let path = folder.appendingPathComponent("Scripts").appendingPathComponent(name).path
         let text = try String(contentsOfFile: path, encoding: .utf8)
-        let rewrite = ProcessInfo.processInfo.environment["VARVE_REWRITE"] == "1"
         let result = try run(script: text, named: name, body)
-        if rewrite {
+        if isRewriting {
             if result.rewritten != text {
                 try result.rewritten.write(toFile: path, atomically: true, encoding: .utf8)
             }

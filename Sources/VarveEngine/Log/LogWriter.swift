@@ -15,6 +15,9 @@ struct LogOptions: Sendable {
     /// False: no threads of the log's own; segments are made when needed, and only blocking waiters lead syncs. For
     /// tests that must not depend on scheduling.
     var usesThreads = true
+    /// Gives each segment its salt. For tests that compare bytes: anything but random lets stale bytes of a recycled
+    /// segment pass for frames.
+    var makeSalt: @Sendable () -> UInt64 = { .random(in: .min ... .max) }
 }
 
 /// Whose log it is.
@@ -72,6 +75,7 @@ final class LogWriter: @unchecked Sendable {
     /// Told of each sync before those who wait for it are woken. Any thread.
     let didSync: SyncHook
     private let fileSystem: any FileSystem
+    private let makeSalt: @Sendable () -> UInt64
     private let isClosed = Atomic<Bool>(false)
 
     init(
@@ -81,6 +85,7 @@ final class LogWriter: @unchecked Sendable {
         self.identity = identity
         self.catalog = catalog
         fileSystem = catalog.fileSystem
+        makeSalt = options.makeSalt
         for segment in start.unsynced { try LogSink.rewrite(segment, in: fileSystem) }
         let sink = try LogSink(
             fileSystem: fileSystem, directory: catalog.directory, lsn: start.position.lsn, synced: start.syncedLSN,
@@ -226,7 +231,7 @@ final class LogWriter: @unchecked Sendable {
         let header = SegmentHeader(
             storeID: identity.storeID, nodeID: identity.nodeID, timeline: position.timeline,
             firstLSN: position.lsn.next, runningHash: position.runningHash, time: lastCommitTime,
-            salt: .random(in: .min ... .max), fileNumber: 0)
+            salt: makeSalt(), fileNumber: 0)
         try begin(header, minimum: minimum)
         encoder.beginSegment(salt: header.salt)
     }

@@ -12,17 +12,18 @@ final class ManifestWriter {
     private var failure: VarveError?
 
     /// Begins a new manifest with one edit that says everything. It is on disk, under its name, when this returns, but
-    /// not in force before CURRENT names it. Where it throws nothing is left.
+    /// not in force before CURRENT names it. Where it throws nothing is left. `salt` is random but for tests that compare
+    /// bytes.
     init(
         _ number: FileNumber, _ snapshot: VersionEdit, identity: StoreIdentity, timeline: TimelineID,
-        editNumber: UInt64, in directory: String, _ files: any FileSystem
+        editNumber: UInt64, salt: UInt64 = .random(in: .min ... .max), in directory: String, _ files: any FileSystem
     ) throws(VarveError) {
         self.number = number
         let position = LogPosition(timeline: timeline, lsn: LSN(editNumber &- 1), runningHash: 0)
         let header = SegmentHeader(
             magic: LogFormat.manifestMagic, storeID: identity.storeID, nodeID: identity.nodeID, timeline: timeline,
             firstLSN: LSN(editNumber), runningHash: 0, time: Timestamp(editNumber &- 1),
-            salt: .random(in: .min ... .max), fileNumber: number)
+            salt: salt, fileNumber: number)
         encoder = FrameEncoder(
             salt: header.salt, position: position, lastCommitTime: header.time, compresses: false)
         let path = FileName.manifest(number).path(in: directory)
