@@ -29,10 +29,11 @@ extension FuzzTarget {
     static let manifest = FuzzTarget(
         name: "manifest",
         decode: { bytes in
-            let path = "/" + FileName.manifest(1).text
+            let number = LogSeeds.header.fileNumber
+            let path = "/" + FileName.manifest(number).text
             let files = MemoryFiles(path, Array(bytes))
             return accepts {
-                let reader = try ManifestReader.read(1, in: "", files) { TableFile(number: $0, properties: $1) }
+                let reader = try ManifestReader.read(number, in: "", files) { TableFile(number: $0, properties: $1) }
                 try reader.state.options.check(path: path)
                 _ = ByteBuffer.made { reader.state.snapshot(of: reader.version).encode(to: &$0) }
             }

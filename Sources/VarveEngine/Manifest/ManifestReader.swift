@@ -23,7 +23,7 @@ struct ManifestReader {
         }
         let outcome: Result<ManifestReader, VarveError> = unsafe bytes.withBytes { bytes in
             do throws(VarveError) {
-                return .success(unsafe try fold(bytes, path, closedEnd, makeTable))
+                return .success(unsafe try fold(bytes, number, path, closedEnd, makeTable))
             } catch {
                 return .failure(error)
             }
@@ -32,7 +32,7 @@ struct ManifestReader {
     }
 
     private static func fold(
-        _ bytes: UnsafeRawBufferPointer, _ path: String, _ closedEnd: UInt64?,
+        _ bytes: UnsafeRawBufferPointer, _ number: FileNumber, _ path: String, _ closedEnd: UInt64?,
         _ makeTable: (FileNumber, TableProperties) -> TableFile
     ) throws(VarveError) -> ManifestReader {
         guard bytes.count >= LogFormat.headerBytes else {
@@ -45,6 +45,10 @@ struct ManifestReader {
                 magic: LogFormat.manifestMagic)
         } catch {
             throw .corruption(error, in: "the header", path: path, offset: 0)
+        }
+        guard header.fileNumber == number else {
+            throw .corruption(
+                "its header names file number \(header.fileNumber); it is another file under this name", path: path)
         }
         let decoder = FrameDecoder(header)
         var offset = LogFormat.headerBytes

@@ -89,7 +89,8 @@ struct BoundOptions: Hashable, Sendable {
     /// Refuses, by name, what this version cannot hold to.
     func check(path: String) throws(VarveError) {
         func refuse(_ what: String) -> VarveError {
-            VarveError(.unsupportedFormat, "\(path): the store \(what), which this version of Varve does not know")
+            VarveError(
+                .unsupportedFormat, "\(path): the store \(what), which this version of Varve does not know", path: path)
         }
         let unknown = requiredFeatures & ~Self.knownFeatures
         guard unknown == 0 else { throw refuse("requires the features \(hexadecimal(unknown))") }

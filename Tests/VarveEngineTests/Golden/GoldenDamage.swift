@@ -90,6 +90,8 @@ extension GoldenDamage {
         ),
         ("feature-required", { $0.resealHeader { $0[16 + 4] = 2 } }),
         ("feature-optional", { $0.resealHeader { $0[24] = 0x80 } }),
+        // Another file under this name.
+        ("renamed", { $0.resealHeader { $0[120] = 6 } }),
         ("encrypted", { $0.resealHeader { $0[64] = 3 } }),
     ]
 
