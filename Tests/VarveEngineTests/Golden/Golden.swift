@@ -37,7 +37,12 @@ enum Golden {
     static func check(_ made: String, is name: String, _ place: SourceLocation = #_sourceLocation) throws {
         if ScriptTest.isRewriting { return try write(Array(made.utf8), name) }
         let golden = String(decoding: try bytes(name), as: UTF8.self)
-        #expect(made == golden, "\(name) says otherwise", sourceLocation: place)
+        if made == golden { return }
+        let lines = (made.split(separator: "\n"), golden.split(separator: "\n"))
+        let first = zip(lines.0, lines.1).first { $0 != $1 }
+        Issue.record(
+            "\(name) says otherwise: \(first.map { "\($0)\n-- and not\n\($1)" } ?? "it ends elsewhere")",
+            sourceLocation: place)
     }
 
     static func write(_ bytes: [UInt8], _ name: String) throws {
