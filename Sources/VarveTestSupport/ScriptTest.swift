@@ -24,7 +24,8 @@ public enum ScriptTest {
         _ name: String, beside file: StaticString = #filePath, _ body: (ScriptCommand) throws -> String
     ) throws {
         var folder = URL(fileURLWithPath: "\(file)").deletingLastPathComponent()
-        while !FileManager.default.fileExists(atPath: folder.appendingPathComponent("Scripts").path), folder.path != "/" {
+        while !FileManager.default.fileExists(atPath: folder.appendingPathComponent("Scripts").path), folder.path != "/"
+        {
             folder.deleteLastPathComponent()
         }
         let path = folder.appendingPathComponent("Scripts").appendingPathComponent(name).path
