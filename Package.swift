@@ -36,6 +36,7 @@ let package = Package(
         .target(name: "CVarveSocket"),
         .target(name: "VarveIO", dependencies: ["CVarveIO", "CVarveSocket"], swiftSettings: strict),
         .target(name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash"], swiftSettings: engine),
+        .target(name: "VarvePolicy", swiftSettings: strict),
         .target(name: "VarveTestSupport", dependencies: ["VarveIO", "VarveEngine"], swiftSettings: strict),
         .executableTarget(
             name: "VarveCLI",
@@ -55,6 +56,8 @@ let package = Package(
         .testTarget(
             name: "VarveEngineTests", dependencies: ["VarveEngine", "VarveIO", "VarveTestSupport", "CLZ4"],
             exclude: ["Scripts", "Fixtures"], swiftSettings: strict),
+        .testTarget(
+            name: "VarvePolicyTests", dependencies: ["VarvePolicy", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCrashTests", dependencies: ["VarveCrashTest", "VarveEngine", "VarveIO", "VarveTestSupport"],

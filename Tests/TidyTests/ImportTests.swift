@@ -5,6 +5,7 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "VarveIO": ["CVarveIO", "CVarveSocket", "Glibc", "Synchronization"],
         "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveAtomics", "Glibc", "Synchronization"],
+        "VarvePolicy": [],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": ["VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc"],
         "VarveCrashTest": [
@@ -16,6 +17,7 @@ import Testing
     static let tests: [String: Set<String>] = [
         "VarveIOTests": ["VarveIO", "CVarveIO"],
         "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "CVarveAtomics"],
+        "VarvePolicyTests": ["VarvePolicy"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "TidyTests": [],

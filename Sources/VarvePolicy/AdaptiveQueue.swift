@@ -1,0 +1,72 @@
+/// The default: `ReuseQueue` with the width of the window chosen by `WindowTuner`. See docs/design-decisions.md for what it
+/// reaches on the traces beside the other policies.
+struct AdaptiveQueue: EvictionQueue {
+    private var queue: ReuseQueue
+    private var tuner: WindowTuner
+
+    init(capacity: Int, expectedEntries: Int) {
+        tuner = WindowTuner(capacity: capacity, expectedEntries: expectedEntries)
+        queue = ReuseQueue(capacity: capacity, expectedEntries: expectedEntries, windowShare: tuner.share)
+    }
+
+    var slots: SlotQueues {
+        @inline(__always) get { queue.slots }
+        @inline(__always) _modify { yield &queue.slots }
+    }
+
+    var capacity: Int {
+        get { queue.capacity }
+        set {
+            guard newValue != queue.capacity else { return }
+            queue.capacity = newValue
+            tuner.setCapacity(newValue)
+        }
+    }
+
+    /// The window's present part of the capacity, in 1/1024.
+    var windowShare: Int { queue.windowShare }
+
+    @inline(__always)
+    mutating func hit(_ slot: UInt32) {
+        queue.hit(slot)
+        let mixed = queue.slots[slot].hash
+        if tuner.samples(mixed) { note(mixed, Int(queue.slots[slot].weight)) }
+    }
+
+    mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
+        if tuner.samples(hash) { note(hash, weight) }
+        queue.admit(slot, mixed: hash, weight: weight, isPinned: isPinned)
+    }
+
+    mutating func victim() -> UInt32? { queue.victim() }
+
+    private mutating func note(_ mixed: UInt64, _ weight: Int) {
+        if tuner.note(mixed, weight: weight) { queue.windowShare = tuner.share }
+    }
+
+    /// A key that left lately and was not promoted counts as seen once.
+    func frequency(hash: UInt64) -> Int { queue.ghosts.tick(of: hash) == nil ? 0 : 1 }
+
+    /// Those that were hit first, main's before the window's; then the rest in the same order.
+    func forEachHottestFirst(_ body: (UInt32) -> Bool) {
+        guard slots.forEach(.pinned, body) else { return }
+        for hits in stride(from: ReuseQueue.mostHits, through: 0, by: -1) {
+            for region in [Region.main, .window] {
+                guard slots.forEach(region, { slots[$0].hits == hits ? body($0) : true }) else { return }
+            }
+        }
+    }
+
+    func encode(into writer: inout StateWriter) {
+        tuner.encode(into: &writer)
+        queue.encode(into: &writer)
+    }
+
+    mutating func decode(from reader: inout StateReader) throws(StateError) {
+        var tuner = tuner
+        try tuner.decode(from: &reader)
+        try queue.decode(from: &reader)
+        self.tuner = tuner
+        queue.windowShare = tuner.share
+    }
+}

@@ -1,0 +1,134 @@
+/// FIFO queues like S3-FIFO's with the admission rule of LIRS: the queues of the adaptive policy, at a given width of the
+/// window.
+///
+/// - A newcomer waits in the *window*. At its end it moves to *main* if it was hit twice, else it leaves and its ghost
+///   stays behind, with the time of its last use.
+/// - Who comes back while its ghost is there has shown the distance of its reuse. It goes straight to main if that
+///   distance is clearly shorter than the time since main's next victim was used (so it will be used again before that one
+///   would have been), else it waits in the window like any newcomer.
+/// - Main is a clock: a hit counts up to three, and each turn of the hand takes one away.
+/// - While main has room the window's end flows over into it, so the first entries of a loop stay.
+///
+/// Time is counted in weight that was admitted, in steps of a 64th of the capacity: a hit sets it and does not move it,
+/// so hits write two bytes of the slot's own, and mostly the same two as before.
+///
+/// Queues and quick demotion: Yang et al., "FIFO Queues are All You Need for Cache Eviction" (SOSP 2023). Reuse distance
+/// against the recency of the victim: Jiang and Zhang, "LIRS" (SIGMETRICS 2002). Why a deep ghost is safe here: the rule
+/// refuses what comes back too late, which S3-FIFO would admit.
+struct ReuseQueue: Sendable {
+    var slots = SlotQueues()
+    private(set) var ghosts: GhostTable
+    var capacity: Int { didSet { settle() } }
+    /// The window's part of the capacity, in 1/1024.
+    var windowShare: Int { didSet { settle() } }
+    private(set) var tick: UInt16 = 0
+    private var windowTarget = 0
+    private var tickWeight = 1
+    /// Admitted since the last tick.
+    private var pending = 0
+
+    /// Hits that lift an entry from the window to main, and how many main counts.
+    static let promotionHits: UInt8 = 2
+    static let mostHits: UInt8 = 3
+    /// Ghosts for each entry: what is reused later than that is not worth a place.
+    static let ghostsPerEntry = 4
+    private static let ticksPerCapacity = 64
+
+    init(capacity: Int, expectedEntries: Int, windowShare: Int) {
+        self.capacity = capacity
+        self.windowShare = windowShare
+        ghosts = GhostTable(capacity: min(max(expectedEntries, 1), 1 << 14) * ReuseQueue.ghostsPerEntry)
+        settle()
+    }
+
+    private mutating func settle() {
+        windowTarget = max(1, capacity / 1024 * windowShare + capacity % 1024 * windowShare / 1024)
+        if capacity >= 2 { windowTarget = min(windowTarget, capacity - 1) }
+        tickWeight = max(1, capacity / ReuseQueue.ticksPerCapacity)
+    }
+
+    private var mainTarget: Int { capacity - windowTarget }
+
+    @inline(__always)
+    mutating func hit(_ slot: UInt32) {
+        let node = slots[slot]
+        if node.tick != tick || node.hits < ReuseQueue.mostHits {
+            slots[slot].hits = min(node.hits + 1, ReuseQueue.mostHits)
+            slots[slot].tick = tick
+        }
+    }
+
+    mutating func admit(_ slot: UInt32, mixed: UInt64, weight: Int, isPinned: Bool = false) {
+        advance(weight)
+        let seen = ghosts.take(mixed)
+        flowOver()
+        var region = Region.window
+        if isPinned { region = .pinned } else if let seen, deservesMain(seen, weight) { region = .main }
+        slots.add(slot, mixed: mixed, weight: weight, tick: tick, to: region)
+        if slots.count * ReuseQueue.ghostsPerEntry > ghosts.capacity { ghosts.double() }
+    }
+
+    /// Takes out what is worth least.
+    mutating func victim() -> UInt32? {
+        while true {
+            let slot = slots.list(.window).last
+            let isMainOver = slots.list(.main).weight > mainTarget
+            if isMainOver || slot == SlotQueues.end, let slot = slots.turnClock(.main) {
+                slots.discard(slot)
+                return slot
+            }
+            if slot == SlotQueues.end { return nil }
+            if slots[slot].hits >= ReuseQueue.promotionHits {
+                slots[slot].hits = 0
+                slots.move(slot, to: .main)
+            } else {
+                ghosts.insert(slots[slot].hash, tick: slots[slot].tick, now: tick)
+                slots.discard(slot)
+                return slot
+            }
+        }
+    }
+
+    private mutating func advance(_ weight: Int) {
+        pending += min(max(weight, 0), capacity)
+        if pending >= tickWeight {
+            tick &+= UInt16(truncatingIfNeeded: pending / tickWeight)
+            pending %= tickWeight
+        }
+    }
+
+    /// While main has room nothing needs to leave at the window's end.
+    private mutating func flowOver() {
+        while slots.list(.window).weight > windowTarget {
+            let slot = slots.list(.window).last
+            guard slots.list(.main).weight + Int(slots[slot].weight) <= mainTarget else { return }
+            slots.move(slot, to: .main)
+        }
+    }
+
+    /// Whether the distance of a reuse is at most four fifths of the age of main's next victim.
+    private mutating func deservesMain(_ seen: UInt16, _ weight: Int) -> Bool {
+        if slots.list(.main).weight + weight <= mainTarget { return true }
+        guard let victim = slots.turnClock(.main) else { return false }
+        return Int(tick &- seen) * 5 <= Int(tick &- slots[victim].tick) * 4
+    }
+
+    /// The ghosts, and everything that is in as a ghost too: to a process that begins with nothing both have left.
+    func encode(into writer: inout StateWriter) {
+        var all = ghosts
+        for region in [Region.main, .window, .pinned] {
+            _ = slots.forEach(region, reversed: true) { slot in
+                all.insert(slots[slot].hash, tick: slots[slot].tick, now: tick)
+                return true
+            }
+        }
+        writer.append(tick)
+        all.encode(into: &writer)
+    }
+
+    mutating func decode(from reader: inout StateReader) throws(StateError) {
+        let tick: UInt16 = try reader.next()
+        ghosts = try GhostTable(from: &reader, least: ghosts.capacity)
+        self.tick = tick
+    }
+}

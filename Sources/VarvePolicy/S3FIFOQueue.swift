@@ -1,0 +1,66 @@
+/// S3-FIFO: a small queue of a tenth, a main queue that is a two-bit clock, and ghosts of what the small queue let go.
+/// Yang et al., "FIFO Queues are All You Need for Cache Eviction" (SOSP 2023).
+struct S3FIFOQueue: EvictionQueue {
+    var slots = SlotQueues()
+    var capacity: Int
+    private var ghosts: GhostTable
+    /// Counts what the small queue let go, in steps that let it wrap long after a ghost is gone: the ghosts' clock.
+    private var tick: UInt16 = 0
+    private var pending = 0
+
+    init(capacity: Int, expectedEntries: Int) {
+        self.capacity = capacity
+        ghosts = GhostTable(capacity: max(1, min(expectedEntries, 1 << 14) * 9 / 10))
+    }
+
+    mutating func hit(_ slot: UInt32) { slots[slot].hits = min(slots[slot].hits + 1, 3) }
+
+    mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
+        let wasSeen = ghosts.take(hash) != nil
+        slots.add(slot, mixed: hash, weight: weight, to: isPinned ? .pinned : wasSeen ? .main : .window)
+        if slots.count * 9 / 10 > ghosts.capacity { ghosts.double() }
+    }
+
+    mutating func victim() -> UInt32? {
+        let smallTarget = max(1, capacity / 10)
+        while true {
+            let slot = slots.list(.window).last
+            let isMainOver = slots.list(.main).weight > capacity - smallTarget
+            if isMainOver || slot == SlotQueues.end, let slot = slots.turnClock(.main) {
+                slots.discard(slot)
+                return slot
+            }
+            if slot == SlotQueues.end { return nil }
+            if slots[slot].hits >= 2 {
+                slots[slot].hits = 0
+                slots.move(slot, to: .main)
+            } else {
+                pending += 1
+                if pending > ghosts.capacity / 256 {
+                    pending = 0
+                    tick &+= 1
+                }
+                ghosts.insert(slots[slot].hash, tick: tick, now: tick)
+                slots.discard(slot)
+                return slot
+            }
+        }
+    }
+
+    func frequency(hash: UInt64) -> Int { ghosts.tick(of: hash) == nil ? 0 : 1 }
+
+    func forEachHottestFirst(_ body: (UInt32) -> Bool) {
+        _ = slots.forEach(.pinned, body) && slots.forEach(.main, body) && slots.forEach(.window, body)
+    }
+
+    func encode(into writer: inout StateWriter) {
+        writer.append(tick)
+        ghosts.encode(into: &writer)
+    }
+
+    mutating func decode(from reader: inout StateReader) throws(StateError) {
+        let tick: UInt16 = try reader.next()
+        ghosts = try GhostTable(from: &reader, least: ghosts.capacity)
+        self.tick = tick
+    }
+}

@@ -1,0 +1,166 @@
+/// The list that a slot stands in.
+enum Region: UInt8, Sendable {
+    /// Not in the queue.
+    case none
+    /// Where newcomers wait: the window, the small queue.
+    case window
+    /// Where the rest stands; of a segmented main region the first segment.
+    case main
+    case protected
+    /// Never evicted.
+    case pinned
+}
+
+/// What is kept of one slot: 24 bytes, the caller's hash among them.
+struct SlotNode: Sendable {
+    /// Mixed: any of its bits can be used.
+    var hash: UInt64 = 0
+    var previous = SlotQueues.end
+    var next = SlotQueues.end
+    /// At most `UInt32.max`: what is heavier counts as that.
+    var weight: UInt32 = 0
+    var region = Region.none
+    /// Hits, as far as the policy counts them.
+    var hits: UInt8 = 0
+    /// The policy's clock at the last access; wraps.
+    var tick: UInt16 = 0
+}
+
+/// One doubly linked list through the nodes.
+struct SlotList: Sendable {
+    var first = SlotQueues.end
+    var last = SlotQueues.end
+    var count = 0
+    var weight = 0
+}
+
+/// The slots of a policy and the lists they stand in, linked by slot number: what all policies share.
+struct SlotQueues: Sendable {
+    /// No slot.
+    static let end = UInt32.max
+
+    private var nodes: [SlotNode] = []
+    private var lists: [5 of SlotList] = InlineArray(repeating: SlotList())
+    private(set) var weight = 0
+    private(set) var count = 0
+
+    /// The finaliser of MurmurHash3: the facade takes some bits of the hash for its shards and tables, so that those are
+    /// alike within a shard; after this every bit depends on all.
+    @inline(__always)
+    static func mixed(_ hash: UInt64) -> UInt64 {
+        var h = hash
+        h ^= h >> 33
+        h &*= 0xFF51_AFD7_ED55_8CCD
+        h ^= h >> 33
+        h &*= 0xC4CE_B9FE_1A85_EC53
+        return h ^ h >> 33
+    }
+
+    @inline(__always)
+    subscript(slot: UInt32) -> SlotNode {
+        get { nodes[Int(slot)] }
+        _modify { yield &nodes[Int(slot)] }
+    }
+
+    @inline(__always)
+    func list(_ region: Region) -> SlotList { lists[Int(region.rawValue)] }
+
+    @inline(__always)
+    func region(_ slot: UInt32) -> Region { Int(slot) < nodes.count ? nodes[Int(slot)].region : .none }
+
+    /// Takes in a slot that is in no list, at the front of one.
+    mutating func add(_ slot: UInt32, mixed hash: UInt64, weight: Int, tick: UInt16 = 0, to region: Region) {
+        precondition(self.region(slot) == .none, "a slot is admitted once")
+        if Int(slot) >= nodes.count { grow(Int(slot) + 1) }
+        let kept = UInt32(clamping: weight)
+        nodes[Int(slot)].hash = hash
+        nodes[Int(slot)].weight = kept
+        nodes[Int(slot)].hits = 0
+        nodes[Int(slot)].tick = tick
+        self.weight += Int(kept)
+        count += 1
+        link(slot, region)
+    }
+
+    /// Lets a slot go altogether.
+    mutating func discard(_ slot: UInt32) {
+        precondition(region(slot) != .none, "only a slot that was admitted can leave")
+        unlink(slot)
+        nodes[Int(slot)].region = .none
+        weight -= Int(nodes[Int(slot)].weight)
+        count -= 1
+    }
+
+    mutating func setWeight(_ slot: UInt32, _ weight: Int) {
+        precondition(region(slot) != .none, "only a slot that was admitted has a weight")
+        let kept = UInt32(clamping: weight)
+        let change = Int(kept) - Int(nodes[Int(slot)].weight)
+        nodes[Int(slot)].weight = kept
+        lists[Int(nodes[Int(slot)].region.rawValue)].weight += change
+        self.weight += change
+    }
+
+    /// Takes a slot from where it stands to the front of a list.
+    @inline(__always)
+    mutating func move(_ slot: UInt32, to region: Region) {
+        unlink(slot)
+        link(slot, region)
+    }
+
+    /// The next victim of a list that is a clock: the hand turns past those that were hit and takes a hit from each.
+    mutating func turnClock(_ region: Region) -> UInt32? {
+        while true {
+            let slot = list(region).last
+            guard slot != SlotQueues.end else { return nil }
+            if nodes[Int(slot)].hits == 0 { return slot }
+            nodes[Int(slot)].hits -= 1
+            move(slot, to: region)
+        }
+    }
+
+    /// Calls `body` with a list's slots, first or last first, until it answers false; false then.
+    func forEach(_ region: Region, reversed: Bool = false, _ body: (UInt32) -> Bool) -> Bool {
+        var slot = reversed ? list(region).last : list(region).first
+        while slot != SlotQueues.end {
+            if !body(slot) { return false }
+            slot = reversed ? nodes[Int(slot)].previous : nodes[Int(slot)].next
+        }
+        return true
+    }
+
+    private mutating func grow(_ count: Int) {
+        nodes.reserveCapacity(max(count, nodes.count * 2))
+        nodes.append(contentsOf: repeatElement(SlotNode(), count: count - nodes.count))
+    }
+
+    @inline(__always)
+    private mutating func link(_ slot: UInt32, _ region: Region) {
+        let index = Int(region.rawValue)
+        let first = lists[index].first
+        nodes[Int(slot)].region = region
+        nodes[Int(slot)].previous = SlotQueues.end
+        nodes[Int(slot)].next = first
+        if first == SlotQueues.end { lists[index].last = slot } else { nodes[Int(first)].previous = slot }
+        lists[index].first = slot
+        lists[index].count += 1
+        lists[index].weight += Int(nodes[Int(slot)].weight)
+    }
+
+    @inline(__always)
+    private mutating func unlink(_ slot: UInt32) {
+        let node = nodes[Int(slot)]
+        let index = Int(node.region.rawValue)
+        if node.previous == SlotQueues.end {
+            lists[index].first = node.next
+        } else {
+            nodes[Int(node.previous)].next = node.next
+        }
+        if node.next == SlotQueues.end {
+            lists[index].last = node.previous
+        } else {
+            nodes[Int(node.next)].previous = node.previous
+        }
+        lists[index].count -= 1
+        lists[index].weight -= Int(node.weight)
+    }
+}
