@@ -9,6 +9,8 @@ public struct ConditionFailure: Error, Hashable, Sendable {
         /// which went. Floors stand in a table of fixed size, so another key's may have raised it: the value is not known
         /// to be old, but it may not be stored.
         case olderSourceVersion(given: UInt64, standing: UInt64, isShared: Bool)
+        /// The key was written or removed after the given LSN, or memory can no longer tell.
+        case changed(since: LSN)
     }
 
     /// The key, without its namespace.
@@ -35,6 +37,8 @@ extension VarveError {
             text =
                 "source version \(given) is older than \(standing), which "
                 + (isShared ? "was dropped from the key's part of the store" : "the key has had")
+        case .changed(let since):
+            text = "a key may have been written after \(since)"
         }
         return VarveError(.conditionFailed, text + "; nothing was written", underlying: failure)
     }

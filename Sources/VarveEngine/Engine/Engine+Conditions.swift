@@ -29,6 +29,8 @@ extension Engine {
                     return standing.map {
                         .olderSourceVersion(given: given, standing: $0.version, isShared: $0.isShared)
                     }
+                case .unchanged(let since):
+                    return mayHaveChanged([condition], after: since, in: pin.state) ? .changed(since: since) : nil
                 }
             }
             if let failure { throw condition.failed(failure) }
@@ -62,28 +64,38 @@ extension Engine {
         }
     }
 
-    /// Whether any of the keys may have been written after `lsn`, visible or not. Under the commit lock: memory only.
+    /// Whether what the conditions were checked on may have changed after `lsn`. Under the commit lock: memory only.
     private func hasChanged(_ conditions: [WriteBatch.Condition], after lsn: LSN) -> Bool {
         let state = keeper.cell.pin().state
-        // What was flushed since cannot be asked without the disk.
-        if state.version.flushed.lsn > lsn { return true }
         if haveFloorsRisen(conditions, in: state.version.floors) { return true }
+        return mayHaveChanged(conditions, after: lsn, in: state)
+    }
+
+    /// Whether any of the keys may have been written after `lsn`, or after what its own condition says, visible or not.
+    private func mayHaveChanged(_ conditions: [WriteBatch.Condition], after lsn: LSN, in state: ReadState) -> Bool {
+        let oldest = conditions.reduce(lsn) { oldest, condition in
+            if case .unchanged(let since) = condition.demand { return min(oldest, since) }
+            return oldest
+        }
+        // What was flushed since cannot be asked without the disk.
+        if state.version.flushed.lsn > oldest { return true }
         for memtable in [state.active] + state.sealed {
-            guard let newest = memtable.largestLSN, newest > lsn else { continue }
-            for condition in conditions {
-                let changed = unsafe condition.fullKey.withBytes { key in
-                    if let written = unsafe memtable.newestLSN(of: key), written > lsn { return true }
-                    // What a range delete hides keeps its source version.
-                    guard case .version = condition.demand else { return false }
-                    if let hidden = unsafe memtable.rangeTombstoneLSN(covering: key, at: .max), hidden > lsn {
-                        return true
-                    }
-                    return false
-                }
-                if changed { return true }
-            }
+            guard let newest = memtable.largestLSN, newest > oldest else { continue }
+            if conditions.contains(where: { isTouched($0, after: lsn, in: memtable) }) { return true }
         }
         return false
+    }
+
+    private func isTouched(_ condition: WriteBatch.Condition, after lsn: LSN, in memtable: Memtable) -> Bool {
+        unsafe condition.fullKey.withBytes { key in
+            var bound = lsn
+            if case .unchanged(let since) = condition.demand { bound = since }
+            if let written = unsafe memtable.newestLSN(of: key), written > bound { return true }
+            // What a range delete hides keeps its source version.
+            if case .notOlder = condition.demand { return false }
+            if let hidden = unsafe memtable.rangeTombstoneLSN(covering: key, at: .max), hidden > bound { return true }
+            return false
+        }
     }
 
     /// Whether a floor stands above what a condition brings. What was dropped of the key itself was there to be seen when

@@ -16,6 +16,8 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
             case version(LSN?)
             /// Nothing that the store has known of the key may have a higher source version.
             case notOlder(than: UInt64)
+            /// Nothing may have written or removed the key after this.
+            case unchanged(since: LSN)
         }
         let fullKey: [UInt8]
         let demand: Demand
@@ -93,6 +95,15 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
         _ key: [UInt8], than sourceVersion: UInt64, in namespace: Namespace = .default
     ) throws(VarveError) {
         try demand(.notOlder(than: sourceVersion), key, namespace)
+    }
+
+    /// The batch is committed only if nothing was written to the key after `since`, not even a delete of it or of its
+    /// range. `since` should be recent: memory must still tell, so a flush in between refuses the batch as well
+    /// (`ConditionFailure.Reason.changed`), and the caller looks again.
+    package mutating func requireUnchanged(
+        _ key: [UInt8], since: LSN, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try demand(.unchanged(since: since), key, namespace)
     }
 
     private mutating func demand(

@@ -16,6 +16,45 @@ import VarveTestSupport
         return try engine.write(batch, durability: durability)
     }
 
+    enum Touch: CaseIterable, Sendable {
+        case put, putAndDelete, deleteOfNothing, rangeDelete, flush
+    }
+
+    @Test("What was touched since is not written, whatever is left to see", arguments: Touch.allCases)
+    func unchanged(_ touch: Touch) throws {
+        let engine = try Fixture.store(SimulatedFileSystem(), Fixture.options(clock: ManualClock()))
+        let key = bytes("k")
+        @discardableResult
+        func store(_ value: [UInt8], since: LSN) throws -> LSN {
+            var batch = WriteBatch()
+            try batch.requireUnchanged(key, since: since)
+            try batch.put(key, value)
+            return try engine.write(batch)
+        }
+        try engine.put(bytes("other"), [1])
+        let before = engine.visible
+        try store([1], since: before)
+        #expect(code { try store([2], since: before) } == .conditionFailed)
+        let since = engine.visible
+        switch touch {
+        case .put: try engine.put(key, [3])
+        case .putAndDelete:
+            try engine.put(key, [3])
+            try engine.delete(key)
+        case .deleteOfNothing: try engine.delete(key)
+        case .rangeDelete: try engine.deleteRange(from: bytes("a"), to: bytes("z"))
+        case .flush:
+            // Memory can no longer tell: refused as well, and once more with a later look it goes.
+            try engine.put(bytes("other"), [2])
+            try engine.flush()
+        }
+        #expect(code { try store([4], since: since) } == .conditionFailed)
+        #expect(try engine.get(key)?.bytes != [4])
+        try store([5], since: engine.visible)
+        #expect(try engine.get(key)?.bytes == [5])
+        try engine.close()
+    }
+
     @Test func versionAndAbsence() throws {
         let clock = ManualClock()
         let engine = try Fixture.store(SimulatedFileSystem(), Fixture.options(clock: clock))

@@ -1,0 +1,21 @@
+/// What the cache facade needs beyond the public surface.
+extension Engine {
+    /// The LSN as of which a reader that starts now reads.
+    package var visible: LSN { visibleLSN }
+
+    /// A seed for hashes of keys that outlive a restart: the store's own, so that nobody can choose colliding keys ahead.
+    package var hashSeed: UInt64 {
+        let identity = versions.state.identity.storeID
+        return XXH3.seed(identity.high, identity.low)
+    }
+}
+
+extension Namespace {
+    /// Where the drops of tags are kept: a namespace of the store's own, beside the data.
+    package static let tagDrops = Namespace(name: "tag drops", id: .tagEpochs)
+
+    /// The bytes by which the store tells this key space from others; they lead the keys of what is kept about it.
+    package var keyPrefix: [UInt8] {
+        (0..<4).map { UInt8(truncatingIfNeeded: id.rawValue >> (24 - 8 * UInt32($0))) }
+    }
+}
