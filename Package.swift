@@ -23,6 +23,7 @@ let handlingBytes: [SwiftSetting] = Array(strict.dropFirst())
 let package = Package(
     name: "varve",
     products: [
+        .library(name: "Varve", targets: ["Varve"]),
         .library(name: "VarveEngine", targets: ["VarveEngine"]),
         .executable(name: "varve", targets: ["VarveCLI"]),
     ],
@@ -37,6 +38,9 @@ let package = Package(
         .target(name: "VarveIO", dependencies: ["CVarveIO", "CVarveSocket"], swiftSettings: strict),
         .target(name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash"], swiftSettings: engine),
         .target(name: "VarvePolicy", swiftSettings: strict),
+        .target(
+            name: "Varve", dependencies: ["VarveEngine", "VarveIO", "VarvePolicy", "CXXHash"],
+            swiftSettings: strict + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]),
         .target(name: "VarveTestSupport", dependencies: ["VarveIO", "VarveEngine"], swiftSettings: strict),
         .executableTarget(
             name: "VarveCLI",
@@ -58,6 +62,9 @@ let package = Package(
             exclude: ["Scripts", "Fixtures"], swiftSettings: strict),
         .testTarget(
             name: "VarvePolicyTests", dependencies: ["VarvePolicy", "VarveTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "VarveTests", dependencies: ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "VarveTestSupport"],
+            swiftSettings: strict),
         .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCrashTests", dependencies: ["VarveCrashTest", "VarveEngine", "VarveIO", "VarveTestSupport"],

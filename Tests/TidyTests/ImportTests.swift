@@ -6,6 +6,7 @@ import Testing
         "VarveIO": ["CVarveIO", "CVarveSocket", "Glibc", "Synchronization"],
         "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveAtomics", "Glibc", "Synchronization"],
         "VarvePolicy": [],
+        "Varve": ["VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "FoundationEssentials", "Glibc", "Synchronization"],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": ["VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc"],
         "VarveCrashTest": [
@@ -18,6 +19,7 @@ import Testing
         "VarveIOTests": ["VarveIO", "CVarveIO"],
         "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "CVarveAtomics"],
         "VarvePolicyTests": ["VarvePolicy"],
+        "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "TidyTests": [],

@@ -1,0 +1,181 @@
+internal import VarveEngine
+
+/// The one way by which a key changes: the authority first (the disk, or memory's own lock where there is none), then
+/// memory, within a flight, so that what is slow brings nothing older back.
+extension Cache {
+    enum Change: Sendable {
+        case entry(NewEntry)
+        /// `sourceVersion`: what is older is refused from then on.
+        case removal(sourceVersion: UInt64?)
+    }
+
+    /// An entry before it has a version.
+    struct NewEntry: Sendable {
+        /// Nil: the source is known to have none.
+        var value: Value?
+        /// Empty where there is no disk.
+        var bytes: [UInt8]
+        var deadlines: Deadlines
+        var idle: Int64
+        var loadNanoseconds: Int64 = 0
+        var tags: [UInt64]
+        var sourceVersion: UInt64?
+        var isPinned: Bool
+        var cause: DiskTier.Cause
+    }
+
+    /// What must hold for a change to be made.
+    enum Demand: Sendable {
+        case none
+        /// The authority's present version of the key; nil: it holds none that has not expired.
+        case version(UInt64?)
+        /// No newer source version is known.
+        case notOlder(UInt64)
+        /// Nothing has written or removed the key, nor dropped one of the entry's tags, after this version.
+        case unchanged(since: UInt64, notOlder: UInt64?)
+    }
+
+    /// A value as the cache's options and the entry's say it should be kept.
+    func change(
+        _ value: Value?, _ entry: EntryOptions, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0
+    ) throws -> Change {
+        let expiry = entry.expiry ?? options.expiry
+        return .entry(
+            NewEntry(
+                value: value, bytes: try disk == nil ? [] : value.map { try coding.encode($0) } ?? [],
+                deadlines: Deadlines(expiry, at: store.clock.now(), draw: .random(in: 0..<1)),
+                idle: expiry.idle?.clampedNanoseconds ?? 0, loadNanoseconds: loadNanoseconds,
+                tags: entry.tags.map { TagRegistry.id(of: $0) }, sourceVersion: entry.sourceVersion,
+                isPinned: entry.isPinned, cause: cause))
+    }
+
+    /// Makes a change and returns its version.
+    func commit(
+        _ key: Key, _ change: Change, _ demand: Demand, _ durability: Durability?
+    ) async throws(VarveError) -> UInt64 {
+        let hash = memory.hash(key)
+        guard let disk else { return try commitInMemory(key, hash, change, demand) }
+        let batch = try batch(keyBytes(key), change, demand, disk)
+        memory.withShard(hash) { $0.beginFlight(key, writes: true) }
+        defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
+        let version: UInt64
+        do throws(VarveError) {
+            version = try await disk.engine.write(batch, durability: durability ?? options.durability).rawValue
+        } catch {
+            // Where it is not known whether the write stands, the disk shall say.
+            if !error.leavesNothingWritten { forget(key, hash) }
+            throw error
+        }
+        memory.change(hash) { shard, discarded in
+            switch change {
+            case .entry(let new):
+                let entry = makeEntry(new, key, hash, version, .onDisk)
+                if !shard.publish(entry, .write, &discarded) { return }
+            case .removal: shard.erase(key, hash, at: version, &discarded)
+            }
+        }
+        return version
+    }
+
+    private func batch(
+        _ key: [UInt8], _ change: Change, _ demand: Demand, _ disk: DiskTier
+    ) throws(VarveError) -> WriteBatch {
+        var batch = WriteBatch()
+        switch change {
+        case .entry(let new):
+            try batch.put(key, new.bytes, new.fields, in: disk.namespace)
+        case .removal(let sourceVersion):
+            unsafe try batch.delete(
+                key.span.bytes, EntryFields(sourceVersion: sourceVersion), in: disk.namespace)
+        }
+        switch demand {
+        case .none: break
+        case .version(let number): try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
+        case .notOlder(let version): try batch.requireNotOlder(key, than: version, in: disk.namespace)
+        case .unchanged(let since, let notOlder):
+            try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
+            if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
+            guard case .entry(let new) = change else { break }
+            // A drop that is committed between the look at the registry and this batch.
+            for tag in new.tags {
+                try batch.requireUnchanged(disk.tags.key(tag), since: LSN(since), in: .tagDrops)
+            }
+        }
+        return batch
+    }
+
+    /// Where memory is the authority, everything happens under the shard's lock.
+    private func commitInMemory(
+        _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand
+    ) throws(VarveError) -> UInt64 {
+        let outcome: Result<UInt64, VarveError> = memory.change(hash) { shard, discarded in
+            let now = store.clock.now()
+            let held = shard.peek(key, hash)
+            let live = held.flatMap { entry in
+                entry.deadlines.usableUntil > now && memory.context.tags.keeps(entry.tags, version: entry.version)
+                    ? entry : nil
+            }
+            func refuse(_ what: String) -> Result<UInt64, VarveError> {
+                .failure(VarveError(.conditionFailed, what + "; nothing was written"))
+            }
+            switch demand {
+            case .none: break
+            case .version(let expected):
+                if live?.version != expected { return refuse("the key has another version") }
+            case .notOlder(let version):
+                if shard.standingSourceVersion(held, hash) > version {
+                    return refuse("a newer source version is known")
+                }
+            case .unchanged(let since, let notOlder):
+                if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since {
+                    return refuse("the key was written since")
+                }
+                if let notOlder, shard.standingSourceVersion(held, hash) > notOlder {
+                    return refuse("a newer source version is known")
+                }
+                if case .entry(let new) = change, !memory.context.tags.keeps(new.tags, version: since + 1) {
+                    return refuse("a tag was dropped since")
+                }
+            }
+            let version = store.nextVersion()
+            switch change {
+            case .entry(let new):
+                _ = shard.publish(makeEntry(new, key, hash, version, []), .write, &discarded)
+            case .removal(let sourceVersion):
+                shard.erase(key, hash, at: version, &discarded)
+                if let sourceVersion { shard.raiseFloor(hash, sourceVersion) }
+            }
+            return .success(version)
+        }
+        return try outcome.get()
+    }
+
+    func makeEntry(
+        _ new: NewEntry, _ key: Key, _ hash: UInt64, _ version: UInt64, _ traits: EntryTraits
+    ) -> MemoryEntry<Key, Value> {
+        makeEntry(
+            key, hash, new.value, version: version, encoded: disk == nil ? nil : new.bytes.count,
+            deadlines: new.deadlines, idle: new.idle, loadNanoseconds: new.loadNanoseconds, tags: new.tags,
+            sourceVersion: new.sourceVersion ?? 0, traits: new.isPinned ? traits.union(.pinned) : traits)
+    }
+
+    /// Drops what memory holds of a key, whatever its version.
+    private func forget(_ key: Key, _ hash: UInt64) {
+        memory.change(hash) { $0.erase(key, hash, at: .max, &$1) }
+    }
+}
+
+extension Cache.NewEntry {
+    var fields: EntryFields {
+        DiskTier.fields(
+            deadlines, tags: tags, sourceVersion: sourceVersion, kind: value == nil ? .absent : .value, cause: cause,
+            idle: idle, isPinned: isPinned)
+    }
+}
+
+extension VarveError {
+    /// Whether a write that failed so is known to have changed nothing.
+    var leavesNothingWritten: Bool {
+        [.invalidArgument, .limitExceeded, .conditionFailed, .diskFull, .stalled, .closed, .readOnly].contains(code)
+    }
+}

@@ -1,0 +1,69 @@
+public import VarveEngine
+
+extension Cache {
+    /// Drops every entry that carries the tag, however many, with one small write. Entries that are written later may
+    /// carry it again.
+    public func remove(taggedWith tag: String, durability: Durability? = nil) async throws(VarveError) {
+        let id = TagRegistry.id(of: tag)
+        var version: UInt64?
+        memory.context.tags.begin(id)
+        // Entries on disk and in memory are judged by the registry: its end is the moment at which the drop happens.
+        defer {
+            memory.context.tags.end(id, at: version)
+            // What loads will carry is not known before they have ended.
+            memory.changeAll { shard, _ in shard.detachLoads() }
+        }
+        if let disk {
+            let promised = durability ?? options.durability
+            version = try await disk.engine.put(
+                disk.tags.key(id), [], in: .tagDrops, durability: promised
+            ).rawValue
+        } else {
+            version = store.nextVersion()
+        }
+    }
+
+    /// Removes every entry of the cache, with one small write.
+    public func removeAll(durability: Durability? = nil) async throws(VarveError) {
+        try await removeRange(from: [], to: nil, durability) { _ in true }
+    }
+
+    /// Removes every entry whose key's bytes begin with these, with one small write. Memory is searched through.
+    public func removeAll(withKeyPrefix prefix: [UInt8], durability: Durability? = nil) async throws(VarveError) {
+        try await removeRange(from: prefix, to: prefix.afterPrefix, durability) { key in
+            key.withKeyBytes { bytes in unsafe bytes.withUnsafeBytes { unsafe $0.starts(with: prefix) } }
+        }
+    }
+
+    /// While the removal is under way memory takes nothing in, so that nobody sees it half done: a key is either in
+    /// memory as before, and then no reader has been to the disk for it, or it is read from disk.
+    private func removeRange(
+        from begin: [UInt8], to end: [UInt8]?, _ durability: Durability?, _ matches: (Key) -> Bool
+    ) async throws(VarveError) {
+        memory.changeAll { $0.beginMassRemoval(&$1) { matches($0.key) } }
+        var version: UInt64?
+        defer { memory.changeAll { shard, _ in shard.endMassRemoval(at: version, where: matches) } }
+        if let disk {
+            var batch = WriteBatch()
+            try batch.deleteRange(from: begin, to: end, in: disk.namespace)
+            version = try await disk.engine.write(batch, durability: durability ?? options.durability).rawValue
+        } else {
+            version = store.nextVersion()
+        }
+    }
+}
+
+extension Cache where Key == String {
+    /// Removes every entry whose key begins with this, with one small write. Memory is searched through.
+    public func removeAll(withPrefix prefix: String, durability: Durability? = nil) async throws(VarveError) {
+        try await removeAll(withKeyPrefix: Array(prefix.utf8), durability: durability)
+    }
+}
+
+extension [UInt8] {
+    /// The first key after all that begin with this; nil: there is none.
+    var afterPrefix: [UInt8]? {
+        guard let last = lastIndex(where: { $0 != 0xFF }) else { return nil }
+        return self[..<last] + [self[last] + 1]
+    }
+}

@@ -1,0 +1,133 @@
+public import VarveEngine
+
+extension Cache {
+    /// The value of a key, from memory or disk; nil where there is none that may be served. A stale one is served; use
+    /// `value(for:load:)` to have it refreshed.
+    ///
+    /// A hit in memory does not suspend.
+    /// - Throws: `.corruption` for a damaged block, which is named and never served; `.closed`.
+    @inlinable
+    public func value(for key: Key) async throws(VarveError) -> Value? {
+        switch memory.lookUp(key) {
+        case .hit(let value), .stale(let value): return value
+        case .absent: return nil
+        case .miss: return try await fetch(key)?.value
+        }
+    }
+
+    /// The value of a key if memory holds it: at once, for code that cannot wait.
+    @inlinable
+    public func valueInMemory(for key: Key) -> Value? {
+        switch memory.lookUp(key) {
+        case .hit(let value), .stale(let value): return value
+        case .absent, .miss: return nil
+        }
+    }
+
+    /// The values of many keys; keys without one are left out.
+    public func values(for keys: [Key]) async throws(VarveError) -> [Key: Value] {
+        var found: [Key: Value] = [:]
+        for key in keys { found[key] = try await value(for: key) }
+        return found
+    }
+
+    /// The entry of a key with its version and deadline; nil where there is none that may be served.
+    public func entry(for key: Key) async throws(VarveError) -> CacheEntry<Value>? {
+        let hash = memory.hash(key)
+        let held = memory.withShard(hash) { shard in
+            if case .miss = shard.lookUp(key, hash, memory.context) { return MemoryEntry<Key, Value>?.none }
+            return shard.peek(key, hash)
+        }
+        let found: MemoryEntry<Key, Value>?
+        if let held { found = held } else { found = try await fetch(key) }
+        guard let found, let value = found.value else { return nil }
+        let now = store.clock.now()
+        let until = found.deadlines.usableUntil
+        return CacheEntry(
+            value: value, version: version(found.version), usableFor: until == .max ? nil : .nanoseconds(until - now),
+            isStale: found.deadlines.freshUntil <= now)
+    }
+
+    func version(_ number: UInt64) -> EntryVersion { EntryVersion(history: store.history, number: number) }
+
+    /// Brings an entry from disk to memory and returns it; one without a value says that the source is known to have none.
+    /// Nil where the disk has nothing that may be served.
+    @usableFromInline
+    func fetch(_ key: Key) async throws(VarveError) -> MemoryEntry<Key, Value>? {
+        let hash = memory.hash(key)
+        guard let disk else {
+            noteMiss(hash)
+            return nil
+        }
+        memory.withShard(hash) { $0.beginFlight(key) }
+        defer { memory.withShard(hash) { $0.endFlight(key) } }
+        let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
+        let stored: StoredEntry?
+        switch probe {
+        case .entry(let entry): stored = entry
+        case .absent: stored = nil
+        case .wouldBlock: stored = try await disk.entry(keyBytes(key))
+        }
+        guard let stored, let entry = admit(stored, key, hash) else {
+            noteMiss(hash)
+            return nil
+        }
+        counts.add(.diskHit)
+        return entry
+    }
+
+    /// Takes an entry from disk to memory, if it may be served.
+    func admit(_ stored: StoredEntry, _ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
+        guard let disk, disk.keeps(stored), let entry = decode(stored, key, hash) else { return nil }
+        memory.change(hash) { shard, discarded in _ = shard.publish(entry, .read, &discarded) }
+        return entry
+    }
+
+    /// An entry as memory holds it; nil for bytes that the coding refuses, which is a miss.
+    func decode(_ stored: StoredEntry, _ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
+        let fields = stored.fields
+        var value: Value?
+        switch DiskTier.Kind(rawValue: fields.valueType) {
+        case .absent: break
+        case .value:
+            do { value = try coding.decode(stored.bytes) } catch {
+                counts.add(.undecodable)
+                return nil
+            }
+        case nil:
+            counts.add(.undecodable)
+            return nil
+        }
+        return makeEntry(
+            key, hash, value, version: stored.version.rawValue, encoded: stored.bytes.count,
+            deadlines: Deadlines(
+                usableUntil: fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
+            idle: IdleSpan.read(fields.extensions), tags: fields.tags, sourceVersion: fields.sourceVersion ?? 0,
+            traits: .onDisk)
+    }
+
+    func makeEntry(
+        _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, encoded: Int?, deadlines: Deadlines, idle: Int64,
+        loadNanoseconds: Int64 = 0, tags: [UInt64], sourceVersion: UInt64, traits: EntryTraits
+    ) -> MemoryEntry<Key, Value> {
+        MemoryEntry(
+            key: key, value: value, hash: hash, version: version, deadlines: deadlines, idle: idle,
+            loadNanoseconds: loadNanoseconds, tags: tags, sourceVersion: sourceVersion,
+            weight: weight(key, value, encoded: encoded, tags: tags.count), traits: traits)
+    }
+
+    /// What an entry takes of the memory's limit: its key and value, and all that is kept beside them.
+    private func weight(_ key: Key, _ value: Value?, encoded: Int?, tags: Int) -> Int {
+        if options.memory.unit == .entries { return 1 }
+        let keyBytes = key.withKeyBytes { $0.byteCount }
+        let valueBytes = value.map { coding.cost($0, encoded) } ?? 0
+        // What a key holds outside of itself, as a string or an array does beyond what fits in.
+        let outside = keyBytes > MemoryLayout<Key>.size - 1 ? keyBytes + 32 : 0
+        return MemoryLayout<MemoryEntry<Key, Value>?>.stride + MemoryShard<Key, Value>.bytesBesideEntry + outside
+            + max(0, valueBytes) + tags * 8
+    }
+
+    func keyBytes(_ key: Key) -> [UInt8] { key.withKeyBytes { [UInt8](copying: $0) } }
+
+    func noteMiss(_ hash: UInt64) { memory.withShard(hash) { $0.noteMiss(hash) } }
+}

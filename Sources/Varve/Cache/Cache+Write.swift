@@ -1,0 +1,163 @@
+public import VarveEngine
+
+extension Cache {
+    /// Stores a value under a key: on disk first, then in memory. When it returns, every reader sees it, and it survives
+    /// what its durability says.
+    /// - Throws: what the value's coding throws; `VarveError` with `.limitExceeded` at the door, `.diskFull` and
+    ///   `.stalled` with nothing written, `.failedStop` where no write is taken; `.conditionFailed` where the options carry
+    ///   a source version and a newer one is known.
+    @discardableResult
+    public func set(_ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()) async throws -> EntryVersion {
+        let change = try change(value, entry, .explicit)
+        let demand: Demand = entry.sourceVersion.map { .notOlder($0) } ?? .none
+        return version(try await commit(key, change, demand, entry.durability))
+    }
+
+    /// Removes a key; it need not be there.
+    public func remove(_ key: Key, durability: Durability? = nil) async throws(VarveError) {
+        _ = try await commit(key, .removal(sourceVersion: nil), .none, durability)
+    }
+
+    /// Removes a key whose entry is of an older source version than this, and refuses every older one from now on: a late
+    /// writer cannot bring old data back. False, with nothing changed, where a newer one is known.
+    @discardableResult
+    public func remove(
+        _ key: Key, olderThan sourceVersion: UInt64, durability: Durability? = nil
+    ) async throws(VarveError) -> Bool {
+        do {
+            _ = try await commit(key, .removal(sourceVersion: sourceVersion), .notOlder(sourceVersion), durability)
+            return true
+        } catch {
+            guard error.code == .conditionFailed else { throw error }
+            return false
+        }
+    }
+
+    // MARK: Conditional
+
+    /// Stores a value if the key's entry is still of this version, or, for nil, if it has none. Nil, with nothing written,
+    /// where it is not.
+    public func set(
+        _ value: Value, for key: Key, ifVersion expected: EntryVersion?, _ entry: EntryOptions = EntryOptions()
+    ) async throws -> EntryVersion? {
+        let change = try change(value, entry, .explicit)
+        while true {
+            let present = try await present(key)
+            guard present.version.map({ self.version($0) }) == expected else { return nil }
+            if let number = try await attempt(key, change, present, entry.durability) { return version(number) }
+        }
+    }
+
+    /// Stores a value where the key has none. Nil, with nothing written, where it has.
+    public func add(
+        _ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()
+    ) async throws -> EntryVersion? {
+        try await set(value, for: key, ifVersion: nil, entry)
+    }
+
+    /// Stores a value where the key has one. Nil, with nothing written, where it has not.
+    public func replace(
+        _ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()
+    ) async throws -> EntryVersion? {
+        let change = try change(value, entry, .explicit)
+        while true {
+            let present = try await present(key)
+            guard present.value != nil else { return nil }
+            if let number = try await attempt(key, change, present, entry.durability) { return version(number) }
+        }
+    }
+
+    /// Changes a key's value in one step: `change` gets the present one, nil where there is none, and leaves the new one,
+    /// nil to remove it. It may be called several times, when others write the key meanwhile. Returns what it left.
+    @discardableResult
+    public func update(
+        _ key: Key, _ entry: EntryOptions = EntryOptions(), _ body: (inout Value?) throws -> Void
+    ) async throws -> Value? {
+        while true {
+            let present = try await present(key)
+            var value = present.value
+            try body(&value)
+            if value == nil, present.value == nil { return nil }
+            let change = try value.map { try self.change($0, entry, .explicit) } ?? .removal(sourceVersion: nil)
+            if try await attempt(key, change, present, entry.durability) != nil { return value }
+        }
+    }
+
+    /// Removes a key and returns the value that it had, in one step.
+    public func take(_ key: Key, durability: Durability? = nil) async throws(VarveError) -> Value? {
+        while true {
+            let present = try await present(key)
+            guard let value = present.value else { return nil }
+            if try await attempt(key, .removal(sourceVersion: nil), present, durability) != nil { return value }
+        }
+    }
+
+    /// Commits a change if the key still is as it was found; nil where it is not.
+    private func attempt(
+        _ key: Key, _ change: Change, _ present: Present, _ durability: Durability?
+    ) async throws(VarveError) -> UInt64? {
+        do throws(VarveError) {
+            return try await commit(key, change, .version(present.standing), durability)
+        } catch {
+            guard error.code == .conditionFailed else { throw error }
+            return nil
+        }
+    }
+
+    /// What a key has at present.
+    struct Present {
+        /// Nil: nothing that may be served.
+        var value: Value?
+        /// The version of `value`.
+        var version: UInt64?
+        /// The version that the authority holds, be it servable or not: what a conditional write compares.
+        var standing: UInt64?
+    }
+
+    /// The present entry from where the truth is: the disk, or memory where there is none. What memory holds alone (a
+    /// load's result that the disk was spared) counts as the key's value.
+    ///
+    /// What the disk said is taken to memory before this returns: who acts on it must not read something older next.
+    private func present(_ key: Key) async throws(VarveError) -> Present {
+        let hash = memory.hash(key)
+        let entry = memory.withShard(hash) { $0.peek(key, hash) }
+        let live = entry.flatMap { isLive($0) ? $0 : nil }
+        guard let disk else {
+            return Present(
+                value: live?.value, version: live?.value == nil ? nil : live?.version, standing: live?.version)
+        }
+        memory.withShard(hash) { $0.beginFlight(key) }
+        defer { memory.withShard(hash) { $0.endFlight(key) } }
+        guard let stored = try await disk.entry(keyBytes(key)) else {
+            if let live, !live.traits.contains(.onDisk) { return Present(value: live.value, version: live.version) }
+            if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
+            return Present()
+        }
+        guard let found = admit(stored, key, hash) else { return Present(standing: stored.version.rawValue) }
+        return Present(
+            value: found.value, version: found.value == nil ? nil : found.version, standing: stored.version.rawValue)
+    }
+
+    private func isLive(_ entry: MemoryEntry<Key, Value>) -> Bool {
+        entry.deadlines.usableUntil > store.clock.now()
+            && memory.context.tags.keeps(entry.tags, version: entry.version)
+    }
+}
+
+extension Cache where Value: FixedWidthInteger {
+    /// Adds to a counter in one step and returns what it is then; one that is not there begins at 0.
+    /// - Throws: `.limitExceeded` where the sum does not fit.
+    @discardableResult
+    public func increment(_ key: Key, by amount: Value = 1, _ entry: EntryOptions = EntryOptions()) async throws
+        -> Value
+    {
+        var sum: Value = 0
+        try await update(key, entry) { value in
+            let (total, overflow) = (value ?? 0).addingReportingOverflow(amount)
+            if overflow { throw VarveError(.limitExceeded, "the counter would leave its type's range") }
+            sum = total
+            value = total
+        }
+        return sum
+    }
+}

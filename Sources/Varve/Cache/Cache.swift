@@ -1,0 +1,141 @@
+public import VarveEngine
+internal import VarveIO
+
+/// An async cache that survives restarts: live values in memory in front of a durable store on disk.
+///
+///     let quotes = try await Cache<String, Quote>.open(
+///         at: "/var/lib/app/quotes", .init(memory: .megabytes(256), disk: .gigabytes(10), expiry: .minutes(5)))
+///     let quote = try await quotes.value(for: "AAPL") { symbol in try await api.quote(symbol) }
+///
+/// It may forget, but never lies: an entry may be missing at any time and for any reason, but a value that was
+/// overwritten, removed, invalidated or has expired is never served again to anybody who could know: not after a crash,
+/// and not because a slow load or a slow disk brought it back. Operations on one key are linearizable.
+///
+/// Any task may call any member at any time. A hit in memory suspends nowhere and decodes nothing. No member blocks the
+/// cooperative pool: what must wait for the disk waits on threads of the cache's own.
+public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
+    @usableFromInline let memory: MemoryTier<Key, Value>
+    let disk: DiskTier?
+    let coding: ValueCoding<Value>
+    /// As it was opened.
+    public let options: CacheOptions
+    /// The store that it lives in, with the other caches there.
+    public let store: CacheStore
+    let loadGuard: LoadGuard<Key>
+    let counts = LoadCounts()
+    private let ownsStore: Bool
+
+    init(
+        _ store: CacheStore, _ disk: DiskTier?, coding: ValueCoding<Value>, options: CacheOptions, ownsStore: Bool
+    ) {
+        self.store = store
+        self.disk = disk
+        self.coding = coding
+        self.options = options
+        self.ownsStore = ownsStore
+        memory = MemoryTier(
+            options.memory, policy: options.policy,
+            context: MemoryContext(clock: store.clock, tags: disk?.tags.registry ?? TagRegistry()),
+            isAuthority: disk == nil, seed: store.hashSeed)
+        loadGuard = LoadGuard(options.loading)
+        store.maintain { [weak memory] now in
+            guard let memory else { return false }
+            memory.changeAll { $0.removeExpired(now, &$1) }
+            return true
+        }
+    }
+
+    /// Ends the cache's use: with the store, where the cache was opened by itself; a cache of a `CacheStore` stays open
+    /// until that is closed. Nothing depends on it: a killed process loses no acknowledged write.
+    public func close() async throws(VarveError) {
+        if ownsStore { try await store.close() }
+    }
+}
+
+// MARK: Opening
+
+extension Cache {
+    /// Opens the cache in a folder, and makes it where there is none. Values keep themselves (`CacheValue`).
+    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption`, naming the file.
+    public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
+    where Value: CacheValue {
+        try await open(at: path, coding: .own, options)
+    }
+
+    /// Opens the cache in a folder, and makes it where there is none. Values are kept as JSON.
+    public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
+    where Value: Codable {
+        try await open(at: path, coding: .json, options)
+    }
+
+    /// The same for values that could do both: they keep themselves.
+    public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
+    where Value: Codable & CacheValue {
+        try await open(at: path, coding: .own, options)
+    }
+
+    /// Opens the cache in a folder, and makes it where there is none, with a coding of your own.
+    public static func open(
+        at path: String, coding: ValueCoding<Value>, _ options: CacheOptions = CacheOptions()
+    ) async throws(VarveError) -> Cache {
+        try options.validate()
+        let store = try await CacheStore.open(at: path, disk: options.disk, durability: options.durability)
+        return try await store.cache(named: nil, coding: coding, options, ownsStore: true)
+    }
+
+    /// A cache that lives in memory alone and with its process: the same type, where nothing is to be kept.
+    public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache {
+        try options.validate()
+        return Cache(try CacheStore.inMemory(), nil, coding: .none, options: options, ownsStore: true)
+    }
+}
+
+extension CacheStore {
+    /// A cache in memory alone, on a clock of one's own.
+    package func cacheInMemory<Key: CacheKey, Value: Sendable>(
+        of keys: Key.Type = Key.self, to values: Value.Type = Value.self, _ options: CacheOptions = CacheOptions()
+    ) throws(VarveError) -> Cache<Key, Value> {
+        try options.validate()
+        return Cache(self, nil, coding: .none, options: options, ownsStore: false)
+    }
+
+    /// The cache of that name in this store, made where there is none. Its `disk` option is the store's business. One
+    /// name is for one type of key and value; opening it twice at once gives two memories that know nothing of each other.
+    public func cache<Key: CacheKey, Value: CacheValue>(
+        named name: String, of keys: Key.Type = Key.self, to values: Value.Type = Value.self,
+        _ options: CacheOptions = CacheOptions()
+    ) async throws(VarveError) -> Cache<Key, Value> {
+        try await cache(named: name, coding: .own, options, ownsStore: false)
+    }
+
+    /// The same with values kept as JSON.
+    public func cache<Key: CacheKey, Value: Codable & Sendable>(
+        named name: String, of keys: Key.Type = Key.self, to values: Value.Type = Value.self,
+        _ options: CacheOptions = CacheOptions()
+    ) async throws(VarveError) -> Cache<Key, Value> {
+        try await cache(named: name, coding: .json, options, ownsStore: false)
+    }
+
+    /// The same for values that could do both: they keep themselves.
+    public func cache<Key: CacheKey, Value: Codable & CacheValue>(
+        named name: String, of keys: Key.Type = Key.self, to values: Value.Type = Value.self,
+        _ options: CacheOptions = CacheOptions()
+    ) async throws(VarveError) -> Cache<Key, Value> {
+        try await cache(named: name, coding: .own, options, ownsStore: false)
+    }
+
+    func cache<Key: CacheKey, Value: Sendable>(
+        named name: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
+    ) async throws(VarveError) -> Cache<Key, Value> {
+        try options.validate()
+        var disk: DiskTier?
+        if let engine {
+            let namespace = if let name { try await engine.namespace(named: name) } else { Namespace.default }
+            let tags = TagStore(engine: engine, namespace: namespace, registry: TagRegistry())
+            // A look through what may be long: not on a thread of the cooperative pool.
+            try await IOThread.run(name: "varve-tags") { () throws(VarveError) in try tags.load() }
+            disk = DiskTier(engine: engine, namespace: namespace, tags: tags)
+        }
+        return Cache(self, disk, coding: coding, options: options, ownsStore: ownsStore)
+    }
+}

@@ -1,0 +1,66 @@
+/// What a cache did since it was opened, at one moment. Counts only ever grow; the rest is as it is now.
+public struct CacheStatistics: Sendable {
+    /// Reads that memory answered.
+    public var memoryHits: UInt64 = 0
+    /// Reads that memory did not answer and the disk did.
+    public var diskHits: UInt64 = 0
+    /// Reads that neither answered, by the cause that is remembered.
+    public var misses: [MissCause: UInt64] = [:]
+    /// Loads begun, those of them that failed, and those that were refused by back-off or circuit breaker.
+    public var loads: UInt64 = 0
+    public var loadFailures: UInt64 = 0
+    public var loadsRefused: UInt64 = 0
+    /// Loads that took longer than the hard timeout.
+    public var loadTimeouts: UInt64 = 0
+    /// Callers that waited for a load which another had begun: stampedes avoided.
+    public var loadsShared: UInt64 = 0
+    /// Loads whose result was not stored, because the key was written, removed or invalidated meanwhile.
+    public var loadsOutdated: UInt64 = 0
+    /// Loads whose result the disk could not take.
+    public var loadsUnstored: UInt64 = 0
+    /// Stale values served while a fresh one was loaded, or because it could not be.
+    public var staleServed: UInt64 = 0
+    /// Entries on disk that the value's coding refused: misses.
+    public var undecodable: UInt64 = 0
+    /// Entries that left memory for want of room, and because they had expired.
+    public var evictions: UInt64 = 0
+    public var expired: UInt64 = 0
+    /// Entries in memory, and their weight in the unit of its limit.
+    public var memoryEntries = 0
+    public var memoryWeight = 0
+    public var memoryLimit = 0
+
+    public init() {}
+
+    public var hits: UInt64 { memoryHits &+ diskHits }
+    /// Every read that was answered or not.
+    public var requests: UInt64 { hits &+ misses.values.reduce(0, &+) }
+    /// The share of reads that were answered, in 0...1; 0 where there was none.
+    public var hitRatio: Double { requests == 0 ? 0 : Double(hits) / Double(requests) }
+}
+
+extension Cache {
+    /// What the cache did since it was opened. Takes each shard's lock for a moment.
+    public var statistics: CacheStatistics {
+        let memoryCounts = memory.counts
+        var snapshot = CacheStatistics()
+        snapshot.memoryHits = memoryCounts.hits
+        snapshot.diskHits = counts[.diskHit]
+        for cause in MissCause.allCases { snapshot.misses[cause] = memoryCounts.causes[cause.rawValue] }
+        snapshot.loads = counts[.load]
+        snapshot.loadFailures = counts[.loadFailure]
+        snapshot.loadsRefused = counts[.loadRefused]
+        snapshot.loadTimeouts = counts[.loadTimeout]
+        snapshot.loadsShared = counts[.joined]
+        snapshot.loadsOutdated = counts[.loadOutdated]
+        snapshot.loadsUnstored = counts[.loadUnstored]
+        snapshot.staleServed = counts[.staleServed]
+        snapshot.undecodable = counts[.undecodable]
+        snapshot.evictions = memoryCounts.evictions
+        snapshot.expired = memoryCounts.expired
+        snapshot.memoryEntries = memoryCounts.entries
+        snapshot.memoryWeight = memoryCounts.weight
+        snapshot.memoryLimit = memory.limit.amount
+        return snapshot
+    }
+}

@@ -1,0 +1,109 @@
+internal import VarveEngine
+
+/// What a cache keeps on disk: a namespace of its store, and what its entries' fields mean.
+struct DiskTier: Sendable {
+    let engine: Engine
+    let namespace: Namespace
+    let tags: TagStore
+
+    /// What an entry's value is, in the engine's `valueType`.
+    enum Kind: UInt8 {
+        case value = 0
+        /// The source is known to have none.
+        case absent = 1
+    }
+
+    /// Why an entry was written, in the engine's `cause`.
+    enum Cause: UInt8 {
+        case explicit = 1
+        case loaded = 2
+    }
+
+    /// What stands on disk under a key, or would without waiting.
+    enum Probe {
+        case entry(StoredEntry)
+        case absent
+        case wouldBlock
+    }
+
+    func probe(_ key: RawSpan) throws(VarveError) -> Probe {
+        switch try engine.entryIfInMemory(key, in: namespace) {
+        case .value(let entry): .entry(entry)
+        case .absent: .absent
+        case .wouldBlock: .wouldBlock
+        }
+    }
+
+    func entry(_ key: [UInt8]) async throws(VarveError) -> StoredEntry? {
+        try await engine.entry(key, in: namespace)
+    }
+
+    /// The LSN that every reader sees by now.
+    var visible: LSN { engine.visible }
+
+    /// Whether the store holds what was removed by a tag that the entry carries.
+    func keeps(_ entry: StoredEntry) -> Bool {
+        tags.registry.keeps(entry.fields.tags, version: entry.version.rawValue)
+    }
+
+    static func fields(
+        _ deadlines: Deadlines, tags: [UInt64], sourceVersion: UInt64?, kind: Kind, cause: Cause, idle: Int64,
+        isPinned: Bool
+    ) -> EntryFields {
+        EntryFields(
+            usableUntil: deadlines.usableUntil == .max ? nil : deadlines.usableUntil,
+            freshUntil: deadlines.freshUntil == .max ? nil : deadlines.freshUntil,
+            sourceVersion: sourceVersion, tags: tags, valueType: kind.rawValue, cause: cause.rawValue,
+            extensions: IdleSpan.extensions(idle))
+    }
+}
+
+/// The span by which reads move an entry's deadline, kept with the entry: what reads it after a restart goes by the span
+/// that it was written with.
+enum IdleSpan {
+    static let tag: UInt64 = 1
+
+    static func extensions(_ idle: Int64) -> [EntryExtension] {
+        guard idle > 0 else { return [] }
+        return [EntryExtension(tag: tag, bytes: (0..<8).map { UInt8(truncatingIfNeeded: idle >> (Int64($0) * 8)) })]
+    }
+
+    /// 0 where there is none, or one that cannot be.
+    static func read(_ extensions: [EntryExtension]) -> Int64 {
+        guard let field = extensions.first(where: { $0.tag == tag }), field.bytes.count == 8 else { return 0 }
+        return max(0, field.bytes.reversed().reduce(0) { $0 << 8 | Int64($1) })
+    }
+}
+
+/// The drops of tags that a cache's entries may still be older than, on disk: one small record each.
+struct TagStore: Sendable {
+    let engine: Engine
+    let namespace: Namespace
+    let registry: TagRegistry
+
+    /// Reads what was dropped before. Blocks.
+    func load() throws(VarveError) {
+        let iterator = try engine.makeIterator(in: .tagDrops, prefix: prefix)
+        try iterator.seekToFirst()
+        while iterator.isValid {
+            if let tag = UInt64(keyBytes: iterator.key.suffix(8)) {
+                registry.note(tag, at: iterator.version.rawValue)
+            }
+            try iterator.next()
+        }
+    }
+
+    /// Under which a tag's drop is kept.
+    func key(_ tag: UInt64) -> [UInt8] { tag.withKeyBytes { bytes in prefix + [UInt8](copying: bytes) } }
+
+    private var prefix: [UInt8] { namespace.keyPrefix }
+}
+
+extension UInt64 {
+    init?(keyBytes: ArraySlice<UInt8>) { unsafe self.init(keyBytes: Array(keyBytes).span.bytes) }
+}
+
+extension [UInt8] {
+    /// A copy of a key's bytes.
+    init(copying bytes: RawSpan) { self = unsafe bytes.withUnsafeBytes { unsafe Array($0) } }
+}

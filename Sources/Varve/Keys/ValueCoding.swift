@@ -1,0 +1,61 @@
+internal import FoundationEssentials
+
+/// How a cache turns its values into bytes and back: a witness, so that a cache needs no constraint on its value type.
+public struct ValueCoding<Value: Sendable>: Sendable {
+    let encode: @Sendable (Value) throws -> [UInt8]
+    let decode: @Sendable ([UInt8]) throws -> Value
+    /// Bytes in memory; `encoded` is the size on disk where it is known.
+    let cost: @Sendable (_ value: Value, _ encoded: Int?) -> Int
+
+    /// A coding of your own.
+    /// - Parameter cost: about how many bytes a value takes in memory.
+    public init(
+        encode: @escaping @Sendable (Value) throws -> [UInt8], decode: @escaping @Sendable ([UInt8]) throws -> Value,
+        cost: @escaping @Sendable (Value) -> Int
+    ) {
+        self.encode = encode
+        self.decode = decode
+        self.cost = { value, _ in cost(value) }
+    }
+
+    private init(
+        encode: @escaping @Sendable (Value) throws -> [UInt8], decode: @escaping @Sendable ([UInt8]) throws -> Value,
+        estimate: @escaping @Sendable (Value, Int?) -> Int
+    ) {
+        self.encode = encode
+        self.decode = decode
+        cost = estimate
+    }
+}
+
+extension ValueCoding {
+    /// Where nothing is kept. What a value costs is asked of those that know it.
+    static var none: ValueCoding {
+        ValueCoding(
+            encode: { _ in [] }, decode: { _ in throw CacheCodingError(message: "nothing is kept") },
+            cost: { ($0 as? any CacheValue)?.memoryCost ?? MemoryLayout<Value>.stride })
+    }
+}
+
+extension ValueCoding where Value: CacheValue {
+    /// The value's own coding.
+    public static var own: ValueCoding {
+        ValueCoding(
+            encode: { try $0.cacheBytes() }, decode: { try Value(cacheBytes: $0) }, cost: { $0.memoryCost })
+    }
+}
+
+extension ValueCoding where Value: Codable {
+    /// JSON, for any `Codable`: fields are found by name, so that a deploy which adds an optional field still reads what
+    /// an earlier one wrote, any language can read it, and `varve scan` shows it. Faster and smaller is a coding of the
+    /// type's own (`CacheValue`); a hit in memory decodes nothing in either case.
+    ///
+    /// The cost in memory is taken to be twice the encoded size: names are repeated in text, and strings and arrays carry
+    /// headers in memory. Where no text was made (a cache without a disk), the value's own layout and 64 bytes are taken.
+    public static var json: ValueCoding {
+        ValueCoding(
+            encode: { Array(try JSONEncoder().encode($0)) },
+            decode: { try JSONDecoder().decode(Value.self, from: Data($0)) },
+            estimate: { _, encoded in encoded.map { $0 * 2 } ?? MemoryLayout<Value>.stride + 64 })
+    }
+}

@@ -1,0 +1,23 @@
+internal import VarveEngine
+internal import VarveIO
+
+/// The store's clock, read without its lock: it advances with the boot clock, so one distance between the two is enough.
+/// A cache without a disk counts from the wall at its opening.
+final class CacheClock: Sendable {
+    private let clock: any SystemClock
+    private let kernel: KernelClock?
+    private let distance: Int64
+
+    init(_ clock: any SystemClock, storeTime: Int64?) {
+        self.clock = clock
+        kernel = clock as? KernelClock
+        distance = (storeTime ?? clock.wallNanoseconds) &- clock.bootNanoseconds
+    }
+
+    /// Nanoseconds since 1970, as the store counts them.
+    func now() -> Int64 {
+        // The kernel's clock is asked without a detour over the protocol: hits read it.
+        if let kernel { return kernel.bootNanoseconds &+ distance }
+        return clock.bootNanoseconds &+ distance
+    }
+}

@@ -1,0 +1,320 @@
+public import VarvePolicy
+
+/// A part of the memory tier: entries, the table that finds them, the policy that says which goes next, and the
+/// operations under way. Everything happens under the shard's lock, briefly: no I/O, no wait and no user's code but the
+/// equality of keys.
+///
+/// What keeps it true beside a disk that changes under it:
+/// - An entry carries the version that made it, and only a newer one takes its place.
+/// - Whoever reads or writes a key beyond this lock (a *flight*: a disk read, a load, a write) says so first. While a
+///   flight is out, the newest version that anybody made or removed is remembered, and the flight brings nothing older
+///   home.
+/// - While a removal of many keys is under way nothing is brought home at all.
+@usableFromInline
+struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
+    /// Operations on one key that have left the lock and will come back.
+    struct Flight: Sendable {
+        var holders = 0
+        /// How many of them are writing or removing the key.
+        var writers = 0
+        /// The newest version that was written or removed meanwhile.
+        var newest: UInt64 = 0
+    }
+
+    @usableFromInline var table = SlotTable()
+    @usableFromInline var entries: [MemoryEntry<Key, Value>?] = []
+    @usableFromInline var policy: MemoryPolicy
+    @usableFromInline var counts = MemoryCounts()
+    private var free: [UInt32] = []
+    private var wheel: TimerWheel
+    private var ledger: RemovalLedger
+    private var flights: [Key: Flight] = [:]
+    var loads: [Key: Load<Value>] = [:]
+    private var massRemovals = 0
+    /// By hash, the highest source version that was dropped or removed there. Keys share places: a floor may be too high
+    /// for a key, which costs a miss, never too low. Empty where the disk remembers.
+    private var floors: [UInt64]
+
+    /// What an entry takes beside its own record: its place in the table at three quarters full, the policy's and the
+    /// wheel's records.
+    static var bytesBesideEntry: Int { 11 + 32 + 24 }
+
+    /// `isAuthority`: there is no disk, so that what must not be forgotten is remembered here.
+    init(policy: MemoryPolicy, expectedEntries: Int, isAuthority: Bool, now: Int64) {
+        self.policy = policy
+        floors = isAuthority ? [UInt64](repeating: 0, count: 1024) : []
+        wheel = TimerWheel(now: now)
+        ledger = RemovalLedger(capacity: expectedEntries)
+    }
+
+    var entryCount: Int { table.count }
+    var weight: Int { policy.weight }
+
+    // MARK: Reading
+
+    /// What memory says of a key.
+    @inlinable @inline(__always)
+    mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
+        guard let slot = table.find(hash, { entries[$0]?.key == key }),
+            let carefree = entries[slot]?.carefreeUntil
+        else {
+            counts.misses &+= 1
+            return .miss
+        }
+        if carefree == .max || context.now() < carefree, let value = entries[slot]?.value {
+            policy.hit(slot)
+            counts.hits &+= 1
+            return .hit(value)
+        }
+        return lookUpWithCare(slot, context)
+    }
+
+    /// The same for entries with deadlines that draw near, tags, or nothing in them.
+    @usableFromInline
+    mutating func lookUpWithCare(_ slot: Int, _ context: MemoryContext) -> MemoryAnswer<Value> {
+        guard var entry = entries[slot] else { return .miss }
+        let now = context.now()
+        if entry.deadlines.usableUntil <= now {
+            // It stays for the wheel to fetch, or for what takes its place.
+            ledger.note(entry.hash, .expired)
+            counts.misses &+= 1
+            return .miss
+        }
+        if !entry.tags.isEmpty, !context.tags.keeps(&entry) {
+            ledger.note(entry.hash, .invalidated)
+            counts.misses &+= 1
+            return .miss
+        }
+        if entry.idle > 0 {
+            entry.deadlines.usableUntil = Deadlines.add(entry.idle, to: now)
+            wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil)
+        }
+        entries[slot] = entry
+        policy.hit(slot)
+        counts.hits &+= 1
+        guard let value = entry.value else { return .absent }
+        return isDue(entry, now) ? .stale(value) : .hit(value)
+    }
+
+    /// Whether an entry is to be loaded anew: past its deadline, or before it by chance, the likelier the nearer the
+    /// deadline and the dearer the load (Vattani, Chierichetti, Lowenstein 2015: XFetch).
+    private func isDue(_ entry: MemoryEntry<Key, Value>, _ now: Int64) -> Bool {
+        if entry.deadlines.freshUntil <= now { return true }
+        guard entry.deadlines.freshUntil &- entry.earlyStretch <= now else { return false }
+        let early = -Logarithm.natural(Double.random(in: Double.leastNonzeroMagnitude..<1))
+        return Double(entry.deadlines.freshUntil &- now) <= early * Double(entry.loadNanoseconds)
+    }
+
+    /// The entry of a key as it lies there, good or not; no read is counted.
+    func peek(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
+        table.find(hash) { entries[$0]?.key == key }.flatMap { entries[$0] }
+    }
+
+    /// Counts a miss of memory and disk under the cause that is remembered.
+    mutating func noteMiss(_ hash: UInt64) { counts.causes[ledger.cause(hash).rawValue] &+= 1 }
+
+    // MARK: Flights
+
+    mutating func beginFlight(_ key: Key, writes: Bool = false) {
+        flights[key, default: Flight()].holders += 1
+        if writes { flights[key]?.writers += 1 }
+    }
+
+    mutating func endFlight(_ key: Key, wrote: Bool = false) {
+        guard var flight = flights[key] else { return }
+        flight.holders -= 1
+        if wrote { flight.writers -= 1 }
+        flights[key] = flight.holders > 0 ? flight : nil
+    }
+
+    /// Tells every flight of the key that a version was made or removed. A load that began before is left to those who
+    /// wait for it already: who comes later must not get what is older than this.
+    private mutating func note(_ key: Key, _ version: UInt64) {
+        guard !flights.isEmpty, let flight = flights[key], flight.newest < version else { return }
+        flights[key]?.newest = version
+        loads[key] = nil
+    }
+
+    /// Leaves the loads under way to those who wait for them: who comes later begins another.
+    mutating func detachLoads() { loads.removeAll() }
+
+    /// Whether somebody wrote or removed the key after `version` while a flight was out.
+    func isOutdated(_ key: Key, since version: UInt64) -> Bool { (flights[key]?.newest ?? 0) > version }
+
+    /// Whether the key was, or is just being, written or removed after `version`, as far as a flight that was out all the
+    /// while can tell.
+    func mayBeOutdated(_ key: Key, since version: UInt64) -> Bool {
+        massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 || isOutdated(key, since: version)
+    }
+
+    // MARK: Changing
+
+    /// How an entry came to be.
+    enum Origin: Sendable {
+        /// By an acknowledged write of its version.
+        case write
+        /// Found on disk.
+        case read
+        /// Loaded since its version was the newest.
+        case load
+    }
+
+    /// Takes an entry in, unless something newer is known; false then.
+    mutating func publish(
+        _ entry: MemoryEntry<Key, Value>, _ origin: Origin, _ discarded: inout Discarded<Key, Value>
+    ) -> Bool {
+        let isOutdated = isOutdated(entry.key, since: entry.version)
+        if origin == .write { note(entry.key, entry.version) }
+        let slot = table.find(entry.hash) { entries[$0]?.key == entry.key }
+        if let slot, let present = entries[slot] {
+            if present.version > entry.version { return false }
+            if present.version == entry.version, origin == .read { return true }
+        }
+        if isOutdated || (massRemovals > 0 && origin != .write) { return false }
+        if massRemovals > 0 {
+            // A write may be newer or older than the removal; only the disk can tell.
+            if let slot { discarded.add(remove(slot)) }
+            return true
+        }
+        if let slot {
+            discarded.add(entries[slot])
+            replace(slot, entry)
+        } else {
+            insert(entry)
+        }
+        evict(&discarded)
+        return true
+    }
+
+    /// Removes what of a key is not newer than `version`: it was deleted or invalidated there.
+    mutating func erase(
+        _ key: Key, _ hash: UInt64, at version: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
+        note(key, version)
+        ledger.note(hash, .invalidated)
+        if let slot = table.find(hash, { entries[$0]?.key == key }), let entry = entries[slot],
+            entry.version <= version
+        {
+            discarded.add(remove(slot))
+        }
+    }
+
+    /// Begins a removal of many keys: those here that match go, and nothing comes back until it ends.
+    mutating func beginMassRemoval(
+        _ discarded: inout Discarded<Key, Value>, where matches: (MemoryEntry<Key, Value>) -> Bool
+    ) {
+        massRemovals += 1
+        for slot in entries.indices {
+            guard let entry = entries[slot], matches(entry) else { continue }
+            ledger.note(entry.hash, .invalidated)
+            discarded.add(remove(slot))
+        }
+    }
+
+    /// Ends it: it happened at `version` (nil: it did not happen), and flights bring nothing older home.
+    mutating func endMassRemoval(at version: UInt64?, where matches: (Key) -> Bool) {
+        massRemovals -= 1
+        guard let version else { return }
+        for key in flights.keys where matches(key) { note(key, version) }
+    }
+
+    /// Gives back the memory of what has expired. Exactness is not its business: reads look at the clock.
+    mutating func removeExpired(_ now: Int64, _ discarded: inout Discarded<Key, Value>) {
+        while let slot = wheel.nextExpired(at: now) {
+            guard let entry = entries[Int(slot)] else { continue }
+            ledger.note(entry.hash, .expired)
+            counts.expired &+= 1
+            discarded.add(remove(Int(slot), isScheduled: false))
+        }
+    }
+
+    mutating func setCapacity(_ capacity: Int, _ discarded: inout Discarded<Key, Value>) {
+        policy.capacity = capacity
+        evict(&discarded)
+    }
+
+    /// The entries in the order of their worth to the policy, most wanted first.
+    func hottest(_ limit: Int) -> [MemoryEntry<Key, Value>] {
+        policy.hottest(limit).compactMap { entries[$0] }
+    }
+
+    func forEach(_ body: (MemoryEntry<Key, Value>) -> Void) {
+        for entry in entries { if let entry { body(entry) } }
+    }
+
+    /// Says that the disk knows a deadline that reads had moved.
+    mutating func setStored(_ key: Key, _ hash: UInt64, version: UInt64, from old: UInt64, until: Int64) {
+        guard let slot = table.find(hash, { entries[$0]?.key == key }), entries[slot]?.version == old else { return }
+        entries[slot]?.version = version
+        entries[slot]?.storedUntil = until
+    }
+
+    // MARK: Source versions, where there is no disk
+
+    /// The highest source version that is known of a key whose present entry is `held`.
+    func standingSourceVersion(_ held: MemoryEntry<Key, Value>?, _ hash: UInt64) -> UInt64 {
+        max(held?.sourceVersion ?? 0, floors.isEmpty ? 0 : floors[Int(truncatingIfNeeded: hash) & (floors.count - 1)])
+    }
+
+    mutating func raiseFloor(_ hash: UInt64, _ version: UInt64) {
+        guard !floors.isEmpty, version > 0 else { return }
+        let place = Int(truncatingIfNeeded: hash) & (floors.count - 1)
+        floors[place] = max(floors[place], version)
+    }
+
+    // MARK: Slots
+
+    private func hash(of slot: Int) -> UInt64 { entries[slot]?.hash ?? 0 }
+
+    private mutating func insert(_ entry: MemoryEntry<Key, Value>) {
+        let slot: Int
+        if let reused = free.popLast() {
+            slot = Int(reused)
+            entries[slot] = entry
+        } else {
+            slot = entries.count
+            entries.append(entry)
+        }
+        table.insert(entry.hash, slot: slot) { entries[$0]?.hash ?? 0 }
+        policy.admit(slot, hash: entry.hash, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
+        if entry.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil) }
+        ledger.forget(entry.hash)
+        counts.insertions &+= 1
+    }
+
+    private mutating func replace(_ slot: Int, _ entry: MemoryEntry<Key, Value>) {
+        entries[slot] = entry
+        policy.update(slot, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
+        if entry.deadlines.usableUntil != .max {
+            wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil)
+        } else {
+            wheel.cancel(UInt32(slot))
+        }
+    }
+
+    private mutating func remove(_ slot: Int, isScheduled: Bool = true) -> MemoryEntry<Key, Value>? {
+        guard let entry = entries[slot] else { return nil }
+        policy.remove(slot)
+        release(slot, entry, isScheduled: isScheduled)
+        return entry
+    }
+
+    private mutating func release(_ slot: Int, _ entry: MemoryEntry<Key, Value>, isScheduled: Bool) {
+        raiseFloor(entry.hash, entry.sourceVersion)
+        table.remove(entry.hash, slot: slot) { entries[$0]?.hash ?? 0 }
+        if isScheduled, entry.deadlines.usableUntil != .max { wheel.cancel(UInt32(slot)) }
+        entries[slot] = nil
+        free.append(UInt32(slot))
+    }
+
+    private mutating func evict(_ discarded: inout Discarded<Key, Value>) {
+        while let slot = policy.victim() {
+            guard let entry = entries[slot] else { continue }
+            ledger.note(entry.hash, .evicted)
+            counts.evictions &+= 1
+            release(slot, entry, isScheduled: true)
+            discarded.add(entry)
+            discarded.evicted += 1
+        }
+    }
+}

@@ -1,0 +1,129 @@
+public import VarveEngine
+
+/// How one cache behaves. Few, each with unit and default; checked once, when the cache is opened.
+public struct CacheOptions: Sendable {
+    /// What memory may hold. Default 64 MiB.
+    public var memory: CacheLimit
+    /// What the store may take on disk: log, tables and the room that compaction needs. Nil: no bound. Default 1 GiB; at
+    /// least 16 MiB. A property of the store: where several caches share one, `CacheStore.open` takes it.
+    public var disk: CacheLimit?
+    /// When entries expire that say nothing else. Default: never.
+    public var expiry: Expiry
+    /// Which entries leave memory first. Default: the one with the best hit ratio on our traces.
+    public var policy: EvictionPolicyKind
+    /// What a write promises when it returns, unless it says otherwise. Default `.interval(100 ms)`.
+    public var durability: Durability
+    /// How values are loaded that are missing or due.
+    public var loading = LoadOptions()
+
+    public init(
+        memory: CacheLimit = .megabytes(64), disk: CacheLimit? = .gigabytes(1), expiry: Expiry = .never,
+        policy: EvictionPolicyKind = .adaptive, durability: Durability = .interval
+    ) {
+        self.memory = memory
+        self.disk = disk
+        self.expiry = expiry
+        self.policy = policy
+        self.durability = durability
+    }
+
+    func validate() throws(VarveError) {
+        func refuse(_ what: String) throws(VarveError) { throw VarveError(.invalidArgument, what) }
+        if memory.amount < 1 { try refuse("a cache's memory holds at least one byte or entry") }
+        if let disk, disk.amount < 1 { try refuse("a cache's disk holds at least one byte or entry") }
+        if !(0...1).contains(expiry.jitter) { try refuse("jitter is a share in 0...1") }
+        for span in [expiry.usable, expiry.fresh, expiry.idle] {
+            if let span, span <= .zero { try refuse("an expiry is longer than nothing") }
+        }
+        try loading.validate()
+    }
+}
+
+/// How values are loaded.
+public struct LoadOptions: Sendable {
+    /// How long a caller waits for the fresh value while there is a stale one it may have: zero, not at all (stale while
+    /// revalidate, the default); nil, until the load has ended, and the stale one is for when it fails (stale if error).
+    /// The limit of both is the entry's usable deadline.
+    public var softTimeout: Duration? = .zero
+    /// After which time a load counts as failed, and is cancelled. Nil (the default): never.
+    public var hardTimeout: Duration?
+    /// How long it is remembered that the source has no value for a key. Nil (the default): not at all.
+    public var absence: Duration?
+    /// How a key is left alone whose load has failed. Nil (the default): the next caller tries again.
+    public var backOff: BackOff?
+    /// When the source as a whole is left alone. Nil (the default): never.
+    public var breaker: CircuitBreaker?
+
+    public init() {}
+
+    /// Waits after a failed load of a key before it is tried again; meanwhile callers get the stale value, or the error
+    /// anew. Each further failure doubles the wait.
+    public struct BackOff: Hashable, Sendable {
+        public var initial: Duration
+        public var maximum: Duration
+        public init(initial: Duration = .milliseconds(100), maximum: Duration = .seconds(30)) {
+            self.initial = initial
+            self.maximum = maximum
+        }
+    }
+
+    /// After so many failures in a row no load is begun for a while; then one is let through, and its outcome decides.
+    public struct CircuitBreaker: Hashable, Sendable {
+        public var failures: Int
+        public var pause: Duration
+        public init(failures: Int = 10, pause: Duration = .seconds(5)) {
+            self.failures = failures
+            self.pause = pause
+        }
+    }
+
+    func validate() throws(VarveError) {
+        func refuse(_ what: String) throws(VarveError) { throw VarveError(.invalidArgument, what) }
+        if let softTimeout, softTimeout < .zero { try refuse("a soft timeout is not negative") }
+        if let hardTimeout, hardTimeout <= .zero { try refuse("a hard timeout is longer than nothing") }
+        if let absence, absence <= .zero { try refuse("an absence is remembered for longer than nothing") }
+        if let backOff, backOff.initial <= .zero || backOff.maximum < backOff.initial {
+            try refuse("a back-off begins above nothing and ends no lower")
+        }
+        if let breaker, breaker.failures < 1 || breaker.pause <= .zero {
+            try refuse("a circuit breaker opens after at least one failure, for longer than nothing")
+        }
+    }
+}
+
+/// What one write says of its entry; everything has the cache's default.
+public struct EntryOptions: Sendable {
+    /// Nil: the cache's.
+    public var expiry: Expiry?
+    /// Names under which the entry can be dropped together with others, at most 4096.
+    public var tags: [String]
+    /// The version that the source gives the value; what is older is refused from then on.
+    public var sourceVersion: UInt64?
+    /// Whether it is never evicted, neither from memory nor from disk.
+    public var isPinned: Bool
+    /// Nil: the cache's.
+    public var durability: Durability?
+
+    public init(
+        expiry: Expiry? = nil, tags: [String] = [], sourceVersion: UInt64? = nil, isPinned: Bool = false,
+        durability: Durability? = nil
+    ) {
+        self.expiry = expiry
+        self.tags = tags
+        self.sourceVersion = sourceVersion
+        self.isPinned = isPinned
+        self.durability = durability
+    }
+}
+
+/// What a loader brings home when it has more to say than a value.
+public struct Loaded<Value: Sendable>: Sendable {
+    /// Nil: the source has none.
+    public var value: Value?
+    public var options: EntryOptions
+
+    public init(_ value: Value?, _ options: EntryOptions = EntryOptions()) {
+        self.value = value
+        self.options = options
+    }
+}

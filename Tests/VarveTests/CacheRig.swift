@@ -1,0 +1,65 @@
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+/// Caches on a simulated disk and a clock that tests turn.
+struct CacheRig {
+    static let path = "/cache"
+    let files = SimulatedFileSystem()
+    let clock = ManualClock()
+
+    func store(_ adjust: (inout EngineOptions) -> Void = { _ in }) async throws -> CacheStore {
+        var options = EngineOptions()
+        options.clock = clock
+        options.offersSocket = false
+        options.memtableBytes = 256 << 10
+        options.logSegmentBytes = 256 << 10
+        adjust(&options)
+        return try await CacheStore.open(at: CacheRig.path, options, fileSystem: files)
+    }
+
+    /// The two places where truth may live: every promise is tested on both.
+    enum Home: CaseIterable, Sendable {
+        case memory, disk
+    }
+
+    func cache<Value: CacheValue>(
+        _ home: Home, _ values: Value.Type = Value.self, _ options: CacheOptions = CacheOptions()
+    ) async throws -> Cache<String, Value> {
+        switch home {
+        case .memory: try CacheStore.inMemory(clock: clock).cacheInMemory(options)
+        case .disk: try await store().cache(named: "test", coding: .own, options, ownsStore: true)
+        }
+    }
+}
+
+/// A door that tasks wait at until it is opened.
+actor Door {
+    private var isOpen = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private(set) var arrivals = 0
+
+    func pass() async {
+        arrivals += 1
+        if isOpen { return }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+
+    func open() {
+        isOpen = true
+        for waiter in waiting { waiter.resume() }
+        waiting = []
+    }
+
+    /// Returns once so many have come to the door.
+    func arrived(_ count: Int) async {
+        while arrivals < count { await Task.yield() }
+    }
+}
+
+actor Tally {
+    private(set) var count = 0
+    func add() { count += 1 }
+}

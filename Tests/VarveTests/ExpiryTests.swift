@@ -1,0 +1,82 @@
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+struct ExpiryTests {
+    @Test("Usable until the nanosecond before, in memory and after reopening")
+    func afterWrite() async throws {
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", .init(expiry: .seconds(10)))
+        try await cache.set(1, for: "a")
+        try await cache.set(2, for: "b", EntryOptions(expiry: .never))
+        rig.clock.advance(by: .seconds(10) - .nanoseconds(1))
+        #expect(try await cache.value(for: "a") == 1)
+        rig.clock.advance(by: .nanoseconds(1))
+        #expect(try await cache.value(for: "a") == nil)
+        #expect(cache.statistics.misses[.expired] == 1)
+        #expect(try await cache.value(for: "b") == 2)
+        try await cache.store.close()
+        let again: Cache<String, Int> = try await rig.store().cache(named: "c")
+        #expect(try await again.value(for: "a") == nil)
+        #expect(try await again.value(for: "b") == 2)
+        try await again.store.close()
+    }
+
+    @Test("A wall clock that steps back gives no entry life again", arguments: CacheRig.Home.allCases)
+    func wallClock(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(home, Int.self, CacheOptions(expiry: .seconds(10)))
+        try await cache.set(1, for: "a")
+        rig.clock.setWall(nanoseconds: rig.clock.wallNanoseconds - 3_600_000_000_000)
+        rig.clock.advance(by: .seconds(9))
+        #expect(try await cache.value(for: "a") == 1)
+        rig.clock.advance(by: .seconds(1))
+        #expect(try await cache.value(for: "a") == nil)
+        rig.clock.setWall(nanoseconds: rig.clock.wallNanoseconds - 3_600_000_000_000)
+        #expect(try await cache.value(for: "a") == nil)
+        try await cache.close()
+    }
+
+    @Test("Reads move an idle deadline", arguments: CacheRig.Home.allCases)
+    func idle(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(home, Int.self, CacheOptions(expiry: Expiry(idle: .seconds(10))))
+        try await cache.set(1, for: "read")
+        try await cache.set(2, for: "left alone")
+        for _ in 0..<5 {
+            rig.clock.advance(by: .seconds(6))
+            #expect(try await cache.value(for: "read") == 1)
+        }
+        #expect(try await cache.value(for: "left alone") == nil)
+        rig.clock.advance(by: .seconds(10))
+        #expect(try await cache.value(for: "read") == nil)
+        try await cache.close()
+    }
+
+    @Test("The memory of what has expired is given back")
+    func memoryIsGivenBack() async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(.memory, Int.self, CacheOptions(expiry: .seconds(10)))
+        for number in 0..<100 { try await cache.set(number, for: "\(number)") }
+        try await cache.set(0, for: "stays", EntryOptions(expiry: .never))
+        #expect(cache.statistics.memoryEntries == 101)
+        rig.clock.advance(by: .seconds(60))
+        cache.memory.changeAll { $0.removeExpired(cache.store.clock.now(), &$1) }
+        #expect(cache.statistics.memoryEntries == 1)
+        #expect(cache.statistics.expired == 100)
+    }
+
+    @Test("Jitter shortens, by no more than its share")
+    func jitter() {
+        let expiry = Expiry(usable: .seconds(100), fresh: .seconds(50), jitter: 0.2)
+        for step in 0..<10 {
+            let deadlines = Deadlines(expiry, at: 0, draw: Double(step) / 10)
+            #expect(deadlines.usableUntil <= 100_000_000_000 && deadlines.usableUntil >= 80_000_000_000)
+            #expect(deadlines.freshUntil <= 50_000_000_000 && deadlines.freshUntil >= 40_000_000_000)
+        }
+        #expect(Deadlines(.never, at: .max, draw: 0) == .never)
+        #expect(Deadlines(.after(.seconds(Int64.max)), at: .max - 5, draw: 0).usableUntil == .max)
+    }
+}
