@@ -23,6 +23,7 @@ extension FuzzTarget {
                 ("statistics", .statistics), ("compact", .compact(begin: [1], end: nil)),
                 ("checkpoint", .checkpoint(path: "/tmp/c", slot: "archive")), ("get", .get(key: [0, 0, 0, 16, 1])),
                 ("scan", .openScan(scan)), ("page", .nextPage(scan: 3)), ("log", .log(log)),
+                ("slot", .slot(name: "archive", lsn: LSN(9))),
             ]
             return requests.map { name, request in
                 (name, message(request.kind, ByteBuffer.made { request.appendBody(to: &$0) }))

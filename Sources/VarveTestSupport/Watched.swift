@@ -15,18 +15,17 @@ public final class Watched<Value: Sendable>: Sendable {
         return monitor.withLock { body(&$0) }
     }
 
-    /// Waits until `condition` holds. False after two minutes: a test that waits so long has failed.
+    /// Waits until `condition` holds. False after ten minutes: a test that waits so long has failed.
     ///
     /// Not from a task: the pool has as many threads as the machine has cores, and what the task waits for may need one.
     @available(*, noasync, message: "it blocks a thread of the pool; await reached(_:)")
     @discardableResult
     public func wait(until condition: (Value) -> Bool) -> Bool {
-        monitor.wait(atMost: .seconds(120)) { condition($0) ? true : nil } ?? false
+        monitor.wait(atMost: .seconds(600)) { condition($0) ? true : nil } ?? false
     }
 
-    /// The same for a task.
-    @discardableResult
-    public func reached(_ condition: @escaping @Sendable (Value) -> Bool) async -> Bool {
-        await IOThread.run(name: "test-wait") { self.wait(until: condition) }
+    /// The same for a task, without an end: what it waits for may itself wait for its turn on the pool.
+    public func reached(_ condition: @escaping @Sendable (Value) -> Bool) async {
+        await IOThread.run(name: "test-wait") { self.monitor.wait { condition($0) ? () : nil } }
     }
 }

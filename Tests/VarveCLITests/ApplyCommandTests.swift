@@ -89,6 +89,70 @@ import Testing
         #expect(try varve("dump", "--dir", "second").output == (try varve("dump", "--dir", "first").output))
     }
 
+    /// The LSN of the source's slot x.
+    private func slot(_ store: String) throws -> Int? {
+        let text = try varve("stats", "--dir", store, "--json").text
+        let object = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+        return (object?["slots"] as? [[String: Any]])?.first { $0["name"] as? String == "x" }?["lsn"] as? Int
+    }
+
+    @Test func aFollowersSlotMovesAlong() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "--slot", "x", "second")
+        let first = try #require(try slot("first"))
+        let path = scratch.path
+        let owner = try RunningBinary(["load", "--dir", path + "/first", "--format", "tsv", "--json", "-"])
+        try owner.feed("b\t1\n")
+        #expect(owner.wait { owner.largest("acknowledged") == 1 })
+        let follower = try RunningBinary(
+            ["apply", "--from", path + "/first", "--dir", path + "/second", "--follow", "--slot", "x", "--json"])
+        #expect(follower.wait { (try? slot("first")).flatMap { $0 } ?? 0 > first })
+        try owner.endInput()
+        #expect(owner.waitForEnd() == 0)
+        #expect(follower.waitForEnd() == 0)
+        #expect("\(try slot("first") ?? 0)" == (try position("second")[0]))
+        // A source that nobody has open is opened to move it.
+        try put("c", "1")
+        #expect(try varve("apply", "--from", "first", "--dir", "second", "--slot", "x").status == 0)
+        #expect("\(try slot("first") ?? 0)" == (try position("first")[0]))
+    }
+
+    @Test func aSlotIsRemovedFromAStoreThatAnotherProcessHasOpen() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "--slot", "x", "second")
+        let owner = try RunningBinary(["load", "--dir", scratch.path + "/first", "--format", "tsv", "--json", "-"])
+        try owner.feed("b\t1\n")
+        #expect(owner.wait { owner.largest("acknowledged") == 1 })
+        #expect(try varve("slot", "--dir", "first", "--remove", "x").status == 0)
+        #expect(try slot("first") == nil)
+        #expect(try varve("slot", "--dir", "first", "--remove", "x").status == 1)
+        try owner.endInput()
+        #expect(owner.waitForEnd() == 0)
+    }
+
+    @Test func aCopyIsWrittenOnlyWhereThatIsSaid() throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "second")
+        for command in [["put", "b", "2"], ["delete", "a"], ["compact"], ["load", "--format", "tsv", "-"]] {
+            let outcome = try Binary.run(
+                [command[0], "--dir", "second"] + command.dropFirst(), in: scratch.path)
+            #expect(outcome.status == 64, "\(command)")
+            #expect(outcome.errors.contains("second") && outcome.errors.contains("--promote"), "\(outcome.errors)")
+        }
+        // What leaves a copy a copy needs no flag.
+        #expect(try varve("checkpoint", "--dir", "second", "third").status == 0)
+        #expect(try varve("slot", "--dir", "second", "--remove", "none").status == 1)
+        #expect(try varve("verify", "--dir", "second").status == 0)
+        try put("a", "2")
+        for copy in ["second", "third"] {
+            #expect(try varve("apply", "--from", "first", "--dir", copy).status == 0)
+            #expect(try varve("get", "--dir", copy, "a").text == "2\n")
+        }
+        #expect(try varve("put", "--dir", "second", "--promote", "b", "2").status == 0)
+        #expect(try varve("put", "--dir", "second", "c", "3").status == 0)
+        #expect(try varve("apply", "--from", "first", "--dir", "second").status == 1)
+    }
+
     @Test func aFollowerEndsOrderlyWhenItIsInterrupted() throws {
         try put("a", "1")
         try varve("checkpoint", "--dir", "first", "second")

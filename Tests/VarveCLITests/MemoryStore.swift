@@ -40,6 +40,7 @@ final class MemoryStore: StoreCommands {
     func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition {
         LogPosition(timeline: TimelineID(ordinal: 1, unique: UniqueID(high: 0, low: 0)), lsn: .zero, runningHash: 0)
     }
+    func removeSlot(_ name: String) throws -> Bool { false }
     func close() throws {}
 }
 

@@ -52,9 +52,9 @@ final class RunningBinary {
         }.max() ?? 0
     }
 
-    /// Returns once the condition holds; false where the process ended, or a minute went by, before.
+    /// Returns once the condition holds; false where the process ended, or ten minutes went by, before.
     func wait(until holds: () -> Bool) -> Bool {
-        for _ in 0..<6000 {
+        for _ in 0..<60_000 {
             if holds() { return true }
             if !process.isRunning { return holds() }
             usleep(10_000)

@@ -25,6 +25,11 @@ struct ApplyCommand: ParsableCommand {
     var time: MomentArgument?
     @Flag(help: "Keep up as the source is written, until interrupted or until the source is closed.")
     var follow = false
+    @Option(
+        help: ArgumentHelp(
+            "Move the source's slot of this name along, so that it lets the log go that was applied.", valueName: "name"
+        ))
+    var slot: String?
 
     func validate() throws {
         if lsn != nil, time != nil { throw ValidationError("Give --lsn or --time, not both.") }
@@ -37,7 +42,8 @@ struct ApplyCommand: ParsableCommand {
         let outcome: LogApplication.Outcome
         do {
             try checkNotBeyond(target, engine)
-            outcome = try LogApplication(engine: engine, source: source, target: target, follows: follow) { lag in
+            outcome = try LogApplication(engine: engine, source: source, target: target, follows: follow, slot: slot) {
+                lag in
                 guard follow, store.json else { return }
                 try? StandardOutput.print(ApplyCommand.line(lag))
             }.run()

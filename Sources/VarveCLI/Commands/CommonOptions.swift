@@ -9,6 +9,12 @@ struct StoreOptions: ParsableArguments {
     var json = false
 }
 
+/// Whether a command may turn a copy into a store of its own.
+struct PromotionOptions: ParsableArguments {
+    @Flag(help: "Write a checkpoint or a follower; it then has a history of its own and can follow no longer.")
+    var promote = false
+}
+
 /// What a write must survive when it is acknowledged.
 enum DurabilityChoice: String, ExpressibleByArgument, CaseIterable, Sendable {
     case synced, interval

@@ -13,13 +13,14 @@ struct PutCommand: ParsableCommand {
     var ttl: DurationArgument?
     @Option(help: "What the write survives when this returns: synced (a power cut) or interval (the default).")
     var durability: DurabilityChoice?
+    @OptionGroup var promotion: PromotionOptions
     @Argument var key: String
     @Argument var value: String
 
     func run() throws {
         let bytes = value == "-" ? Array(try FileHandle.standardInput.readToEnd() ?? Data()) : try text.bytes(value)
         let record = Record(key: try text.bytes(key), value: bytes)
-        try StoreOpener.withStore(store.dir, .write) { opened in
+        try StoreOpener.withStore(store.dir, .write, promotes: promotion.promote) { opened in
             try opened.put(record, WriteOptions(durability: durability, timeToLive: ttl?.nanoseconds))
         }
         if store.json { try StandardOutput.print(JSONValue.object([.init("acknowledged", .unsigned(1))]).text) }
@@ -63,6 +64,7 @@ struct DeleteCommand: ParsableCommand {
     @OptionGroup var text: TextOptions
     @Option(help: "What the deletes survive when this returns: synced (a power cut) or interval (the default).")
     var durability: DurabilityChoice?
+    @OptionGroup var promotion: PromotionOptions
     @Argument(help: "One or more keys; they go in one atomic batch.")
     var keys: [String]
 
@@ -72,7 +74,9 @@ struct DeleteCommand: ParsableCommand {
 
     func run() throws {
         let keys = try keys.map(text.bytes)
-        try StoreOpener.withStore(store.dir, .write) { try $0.delete(keys, WriteOptions(durability: durability)) }
+        try StoreOpener.withStore(store.dir, .write, promotes: promotion.promote) {
+            try $0.delete(keys, WriteOptions(durability: durability))
+        }
         if store.json {
             try StandardOutput.print(JSONValue.object([.init("acknowledged", .unsigned(UInt64(keys.count)))]).text)
         }

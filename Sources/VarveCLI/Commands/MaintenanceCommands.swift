@@ -38,10 +38,11 @@ struct CompactCommand: ParsableCommand {
         commandName: "compact", abstract: "Flush and merge everything, and drop what is deleted or expired.")
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var promotion: PromotionOptions
 
     func run() throws {
         let bar = ProgressBar("compact")
-        try StoreOpener.withStore(store.dir, .maintain) { opened in
+        try StoreOpener.withStore(store.dir, .maintain, promotes: promotion.promote) { opened in
             defer { bar.finish() }
             try opened.compact { bar.update($1, of: $2, $0) }
         }
@@ -65,7 +66,7 @@ struct CheckpointCommand: ParsableCommand {
         let bar = ProgressBar("checkpoint")
         // The process that holds the store may work in another folder.
         let absolute = URL(fileURLWithPath: folder).standardizedFileURL.path
-        let position = try StoreOpener.withStore(store.dir, .maintain) { opened in
+        let position = try StoreOpener.withStore(store.dir, .serve) { opened in
             defer { bar.finish() }
             return try opened.checkpoint(to: absolute, slot: slot) { bar.update($1, of: $2, $0) }
         }

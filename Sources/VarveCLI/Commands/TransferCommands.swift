@@ -21,6 +21,7 @@ struct LoadCommand: ParsableCommand {
     var ttl: DurationArgument?
     @Option(help: "What an acknowledged record survives: synced (a power cut) or interval (the default).")
     var durability: DurabilityChoice?
+    @OptionGroup var promotion: PromotionOptions
     @Argument(help: "A file, or - for standard input.")
     var file: String
 
@@ -30,7 +31,7 @@ struct LoadCommand: ParsableCommand {
         let reporter = LoadReporter(counters, totalBytes: source.byteCount, json: store.json)
         let began = BenchClock.now()
         let options = WriteOptions(durability: durability, timeToLive: ttl?.nanoseconds)
-        let summary = try StoreOpener.withStore(store.dir, .write) { opened in
+        let summary = try StoreOpener.withStore(store.dir, .write, promotes: promotion.promote) { opened in
             reporter.start()
             defer { reporter.finish() }
             return try Loader(store: opened, format: format, options: options, counters: counters).load(source)

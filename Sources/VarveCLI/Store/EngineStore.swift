@@ -72,6 +72,12 @@ final class EngineStore: StoreCommands {
         try engine.checkpoint(to: directory, slot: slot) { progress("checkpoint", $0, $1) }
     }
 
+    func removeSlot(_ name: String) throws -> Bool {
+        let isThere = engine.statistics.slots.contains { $0.name == name }
+        try engine.removeSlot(name)
+        return isThere
+    }
+
     func close() throws { try engine.close() }
 }
 

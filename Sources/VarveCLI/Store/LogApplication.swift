@@ -23,16 +23,18 @@ final class LogApplication {
     private let source: String
     private let target: ApplyTarget
     private let follows: Bool
+    private let slot: SlotKeeper?
     private let tell: (Lag) -> Void
     private let interruption = Interruption()
 
     init(
-        engine: Engine, source: String, target: ApplyTarget, follows: Bool, tell: @escaping (Lag) -> Void
+        engine: Engine, source: String, target: ApplyTarget, follows: Bool, slot: String?, tell: @escaping (Lag) -> Void
     ) {
         self.engine = engine
         self.source = source
         self.target = target
         self.follows = follows
+        self.slot = slot.map { SlotKeeper(name: $0, source: source, engine: engine) }
         self.tell = tell
     }
 
@@ -56,6 +58,7 @@ final class LogApplication {
                 (isOver, ended) = try follow(owner, &bytes)
             }
         }
+        slot?.finish()
         let to = engine.position
         tell(Lag(lsn: to.lsn, source: to.lsn))
         return Outcome(
@@ -75,6 +78,7 @@ final class LogApplication {
             try engine.apply(from: owner, upTo: target, follows: follows) { now in
                 synced = now
                 tell(Lag(lsn: engine.position.lsn, source: now))
+                slot?.advance()
                 return !interruption.isRaised
             }
             return (true, synced <= engine.position.lsn)

@@ -54,6 +54,7 @@ final class OwnedStore: StoreCommands {
         try client.checkpoint(to: directory, slot: slot) { OwnedStore.tell($0, progress) }
     }
 
+    func removeSlot(_ name: String) throws -> Bool { try client.removeSlot(name) }
     func close() throws { client.close() }
 
     private static func tell(_ now: OwnerProgress, _ progress: ProgressHandler) -> Bool {

@@ -23,6 +23,8 @@ protocol StoreCommands: AnyObject {
     /// Makes a checkpoint in a new folder; the position at which it stands. A slot of the given name keeps the log from
     /// there on.
     func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition
+    /// Forgets a reader of the log. False where there is none of that name.
+    func removeSlot(_ name: String) throws -> Bool
     func close() throws
 }
 

@@ -12,12 +12,14 @@ enum StoreOpener {
         case write
         /// Writes nothing new, but must be the one who may: the store must be there.
         case maintain
+        /// The same for what a copy allows as well, which stays one.
+        case serve
     }
 
     static func withStore<R>(
-        _ directory: String, _ access: Access, _ body: (any StoreCommands) throws -> R
+        _ directory: String, _ access: Access, promotes: Bool = false, _ body: (any StoreCommands) throws -> R
     ) throws -> R {
-        let store = try open(directory, access)
+        let store = try open(directory, access, promotes)
         let result: R
         do { result = try body(store) } catch {
             // What the command met is what the user must see; closing adds nothing to it.
@@ -32,12 +34,14 @@ enum StoreOpener {
     /// no socket.
     private static let patience = Duration.milliseconds(2000)
 
-    private static func open(_ directory: String, _ access: Access) throws -> any StoreCommands {
+    private static func open(
+        _ directory: String, _ access: Access, _ promotes: Bool
+    ) throws -> any StoreCommands {
         let clock = ContinuousClock()
         let end = clock.now + patience
         while true {
             do {
-                return EngineStore(try openHere(directory, access))
+                return EngineStore(try openHere(directory, access, promotes))
             } catch let error as VarveError where error.code == .storeInUse {
                 if let client = try? OwnerClient.connect(toStoreAt: directory, PosixFileSystem()) {
                     return OwnedStore(client)
@@ -51,17 +55,21 @@ enum StoreOpener {
         }
     }
 
-    private static func openHere(_ directory: String, _ access: Access) throws -> Engine {
+    private static func openHere(_ directory: String, _ access: Access, _ promotes: Bool) throws -> Engine {
         var options = EngineOptions()
+        options.createIfMissing = access == .write
+        options.promotesCopies = promotes
         let bar = ProgressBar("replaying the log")
         defer { bar.finish() }
         let tell: @Sendable (RecoveryProgress) -> Void = { bar.update($0.bytesDone, of: $0.bytesTotal) }
         switch access {
         case .read: return try Engine.openReadOnly(at: directory, options, progress: tell)
-        case .write: return try Engine.open(at: directory, options, progress: tell)
-        case .maintain:
-            options.createIfMissing = false
-            return try Engine.open(at: directory, options, progress: tell)
+        case .write, .maintain, .serve:
+            do { return try Engine.open(at: directory, options, progress: tell) } catch {
+                guard error.code == .readOnly else { throw error }
+                if access == .serve { return try Engine.openFollower(at: directory, options, progress: tell) }
+                throw UsageFailure("\(error.message); --promote wants that")
+            }
         }
     }
 
@@ -95,5 +103,6 @@ final class EmptyStore: StoreCommands {
     func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition {
         throw refusal
     }
+    func removeSlot(_ name: String) throws -> Bool { false }
     func close() throws {}
 }

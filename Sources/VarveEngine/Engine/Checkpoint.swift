@@ -216,15 +216,16 @@ extension Engine {
 
     // MARK: Slots
 
-    /// Registers a reader of the log, or moves one: log after `lsn` is kept for it, up to `capBytes` (nil: the store's
-    /// limit). Durable when it returns. A reader beyond its cap loses the log and is told of the gap.
+    /// Registers a reader of the log, or moves one: log after `lsn` is kept for it, up to `capBytes` (nil: as
+    /// before, or the store's limit). Durable when it returns. A reader beyond its cap loses the log and is told of the gap.
     public func registerSlot(_ name: String, at lsn: LSN, capBytes: UInt64? = nil) throws(VarveError) {
         guard !name.isEmpty, name.utf8.count <= VersionEdit.slotNameBytes else {
             throw VarveError(.invalidArgument, "a slot's name has 1 to \(VersionEdit.slotNameBytes) bytes")
         }
         guard let writing else { throw VarveError(.readOnly, "slots are kept by a store that is open to write") }
         var edit = VersionEdit()
-        edit.slots = [RetentionSlot(name: name, lsn: lsn, capBytes: capBytes ?? options.logRetentionBytes)]
+        let cap = capBytes ?? versions.state.slots[name]?.capBytes ?? options.logRetentionBytes
+        edit.slots = [RetentionSlot(name: name, lsn: lsn, capBytes: cap)]
         try writing.store.install(edit)
         writing.compaction.wakeUp()
     }

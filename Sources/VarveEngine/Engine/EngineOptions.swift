@@ -38,6 +38,9 @@ public struct EngineOptions: Sendable {
     package var usesThreads = true
     /// Whether a store is created where there is none. Default true.
     public var createIfMissing = true
+    /// Whether a copy (a checkpoint, or a store that follows) may be opened to write: it then begins a timeline of its own
+    /// and can follow no longer. Without it the opening is refused (`.readOnly`) and nothing has changed. Default true.
+    public var promotesCopies = true
     /// Time, for tests and for replays of recorded time; nil: the kernel's clocks.
     public var clock: (any SystemClock)?
 

@@ -58,6 +58,13 @@ final class EngineOwnerService: OwnerService {
         }
     }
 
+    func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool {
+        let engine = try open()
+        let wasThere = engine.versions.state.slots[name] != nil
+        if let lsn { try engine.registerSlot(name, at: lsn) } else { try engine.removeSlot(name) }
+        return wasThere
+    }
+
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {
         let engine = try open()
         let pin = engine.keeper.cell.pin()

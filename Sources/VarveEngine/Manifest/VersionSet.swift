@@ -174,7 +174,7 @@ extension VersionSet {
     /// end of the old one needs no mending.
     static func open(
         in directory: String, _ files: any FileSystem, closed: CleanClose?, forWriting: Bool,
-        minimumFileNumber: FileNumber
+        minimumFileNumber: FileNumber, admit: (ManifestState) throws(VarveError) -> Void = { _ in }
     ) throws(VarveError) -> VersionSet? {
         guard let number = try CurrentFile.read(in: directory, files) else { return nil }
         let path = FileName.manifest(number).path(in: directory)
@@ -183,6 +183,7 @@ extension VersionSet {
         }
         let set = try read(number, in: directory, files, closed, minimumFileNumber)
         try set.state.options.check(path: path)
+        try admit(set.state)
         if forWriting {
             try set.beginManifest()
             set.obsolete.add(.manifest(number))

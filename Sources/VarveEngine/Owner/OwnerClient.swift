@@ -86,6 +86,22 @@ package final class OwnerClient: Sendable {
         }
     }
 
+    /// Lets the owner keep its log after `lsn` for the reader of that name, and no longer what lies before.
+    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) { _ = try slot(name, lsn) }
+
+    /// Lets the owner forget a reader of its log. False where it knows none of that name.
+    package func removeSlot(_ name: String) throws(VarveError) -> Bool { try slot(name, nil) }
+
+    private func slot(_ name: String, _ lsn: LSN?) throws(VarveError) -> Bool {
+        unsafe try exchange(.slot(name: name, lsn: lsn)) { header, _ throws(DecodeError) in
+            switch header.kind {
+            case .done: return true
+            case .absent: return false
+            default: throw .unknown("answer \(header.kind)")
+            }
+        }
+    }
+
     /// The newest version of a full key and its entry's bytes.
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {
         unsafe try exchange(.get(key: fullKey)) { header, body throws(DecodeError) in

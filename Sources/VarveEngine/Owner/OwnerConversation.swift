@@ -73,6 +73,13 @@ struct OwnerConversation: ~Copyable {
         try sending { channel, stall throws(IOError) in try channel.send(.done, request: header.request, limit: stall) }
     }
 
+    /// `done`, or `absent`.
+    mutating func send(wasThere: Bool, for header: OwnerHeader) throws(VarveError) {
+        try sending { channel, stall throws(IOError) in
+            try channel.send(wasThere ? .done : .absent, request: header.request, limit: stall)
+        }
+    }
+
     mutating func send(_ position: LogPosition, for header: OwnerHeader) throws(VarveError) {
         try sending { channel, stall throws(IOError) in
             try channel.send(.position, request: header.request, limit: stall) { $0.append(position) }

@@ -94,6 +94,7 @@ enum OwnerMessageKind: UInt8, CaseIterable {
     case nextPage = 8
     case closeScan = 9
     case log = 10
+    case slot = 11
 
     /// The server's first word.
     case hello = 64

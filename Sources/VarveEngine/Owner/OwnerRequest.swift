@@ -17,6 +17,8 @@ enum OwnerRequest: Equatable {
     case closeScan(scan: UInt32)
     /// The log from a position on.
     case log(OwnerLogRequest)
+    /// Moves a slot, or registers it; nil: forgets it.
+    case slot(name: String, lsn: LSN?)
 
     private static let pathBytes = 4096
     private static let slotBytes = 1024
@@ -33,6 +35,7 @@ enum OwnerRequest: Equatable {
         case .nextPage: .nextPage
         case .closeScan: .closeScan
         case .log: .log
+        case .slot: .slot
         }
     }
 
@@ -49,6 +52,10 @@ enum OwnerRequest: Equatable {
         case .openScan(let scan): scan.append(to: &buffer)
         case .nextPage(let scan), .closeScan(let scan): buffer.appendFixed(scan)
         case .log(let log): log.append(to: &buffer)
+        case .slot(let name, let lsn):
+            buffer.appendCounted(name)
+            buffer.append(lsn == nil ? 0 : 1)
+            if let lsn { buffer.appendFixed(lsn.rawValue) }
         }
     }
 
@@ -75,6 +82,10 @@ enum OwnerRequest: Equatable {
         case .nextPage: self = .nextPage(scan: try reader.fixed())
         case .closeScan: self = .closeScan(scan: try reader.fixed())
         case .log: self = .log(try OwnerLogRequest(&reader))
+        case .slot:
+            self = .slot(
+                name: try reader.countedText(atMost: OwnerRequest.slotBytes, "slot name length"),
+                lsn: try reader.flag() ? try reader.checkedLSN() : nil)
         default: throw .unknown("request kind \(kind.rawValue)")
         }
         try reader.expectEnd()

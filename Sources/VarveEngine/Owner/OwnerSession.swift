@@ -65,6 +65,8 @@ final class OwnerSession: Sendable {
                 try conversation.sendText(try service.statistics(), for: header)
             case .get(let key):
                 try conversation.send(entry: try service.get(fullKey: key), for: header)
+            case .slot(let name, let lsn):
+                try conversation.send(wasThere: try service.slot(name, at: lsn), for: header)
             case .openScan(let scan):
                 try conversation.open(try service.openScan(scan), for: header)
             case .nextPage(let scan):

@@ -53,7 +53,8 @@ struct StoreOpener {
         let closed = try CleanClose.read(in: directory, files)
         let highest = names.compactMap(\.number).max() ?? 0
         let versions = try VersionSet.open(
-            in: directory, files, closed: closed, forWriting: role != .readOnly, minimumFileNumber: highest + 1)
+            in: directory, files, closed: closed, forWriting: role != .readOnly, minimumFileNumber: highest + 1,
+            admit: checkMayWrite)
         if let versions {
             return Found(versions: versions, closed: closed, previous: lock.previous, isNew: false)
         }
@@ -77,6 +78,15 @@ struct StoreOpener {
             identity: StoreIdentity(storeID: .random(), nodeID: .random()), first: first, in: directory, files,
             isDurable: role == .primary)
         return Found(versions: created, closed: nil, previous: nil, isNew: true)
+    }
+
+    /// Before anything is changed.
+    private func checkMayWrite(_ state: ManifestState) throws(VarveError) {
+        guard role == .primary, !options.promotesCopies, state.checkpointOrigin != nil else { return }
+        throw VarveError(
+            .readOnly,
+            "\(directory) is a copy of another store; to write it is to begin a history of its own, and then it can "
+                + "follow that store no longer", path: directory)
     }
 
     /// Whether a file of that name is only made once CURRENT is there for good: a creation that was cut short leaves at

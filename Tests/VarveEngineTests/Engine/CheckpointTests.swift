@@ -72,6 +72,39 @@ import VarveTestSupport
         try engine.close()
     }
 
+    @Test("Who does not want to promote a copy is refused, and nothing has changed")
+    func notPromoted() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files)
+        try Fixture.fill(engine, 0..<100)
+        try engine.checkpoint(to: "/copy")
+        try Fixture.fill(engine, 0..<100, round: 1)
+        var options = Fixture.options()
+        options.promotesCopies = false
+        for _ in 0..<2 {
+            let before = try files.list("/copy").sorted()
+            #expect(code { _ = try Engine.open(at: "/copy", options, fileSystem: files) } == .readOnly)
+            #expect(try files.list("/copy").sorted() == before)
+            let follower = try Engine.openFollower(at: "/copy", options, fileSystem: files)
+            try follower.apply(from: engine)
+            #expect(follower.position == engine.position)
+            // A follower's own checkpoint is another copy, and changes nothing about it.
+            if try !files.exists("/second") { try follower.checkpoint(to: "/second") }
+            try follower.close()
+        }
+        try engine.close()
+        try Engine.open(at: "/store", options, fileSystem: files).close()
+    }
+
+    @Test("A slot that is moved keeps its cap")
+    func movedSlot() throws {
+        let engine = try Fixture.store(SimulatedFileSystem())
+        try engine.registerSlot("reader", at: LSN(1), capBytes: 12345)
+        try engine.registerSlot("reader", at: LSN(2))
+        #expect(engine.versions.state.slots["reader"] == RetentionSlot(name: "reader", lsn: LSN(2), capBytes: 12345))
+        try engine.close()
+    }
+
     @Test("A checkpoint of an empty store, and one of which tables hold everything")
     func extremes() throws {
         let files = SimulatedFileSystem()

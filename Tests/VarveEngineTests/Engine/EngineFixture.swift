@@ -91,8 +91,7 @@ final class Gate: Sendable {
     @available(*, noasync)
     @discardableResult
     func waitForSomebody() -> Bool { state.wait { $0.waiting > 0 } }
-    @discardableResult
-    func somebodyWaits() async -> Bool { await state.reached { $0.waiting > 0 } }
+    func somebodyWaits() async { await state.reached { $0.waiting > 0 } }
 }
 
 /// Threads of a test that end with it; the first error is thrown by `join`.

@@ -15,6 +15,7 @@ final class FakeOwnerService: OwnerService {
         var flushes = 0
         var compactions: [String] = []
         var checkpoints: [String] = []
+        var slots: [String: LSN] = [:]
         var openScans = 0
         var chunksTaken = 0
     }
@@ -71,6 +72,14 @@ final class FakeOwnerService: OwnerService {
         try pass(call)
         state.update { $0.checkpoints.append("\(path) \(slot ?? "-")") }
         return FakeOwnerService.position
+    }
+
+    func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool {
+        try checkFailure()
+        return state.update { state in
+            defer { state.slots[name] = lsn }
+            return state.slots[name] != nil
+        }
     }
 
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {

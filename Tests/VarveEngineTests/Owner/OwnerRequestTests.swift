@@ -34,6 +34,16 @@ struct OwnerRequestTests {
         #expect(state.checkpoints == ["/a b/c späher", "/d -"])
     }
 
+    @Test("slots are moved and forgotten, and who asks is told whether there was one")
+    func slots() throws {
+        #expect(try !client.removeSlot("none"))
+        try client.moveSlot("späher", to: LSN(5))
+        try client.moveSlot("späher", to: LSN(9))
+        #expect(service.state.current.slots == ["späher": LSN(9)])
+        #expect(try client.removeSlot("späher"))
+        #expect(service.state.current.slots.isEmpty)
+    }
+
     @Test("verify shows progress before its report")
     func verify() throws {
         var seen: [OwnerProgress] = []

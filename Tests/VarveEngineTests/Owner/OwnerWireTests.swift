@@ -32,6 +32,7 @@ struct OwnerWireTests {
             .openScan(OwnerScanRequest()),
             .openScan(OwnerScanRequest(begin: [1], end: [], isReverse: true, limit: .max)), .nextPage(scan: 5),
             .closeScan(scan: .max), .log(OwnerLogRequest(from: FakeOwnerService.position)),
+            .slot(name: "s", lsn: nil), .slot(name: "", lsn: .max),
         ]
         for request in requests {
             var body = ByteBuffer()
