@@ -2,17 +2,22 @@ import Foundation
 internal import VarveEngine
 internal import VarveIO
 
-/// Moves a source's slot along as a follower makes the source's log its own. One thread.
+/// Moves a source's slot along as a follower makes the source's log its own: at most once a second, on a thread of its own,
+/// so that neither the stream nor the end of one waits for the source's disk.
 ///
-/// The slot never stands before what the follower has on disk: it is moved after a sync. A move that fails is told and
-/// not repeated at once: the log is kept a little longer, and nothing else happens.
-final class SlotKeeper {
+/// The slot never stands beyond what the follower has on disk: it is moved after a sync. A move that fails is told once;
+/// the log is then kept a little longer, and nothing else happens.
+final class SlotKeeper: Sendable {
+    private struct State: Sendable {
+        var reached = LSN.zero
+        var isOver = false
+    }
+
     private let name: String
     private let source: String
     private let engine: Engine
-    private var moved = LSN.zero
-    private var last: ContinuousClock.Instant?
-    private var hasComplained = false
+    private let state = Monitor(State())
+    private let thread: Monitor<IOThread?> = Monitor(nil)
 
     /// Each move is an edit of the source's manifest, so there are few.
     private static let period = Duration.seconds(1)
@@ -23,45 +28,67 @@ final class SlotKeeper {
         self.engine = engine
     }
 
-    /// To be called while the source is open, as often as one likes.
-    func advance() {
-        if let last, last.duration(to: .now) < SlotKeeper.period { return }
-        move { lsn in try OwnerClient.connect(toStoreAt: source, PosixFileSystem()).moveSlot(name, to: lsn) }
+    func start() throws {
+        let started = try IOThread(name: "varve-slot") { [self] in run() }
+        thread.withLock { $0 = started }
     }
 
-    /// To be called at the end: a source that nobody has open is opened for it.
+    /// The follower has reached its present position. Costs next to nothing.
+    func advance() {
+        let lsn = engine.position.lsn
+        state.withLock { $0.reached = lsn }
+        state.notifyAll()
+    }
+
+    /// The last move, and the end of the thread. A source that nobody has open is opened for it.
     func finish() {
-        move { lsn in
-            if let client = try? OwnerClient.connect(toStoreAt: source, PosixFileSystem()) {
-                return try client.moveSlot(name, to: lsn)
+        advance()
+        state.withLock { $0.isOver = true }
+        state.notifyAll()
+        thread.withLock { $0 }?.join()
+    }
+
+    private func run() {
+        var moved = LSN.zero
+        var hasComplained = false
+        while true {
+            let now = state.wait { $0.isOver || $0.reached > moved ? $0 : nil }
+            if now.reached > moved {
+                do {
+                    try engine.sync()
+                    try move(to: now.reached, isLast: now.isOver)
+                    moved = now.reached
+                } catch {
+                    if !hasComplained {
+                        StandardError.print("varve: the slot \(name) of \(source) was not moved: \(error)")
+                    }
+                    hasComplained = true
+                }
             }
-            let source = try openSource()
-            defer { try? source.close() }
-            try source.registerSlot(name, at: lsn)
+            if now.isOver { return }
+            _ = state.wait(atMost: SlotKeeper.period) { $0.isOver ? true : nil }
         }
     }
 
-    private func openSource() throws(VarveError) -> Engine {
+    private func move(to lsn: LSN, isLast: Bool) throws(VarveError) {
+        do {
+            return try OwnerClient.connect(toStoreAt: source, PosixFileSystem()).moveSlot(name, to: lsn)
+        } catch {
+            // Its owner is gone, or on its way.
+            guard isLast else { throw error }
+        }
         var options = EngineOptions()
         options.createIfMissing = false
         options.promotesCopies = false
-        do { return try Engine.open(at: source, options) } catch {
+        let source: Engine
+        do { source = try Engine.open(at: self.source, options) } catch {
             guard error.code == .readOnly else { throw error }
-            return try Engine.openFollower(at: source, options)
+            source = try Engine.openFollower(at: self.source, options)
         }
-    }
-
-    private func move(_ body: (LSN) throws -> Void) {
-        let lsn = engine.position.lsn
-        guard lsn > moved else { return }
-        do {
-            try engine.sync()
-            try body(lsn)
-            moved = lsn
-        } catch {
-            if !hasComplained { StandardError.print("varve: the slot \(name) of \(source) was not moved: \(error)") }
-            hasComplained = true
+        do { try source.registerSlot(name, at: lsn) } catch {
+            try? source.close()
+            throw error
         }
-        last = .now
+        try source.close()
     }
 }
