@@ -41,6 +41,8 @@ final class LogApplication {
     /// Returns when the target is reached, the source has no more, or, where it follows, the process is interrupted.
     func run() throws -> Outcome {
         if follows { interruption.listen() }
+        try slot?.start()
+        defer { slot?.finish() }
         let began = BenchClock.now()
         let from = engine.position
         var bytes: UInt64 = 0
@@ -58,7 +60,6 @@ final class LogApplication {
                 (isOver, ended) = try follow(owner, &bytes)
             }
         }
-        slot?.finish()
         let to = engine.position
         tell(Lag(lsn: to.lsn, source: to.lsn))
         return Outcome(
