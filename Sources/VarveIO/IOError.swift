@@ -22,10 +22,14 @@ public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The path does not exist (ENOENT).
     public var isNotFound: Bool { code == ENOENT }
 
+    /// What failed and why, without a remedy.
+    public var reason: String {
+        let place = path.isEmpty ? "" : " \(path)"
+        return "cannot \(operation)\(place): \(unsafe String(cString: strerror(code)))"
+    }
+
     public var description: String {
-        var text = "cannot \(operation)"
-        if !path.isEmpty { text += " \(path)" }
-        text += ": \(unsafe String(cString: strerror(code)))"
+        var text = reason
         switch code {
         case ENOSPC, EDQUOT: text += " (free space on this file system; writes resume by themselves)"
         case EMFILE, ENFILE: text += " (raise the limit of open files, ulimit -n)"

@@ -88,10 +88,12 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
             underlying: error)
     }
 
-    /// A sync that failed: what is on disk is unknown, even where it was for want of room, and trying again proves
-    /// nothing.
+    /// A failure after which what is on disk is unknown (a sync, a write into promised space), even where it was for want
+    /// of room: trying again proves nothing, and room alone does not let the store go on.
     init(unknownOutcome error: IOError) {
-        self.init(.io, error.description, path: error.path.isEmpty ? nil : error.path, underlying: error)
+        self.init(
+            .io, error.reason + "; what is on disk is unknown until the store is opened anew",
+            path: error.path.isEmpty ? nil : error.path, underlying: error)
     }
 
     public var code: Code { storage.code }

@@ -56,7 +56,8 @@ final class FrameEncoder {
     /// Makes the next frame a restart frame.
     func demandRestart() { mustRestart = true }
 
-    /// Takes over a place that frames made elsewhere have reached (a follower's log).
+    /// Takes over a place that frames made elsewhere have reached (a follower's log), or goes back to the one before a
+    /// frame that could not be stored.
     func continueFrom(_ position: LogPosition, lastCommitTime: Timestamp) {
         self.position = position
         self.lastCommitTime = lastCommitTime

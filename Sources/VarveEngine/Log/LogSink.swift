@@ -21,7 +21,7 @@ enum AppendRoute: Sendable {
     /// Stored into the mapped segment at once: it survives the death of the process.
     case map
     /// Kept in memory until `writeBuffered`, a sync or an append by `map`: many frames share one write call. Only for
-    /// writes that are not acknowledged before one of these.
+    /// writes that are not acknowledged before one of these. Where there is no map it is written at once: see `LogSink`.
     case buffer
 }
 
@@ -30,6 +30,10 @@ enum AppendRoute: Sendable {
 ///
 /// What is buffered is written under the buffer's lock, so that an append through the map never lands behind a hole. Any
 /// failure of a write or sync poisons the sink: the outcome is unknown, and nothing after it may be acknowledged.
+///
+/// One failure is no such end: where the file system offers no map it may need space for a write into allocated space
+/// (copy on write), so every frame is written at once there, none is buffered, and an append that meets a full disk has
+/// done nothing: the next frame is written over what it left.
 @safe
 final class LogSink: @unchecked Sendable {
     // Unchecked: `current` and `end` belong to the appending thread, `lock` guards `shared`, the rest is atomic.
@@ -124,7 +128,8 @@ final class LogSink: @unchecked Sendable {
         return error
     }
 
-    /// Appends one frame, or several, that end at `lsn`; there is room for them.
+    /// Appends one frame, or several, that end at `lsn`; there is room for them. Where it throws `.diskFull` nothing was
+    /// done, and another append may succeed.
     @inline(__always)
     func append(_ bytes: UnsafeRawBufferPointer, endingAt lsn: LSN, via route: AppendRoute) throws(VarveError) {
         guard let segment = current else { preconditionFailure("frames need a segment") }
@@ -132,6 +137,8 @@ final class LogSink: @unchecked Sendable {
         switch route {
         case .map:
             if hasPending.load(ordering: .acquiring) { try writeBuffered(throughMap: true) }
+            try unsafe store(bytes, in: segment)
+        case .buffer where segment.map == nil:
             try unsafe store(bytes, in: segment)
         case .buffer:
             let offset = end
@@ -157,7 +164,7 @@ final class LogSink: @unchecked Sendable {
         do throws(IOError) {
             unsafe try segment.file.write(bytes, at: offset)
         } catch {
-            throw poison(VarveError(error))
+            throw error.isDiskFull ? VarveError(error) : poison(VarveError(error))
         }
     }
 
@@ -184,7 +191,8 @@ final class LogSink: @unchecked Sendable {
             unsafe try segment.file.write(shared.pending.bytes, at: UInt64(shared.pendingOffset))
             return nil
         } catch {
-            return VarveError(error)
+            // Into space that was promised: even a full disk is then a failure of the device, and room helps nothing.
+            return VarveError(unknownOutcome: error)
         }
     }
 
@@ -271,7 +279,7 @@ final class LogSink: @unchecked Sendable {
             try current.file.truncate(to: length)
             try current.file.sync()
         } catch {
-            throw poison(VarveError(error))
+            throw poison(VarveError(unknownOutcome: error))
         }
         current.file.close()
         isPoisoned.store(true, ordering: .releasing)

@@ -161,11 +161,18 @@ final class LogWriter: @unchecked Sendable {
         precondition(follower == nil, "a follower's log takes its source's frames only")
         let bound = LogFormat.frameBound(payload.count)
         if sink.room < bound || spansTooManyLSNs(count) { try beginNextSegment(minimum: bound) }
+        let (before, timeBefore) = (encoder.position, encoder.lastCommitTime)
         let bytes = unsafe encoder.encode(
             kind, payload, count: count, commitTime: commitTime, flags: flags, syncedLSN: sink.syncedLSN,
             beginning: timeline)
         let position = encoder.position
-        unsafe try sink.append(bytes, endingAt: position.lsn, via: route)
+        do throws(VarveError) {
+            unsafe try sink.append(bytes, endingAt: position.lsn, via: route)
+        } catch {
+            // The frame is not there; the next one restarts, for the shared stream has seen this one.
+            encoder.continueFrom(before, lastCommitTime: timeBefore)
+            throw error
+        }
         counters.count(rawBytes: payload.count, frameBytes: bytes.count)
         groupSync.didAppend()
         return position
