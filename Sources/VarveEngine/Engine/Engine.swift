@@ -54,7 +54,8 @@ public final class Engine: Sendable {
     /// The store's folder.
     public var directory: String { context.directory }
 
-    init(_ parts: EngineParts, _ memtables: borrowing MemtableRecovery) throws(VarveError) {
+    /// Wires the parts; `start` sets them going.
+    init(_ parts: EngineParts, _ memtables: borrowing MemtableRecovery) {
         role = parts.role
         recoveryCut = parts.cut
         context = parts.context
@@ -71,20 +72,33 @@ public final class Engine: Sendable {
         keeper = ReadStateKeeper(active: memtables.active, sealed: memtables.sealed, versions: parts.versions)
         hold = StoreHold(parts.lock)
         if let log = parts.log {
-            writing = try WritingParts(
+            writing = WritingParts(
                 parts, log, memtables, keeper: keeper, snapshots: snapshots, health: health, gate: gate)
         } else {
             writing = nil
         }
-        try writing?.start(fork: parts.fork)
-        if role != .readOnly { try announce() }
     }
+
+    /// Begins the timeline that is due and the background work, and says who has the store. Where it throws nothing is
+    /// left running, and the lock is free.
+    func start(fork: TimelineOrigin.Reason?) throws(VarveError) {
+        do throws(VarveError) {
+            try writing?.start(fork: fork)
+            if role != .readOnly { try announce() }
+        } catch {
+            closed.store(true, ordering: .relaxed)
+            ending.run()
+            throw error
+        }
+    }
+
+    private var ending: EngineEnding { EngineEnding(writing: writing, threads: context.threads, hold: hold) }
 
     deinit {
         guard !isClosed else { return }
         // Crash-only: an engine that is let go without `close` only lets go of its threads and its lock. The last
         // reference may go on one of those threads, which must not wait for its own end.
-        let ending = EngineEnding(writing: writing, threads: context.threads, hold: hold)
+        let ending = ending
         guard let thread = try? IOThread(name: "varve-end", { ending.run() }) else { return }
         if !IOThread.isOnOne { thread.join() }
     }

@@ -15,8 +15,6 @@ struct EngineParts {
     let position: LogPosition
     let lastCommitTime: Timestamp
     let cut: RecoveryCut?
-    /// Why a timeline must begin before the first write.
-    let fork: TimelineOrigin.Reason?
 }
 
 /// What every part needs and none changes.

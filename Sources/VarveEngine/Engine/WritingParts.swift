@@ -14,7 +14,7 @@ final class WritingParts: Sendable {
     init(
         _ parts: EngineParts, _ log: LogWriter, _ memtables: borrowing MemtableRecovery, keeper: ReadStateKeeper,
         snapshots: SnapshotRegistry, health: Health, gate: WriteGate
-    ) throws(VarveError) {
+    ) {
         self.log = log
         threads = Mutex([])
         let options = parts.context.options
@@ -55,18 +55,18 @@ final class WritingParts: Sendable {
         func wakeUp() { loop.withLock { $0 }?.wakeUp() }
     }
 
-    /// Begins the timeline that is due, then the threads.
+    /// Begins the timeline that is due, then the threads. Where it throws, `stop` ends what runs already.
     func start(fork reason: TimelineOrigin.Reason?) throws(VarveError) {
         if let reason { try beginTimeline(reason) }
         guard store.options.usesThreads else { return }
-        let made = try lifted { () throws(IOError) in
-            [
-                try IOThread(name: "varve-flush") { [flushing] in flushing.run() },
-                try IOThread(name: "varve-compact") { [compaction] in compaction.run() },
-            ]
-        }
-        threads.withLock { $0 = made }
+        try startThread("varve-flush") { [flushing] in flushing.run() }
+        try startThread("varve-compact") { [compaction] in compaction.run() }
         flushing.wakeUp()
+    }
+
+    private func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(VarveError) {
+        let thread = try lifted { () throws(IOError) in try IOThread(name: name, body) }
+        threads.withLock { $0.append(thread) }
     }
 
     /// A store that continues another one's history, or its own after a power cut, must not share positions with it.

@@ -159,8 +159,15 @@ struct StoreOpener {
         }
         let log = role == .readOnly ? nil : try openLog(found, replayed)
         let position = replayed?.position ?? state.flushed
-        if role == .follower { try markAsCopy(found.versions, at: position) }
-        let threads = try lifted { () throws(IOError) in try IOThreads(name: "varve-read", count: 2) }
+        let threads: IOThreads
+        do throws(VarveError) {
+            if role == .follower { try markAsCopy(found.versions, at: position) }
+            threads = try lifted { () throws(IOError) in try IOThreads(name: "varve-read", count: 2) }
+        } catch {
+            // Its threads would go on under a lock that is free.
+            try? log?.close()
+            throw error
+        }
         let parts = EngineParts(
             context: StoreContext(
                 files: files, directory: directory, options: options, threads: threads, clock: clock),
@@ -171,8 +178,10 @@ struct StoreOpener {
             catalog: log?.catalog ?? replayed?.catalog
                 ?? LogCatalog(fileSystem: files, directory: directory),
             position: position, lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
-            cut: replayed?.cut.map { RecoveryCut($0) }, fork: forkReason(found, endingAt: position))
-        return try Engine(parts, memtables)
+            cut: replayed?.cut.map { RecoveryCut($0) })
+        let engine = Engine(parts, memtables)
+        try engine.start(fork: forkReason(found, endingAt: position))
+        return engine
     }
 
     /// The steps after which the folder is this process's to write in.
