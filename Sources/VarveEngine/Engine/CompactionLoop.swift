@@ -14,19 +14,17 @@ final class CompactionLoop: Sendable {
     }
 
     /// A compaction that somebody waits for.
-    private struct Request: Sendable {
+    private final class Request: Sendable {
         let range: KeyRange?
-        let id: UInt64
+        /// How it went; nil until it has ended. A success holds no error.
+        let outcome = Mutex<VarveError??>(nil)
+        init(_ range: KeyRange?) { self.range = range }
     }
 
     private struct State {
         var cursors = [[UInt8]](repeating: [], count: Limits.levels)
         var counts = Counts()
         var requests: [Request] = []
-        var nextID: UInt64 = 0
-        /// Requests up to here are done, or failed so.
-        var doneID: UInt64 = 0
-        var lastFailure: VarveError?
         var running: JobControl?
         var logBytes: UInt64 = 0
         var isStopping = false
@@ -75,10 +73,7 @@ final class CompactionLoop: Sendable {
             do throws(VarveError) {
                 try removeObsolete()
                 updatePressure()
-                if let request = state.withLock({ $0.requests.first }) {
-                    try serve(request)
-                    continue
-                }
+                if try serveRequest() { continue }
                 if try carryOut(choose()) {
                     store.health.setPassing(nil)
                     continue
@@ -115,14 +110,10 @@ final class CompactionLoop: Sendable {
         }
     }
 
+    /// Work that nobody asked for has failed: that concerns everybody who waits, for it comes before what they asked.
     private func fail(_ error: VarveError) {
         store.health.note(error)
-        state.withLock { state in
-            state.lastFailure = error
-            state.doneID = state.nextID
-            state.requests = []
-        }
-        progress.raise()
+        for request in state.withLock({ $0.requests }) { end(request, error) }
         gate.changed.raise()
     }
 
@@ -202,35 +193,46 @@ final class CompactionLoop: Sendable {
 
     /// Compacts [begin, end) through all levels, and returns when that is done. Blocks.
     func compact(_ range: KeyRange?) throws(VarveError) {
-        let id = state.withLock { state in
-            state.nextID += 1
-            state.requests.append(Request(range: range, id: state.nextID))
-            return state.nextID
-        }
+        let request = Request(range)
+        state.withLock { $0.requests.append(request) }
         wake.raise()
         while true {
             let seen = progress.generation
-            let (done, failure, stopping) = state.withLock { ($0.doneID >= id, $0.lastFailure, $0.isStopping) }
-            if done {
-                if let failure { throw failure }
+            if let outcome = request.outcome.withLock({ $0 }) {
+                if let failure = outcome { throw failure }
                 return
             }
-            if stopping { throw VarveError(.closed, "the store was closed") }
+            if isStopping { throw VarveError(.closed, "the store was closed") }
             // The thread has ended with it: nobody serves this request.
             if let failure = store.health.failure { throw failure }
             progress.wait(after: seen, atMost: .seconds(1))
         }
     }
 
-    private func serve(_ request: Request) throws(VarveError) {
-        state.withLock { $0.lastFailure = nil }
-        try compactHere(request.range)
-        state.withLock { state in
-            state.requests.removeFirst()
-            state.doneID = request.id
+    /// Serves who has waited longest, and tells that one how it went; false where nobody waits. Throws what must end the
+    /// thread, or what has it wait before it goes on.
+    private func serveRequest() throws(VarveError) -> Bool {
+        guard let request = state.withLock({ $0.requests.first }) else { return false }
+        do throws(VarveError) {
+            try compactHere(request.range)
+            end(request, nil)
+        } catch {
+            store.health.note(error)
+            end(request, error)
+            if store.health.failure != nil || isStopping { throw error }
         }
-        progress.raise()
+        return true
     }
+
+    private func end(_ request: Request, _ error: VarveError?) {
+        request.outcome.withLock { $0 = .some(error) }
+        state.withLock { $0.requests.removeAll { $0 === request } }
+        progress.raise()
+        gate.changed.raise()
+    }
+
+    /// Compactions that were asked for and have not ended.
+    var waitingRequests: Int { state.withLock { $0.requests.count } }
 
     /// Whether nothing is left to do: no level is above its target, nothing waits.
     var isSettled: Bool {
