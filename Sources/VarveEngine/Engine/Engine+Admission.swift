@@ -38,6 +38,10 @@ extension Engine {
             } catch {
                 guard case .noRoom = error else { throw CommitPipeline.lift(error) }
             }
+            guard options.usesThreads else {
+                try parts.flushing.runHere()
+                continue
+            }
             try await gate.waitForRoom(&wait, since: seen)
         }
     }

@@ -28,6 +28,18 @@ import VarveTestSupport
         #expect(await thrownCode { try await engine.put([1], [1]) } == .closed)
     }
 
+    @Test("A store without threads of its own flushes when a task's write needs the room")
+    func withoutThreads() async throws {
+        var options = Fixture.options()
+        options.stallLimit = .milliseconds(20)
+        let engine = try Fixture.store(SimulatedFileSystem(), options)
+        for number in 0..<2000 {
+            try await engine.put(Fixture.key(number), Fixture.value(number, 0))
+        }
+        #expect(engine.statistics.flushes > 1)
+        try await engine.close()
+    }
+
     private func thrownCode(_ body: () async throws -> Void) async -> VarveError.Code? {
         do { try await body() } catch { return (error as? VarveError)?.code }
         return nil
