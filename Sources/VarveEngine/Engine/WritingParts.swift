@@ -89,19 +89,12 @@ final class WritingParts: Sendable {
 
     /// Ends the threads. What is sealed stays in the log.
     func stop() {
+        endBackgroundWork()
         guard !isStopped.exchange(true, ordering: .relaxed) else { return }
-        pipeline.close()
-        flushing.stop()
-        compaction.stop()
-        let made = threads.withLock { threads in
-            defer { threads = [] }
-            return threads
-        }
-        for thread in made { thread.join() }
         try? log.close()
     }
 
-    func close(_ versions: VersionSet, _ context: StoreContext) throws(VarveError) {
+    private func endBackgroundWork() {
         pipeline.close()
         flushing.stop()
         compaction.stop()
@@ -110,6 +103,10 @@ final class WritingParts: Sendable {
             return threads
         }
         for thread in made { thread.join() }
+    }
+
+    func close(_ versions: VersionSet, _ context: StoreContext) throws(VarveError) {
+        endBackgroundWork()
         guard !isStopped.exchange(true, ordering: .relaxed) else { return }
         let position = log.position
         try log.close()
@@ -119,6 +116,9 @@ final class WritingParts: Sendable {
         var edit = VersionEdit()
         edit.clock = store.clockState()
         try store.install(edit)
+        // Every edit that made a file obsolete is durable by now. What cannot be deleted, or what a reader still holds, is
+        // a file that no manifest names: the next opening removes it.
+        _ = try? versions.obsolete.deleteAll(in: context.directory, of: context.files)
         guard let manifest = versions.manifestEnd else { return }
         try CleanClose(log: position, manifest: manifest.number, manifestBytes: manifest.bytes)
             .write(in: context.directory, context.files)
