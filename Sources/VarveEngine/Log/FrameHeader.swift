@@ -122,6 +122,10 @@ struct RawFrameHeader {
             rawLength = reader.remaining
         } else {
             rawLength = try reader.length(atMost: Limits.batchBytes, "a raw payload length")
+            // Believed only as far as LZ4 can shrink: no memory is taken for a claim that cannot be.
+            guard codec != FrameCodec.lz4 || rawLength <= FrameCodec.lz4Bound(stored: reader.remaining) else {
+                throw .outOfRange("\(rawLength) raw bytes in \(reader.remaining)")
+            }
         }
         payloadOffset = frame.count - reader.remaining
     }

@@ -49,6 +49,9 @@ enum FrameCodec {
     static let stored: UInt8 = 0
     /// LZ4 block over the stream of raw payloads since the last restart frame.
     static let lz4: UInt8 = 1
+    /// What `stored` bytes of LZ4 decode to at most: a byte of length stands for 255 bytes, and the first and last few are
+    /// free.
+    static func lz4Bound(stored: Int) -> Int { stored * 255 + 64 }
     /// From here on: encrypted, not yet in use.
     static let firstEncrypted: UInt8 = 128
 }

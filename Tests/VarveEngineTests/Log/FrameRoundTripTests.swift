@@ -157,4 +157,41 @@ import VarveTestSupport
             }
         }
     }
+
+    @Test("A raw length beyond what LZ4 could have shrunk is refused before memory is taken for it")
+    func impossibleRawLength() throws {
+        let header = LogFixture.header()
+        let frame = encoder(header).make([UInt8](repeating: 7, count: 1000))
+        // Fixed part, restart part, and the count; then the raw length, two bytes of it.
+        let place = LogFormat.fixedFrameBytes + LogFormat.restartBytes + 1
+        func claiming(_ length: Int) -> [UInt8] {
+            var claim = ByteBuffer()
+            claim.appendVarint(UInt64(length))
+            var bytes = Array(frame.bytes[..<place]) + claim.array() + frame.bytes[(place + 2)...]
+            bytes.replaceSubrange(
+                8..<12, with: unsafe withUnsafeBytes(of: UInt32(bytes.count).littleEndian) { unsafe Array($0) })
+            let seed = RawFrameHeader.checksumSeed(salt: header.salt, lowLSN: 1)
+            let sum = unsafe bytes.withUnsafeBytes {
+                unsafe XXH3.hash64(UnsafeRawBufferPointer(rebasing: $0[8...]), seed: seed)
+            }
+            bytes.replaceSubrange(0..<8, with: unsafe withUnsafeBytes(of: sum.littleEndian) { unsafe Array($0) })
+            return bytes
+        }
+        func fault(_ bytes: [UInt8]) -> FrameFault? {
+            do {
+                try unsafe bytes.withUnsafeBytes { _ = try unsafe FrameDecoder(header).decode($0) }
+                return nil
+            } catch {
+                return error as? FrameFault
+            }
+        }
+        #expect(fault(claiming(1000)) == nil)
+        let stored = frame.bytes.count - place - 2
+        for length in [stored * 255 + 100, 100 << 20] {
+            guard case .malformed(.outOfRange)? = fault(claiming(length)) else {
+                Issue.record("\(length) raw bytes from \(stored): \(String(describing: fault(claiming(length))))")
+                continue
+            }
+        }
+    }
 }
