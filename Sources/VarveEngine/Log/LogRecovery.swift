@@ -15,6 +15,8 @@ struct LogRecovery {
     var usesThread = true
     /// False (a store opened to read): nothing on disk is changed.
     var repairsTail = true
+    /// The power went since the log was last opened: it may have brought back names of segments that had been let go.
+    var mayHoldStale = true
 
     struct Result {
         let catalog: LogCatalog
@@ -72,13 +74,20 @@ struct LogRecovery {
         guard let stop = scanner.stop else { preconditionFailure("a scan ends at a stop") }
         try judge(stop, scanner)
         let cut = repairsTail ? try cutTail(stop, segments) : nil
-        let kept = Array(segments[...stop.index])
+        let oldest = mayHoldStale ? try LogContinuity.start(of: segments, before: index, fileSystem) : 0
+        if repairsTail { try remove(segments[..<oldest]) }
+        let kept = Array(segments[oldest...stop.index])
         progress(Progress(bytesDone: total, bytesTotal: total, lsn: scanner.position.lsn))
         return Result(
             catalog: LogCatalog(fileSystem: fileSystem, directory: directory, segments: kept),
             position: scanner.position, lastCommitTime: scanner.decoder.lastCommitTime,
             end: LogEnd(segment: segments[stop.index], offset: stop.offset), decoder: scanner.decoder,
             unsynced: scanner.position.lsn > flushed ? Array(segments[index...stop.index]) : [], cut: cut)
+    }
+
+    /// Needs no sync: a name that comes back once more is found once more.
+    private func remove(_ stale: ArraySlice<LogSegment>) throws(VarveError) {
+        for segment in stale { try lifted { () throws(IOError) in try fileSystem.remove(segment.path) } }
     }
 
     private func totalBytes(_ segments: ArraySlice<LogSegment>) throws(VarveError) -> UInt64 {

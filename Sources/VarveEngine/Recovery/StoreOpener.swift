@@ -132,7 +132,8 @@ struct StoreOpener {
         if !hasLog, mayLackLog, !isClosedBeyond { return nil }
         let recovery = LogRecovery(
             fileSystem: files, directory: directory, storeID: state.identity.storeID, flushed: state.flushed.lsn,
-            closedEnd: found.closed?.log, usesThread: options.usesThreads, repairsTail: role != .readOnly)
+            closedEnd: found.closed?.log, usesThread: options.usesThreads, repairsTail: role != .readOnly,
+            mayHoldStale: lostPower(found))
         let began = clock.bootNanoseconds
         return try recovery.run(
             progress: { step in
