@@ -45,6 +45,9 @@ final class GroupSync: @unchecked Sendable {
     private let began = Atomic<Int64>(0)
     /// An append should call `noticeAppend`: the thread sleeps for good, or somebody wants every append synced at once.
     private let wantsNotice = Atomic<Bool>(false)
+    /// When the next sync must begin for the sake of a write that asked for a shorter interval. Changed under the lock,
+    /// read without it by writes that may rely on a promise made already.
+    private let promised = Atomic<Int64>(.max)
 
     private var inFlight = false
     private var generation: UInt64 = 0
@@ -57,8 +60,6 @@ final class GroupSync: @unchecked Sendable {
     private var urgencyIsFresh = false
     private var cancelled: Set<UInt64> = []
     private var isIdle = false
-    /// When the next sync must begin for the sake of a write that asked for a shorter interval.
-    private var promised = Int64.max
     private var isStopped = false
     private var counts = Statistics()
     private var thread: IOThread?
@@ -161,15 +162,36 @@ final class GroupSync: @unchecked Sendable {
         }
     }
 
-    /// A write was promised a sync within `limit`: one is made in time, if that is sooner than the interval.
+    /// A write that was appended before this call was promised a sync within `limit`: one is made in time, if that is
+    /// sooner than the interval. No lock where another write was promised one that comes in time for this one as well.
     func promise(within limit: Duration) {
         let nanoseconds = max(1_000_000, limit.nanoseconds)
         if let interval, nanoseconds >= interval { return }
+        let due = ConditionLock.now() &+ nanoseconds
+        // The append, then the look at the promise; `withdrawPromise` does it the other way round. So either this sees
+        // that the promise is gone, or the sync that takes it away sees the append.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        if promised.load(ordering: .relaxed) <= due { return }
+        makePromise(due)
+    }
+
+    @inline(never)
+    private func makePromise(_ due: Int64) {
         monitor.withLock {
-            promised = min(promised, ConditionLock.now() + nanoseconds)
+            promised.store(min(promised.load(ordering: .relaxed), due), ordering: .relaxed)
             isIdle = false
             monitor.signal(Condition.thread)
         }
+    }
+
+    /// Before a sync that keeps the promise, or where nothing is left to sync. Under the lock; what is appended is to be
+    /// looked at after it.
+    private func withdrawPromise() -> Int64 {
+        let promise = promised.load(ordering: .relaxed)
+        guard promise != .max else { return .max }
+        promised.store(.max, ordering: .relaxed)
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return promise
     }
 
     func endUrgency() {
@@ -319,13 +341,17 @@ final class GroupSync: @unchecked Sendable {
         var due = interval.map { ConditionLock.now() + $0 }
         while !isStopped {
             let now = ConditionLock.now()
-            let isDirty = failure == nil && appended() > syncedLSN
-            if !isDirty { promised = .max }
-            let next = min(due ?? .max, promised)
+            var isDirty = failure == nil && appended() > syncedLSN
+            if !isDirty {
+                let promise = withdrawPromise()
+                isDirty = failure == nil && appended() > syncedLSN
+                if isDirty { promised.store(promise, ordering: .relaxed) }
+            }
+            let next = min(due ?? .max, promised.load(ordering: .relaxed))
             let isDue = now >= next
             if isDirty, !inFlight, isDue || wanted > syncedLSN {
                 if let interval { due = now + interval }
-                promised = .max
+                _ = withdrawPromise()
                 _ = runSync()
                 continue
             }
