@@ -22,6 +22,22 @@ public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The path does not exist (ENOENT).
     public var isNotFound: Bool { code == ENOENT }
 
+    /// A hard link cannot be made here: across file systems, or on one that has none (EXDEV, EPERM, EOPNOTSUPP).
+    public var isNoLinkPossible: Bool { code == EXDEV || code == EPERM || code == EOPNOTSUPP }
+
+    /// What is to be made is there already.
+    public static func alreadyThere(operation: String, path: String) -> IOError {
+        IOError(code: EEXIST, operation: operation, path: path)
+    }
+
+    /// A folder that should go holds what is not ours.
+    public static func notEmpty(operation: String, path: String) -> IOError {
+        IOError(code: ENOTEMPTY, operation: operation, path: path)
+    }
+
+    /// A file ended before the length that it had.
+    public static func endedEarly(path: String) -> IOError { IOError(code: EIO, operation: "read", path: path) }
+
     /// What failed and why, without a remedy.
     public var reason: String {
         let place = path.isEmpty ? "" : " \(path)"

@@ -20,13 +20,8 @@ struct Checkpoint {
     private var building: String { destination + ".tmp" }
 
     func make(progress: (_ done: UInt64, _ total: UInt64) -> Void) throws(VarveError) {
-        try lifted { () throws(IOError) in
-            if try files.exists(destination) {
-                throw IOError(code: 17, operation: "create the checkpoint", path: destination)
-            }
-            if try files.exists(building) { try FolderRemover.remove(building, files) }
-            try files.createDirectory(building)
-        }
+        let lock = try takePlace()
+        defer { lock.release() }
         do throws(VarveError) {
             try linkTables(progress)
             try copyLog()
@@ -39,6 +34,35 @@ struct Checkpoint {
         }
     }
 
+    /// Makes the folder to build in, empty but for its LOCK, and holds that: of two who want the same place the second is
+    /// refused. What an attempt that died left there goes; its lock went with it.
+    private func takePlace() throws(VarveError) -> any FileLock {
+        let lock = try lifted { () throws(IOError) in
+            try refuseExisting()
+            try files.createDirectory(building)
+            try FolderRemover.check(building, files)
+            return try files.lock(FileName.lock.path(in: building))
+        }
+        guard let lock else {
+            throw VarveError(.storeInUse, "another checkpoint is being made at \(destination)", path: destination)
+        }
+        do throws(IOError) {
+            // The holder before may have finished between the two looks.
+            try refuseExisting()
+            try FolderRemover.clear(building, files, except: .lock)
+            return lock
+        } catch {
+            try? FolderRemover.remove(building, files)
+            lock.release()
+            throw VarveError(error)
+        }
+    }
+
+    private func refuseExisting() throws(IOError) {
+        guard try files.exists(destination) else { return }
+        throw .alreadyThere(operation: "create the checkpoint", path: destination)
+    }
+
     private func linkTables(_ progress: (_ done: UInt64, _ total: UInt64) -> Void) throws(VarveError) {
         let tables = version.allTables
         let total = version.tableBytes
@@ -48,8 +72,8 @@ struct Checkpoint {
             do throws(IOError) {
                 try files.link(name.path(in: source), to: name.path(in: building))
             } catch {
-                guard error.code == 18 || error.code == 1 || error.code == 95 else { throw VarveError(error) }
                 // Another file system, or one without hard links.
+                guard error.isNoLinkPossible else { throw VarveError(error) }
                 try FileCopier.copy(name.path(in: source), to: name.path(in: building), files)
             }
             done &+= table.bytes
@@ -113,10 +137,6 @@ struct Checkpoint {
         let bytes = writer.bytes
         writer.close()
         try CurrentFile.write(number, in: building, files)
-        // So that who only reads it need not make one.
-        try lifted { () throws(IOError) in
-            try files.open(FileName.lock.path(in: building), .createNew).close()
-        }
         try CleanClose(log: position, manifest: number, manifestBytes: bytes).write(in: building, files)
     }
 
@@ -139,13 +159,20 @@ private final class FileNumbers: Sendable {
 /// Removes a folder and the files in it, if all of them are a store's.
 enum FolderRemover {
     static func remove(_ directory: String, _ files: any FileSystem) throws(IOError) {
-        let names = try files.list(directory)
-        for name in names where FileName(name) == nil && !FileName.isTemporary(name) {
-            // ENOTEMPTY: somebody else's folder by that name.
-            throw IOError(code: 39, operation: "clear the place of the checkpoint", path: directory)
-        }
-        for name in names { try files.remove(directory + "/" + name) }
+        try check(directory, files)
+        try clear(directory, files)
         try files.removeDirectory(directory)
+    }
+
+    /// Throws where it is somebody else's folder by that name.
+    static func check(_ directory: String, _ files: any FileSystem) throws(IOError) {
+        for name in try files.list(directory) where FileName(name) == nil && !FileName.isTemporary(name) {
+            throw .notEmpty(operation: "clear the place of the checkpoint", path: directory)
+        }
+    }
+
+    static func clear(_ directory: String, _ files: any FileSystem, except kept: FileName? = nil) throws(IOError) {
+        for name in try files.list(directory) where name != kept?.text { try files.remove(directory + "/" + name) }
     }
 
     static func parent(of path: String) -> String {
@@ -167,7 +194,7 @@ enum FileCopier {
             var offset: UInt64 = 0
             while offset < size {
                 let piece = try from.read(count: Int(min(1 << 20, size - offset)), at: offset)
-                guard !piece.isEmpty else { throw IOError(code: 5, operation: "read", path: source) }
+                guard !piece.isEmpty else { throw .endedEarly(path: source) }
                 try into.write(piece, at: offset)
                 offset += UInt64(piece.count)
             }

@@ -45,4 +45,35 @@ struct CheckpointReviewTests {
         #expect(throws: VarveError.self) { try engine.checkpoint(to: "/copy") }
         #expect(try files.exists("/copy.tmp/thesis"))
     }
+
+    @Test("of two into one folder at once the second is refused, and the first is whole")
+    func twoAtOnce() throws {
+        let store = ReviewStore()
+        let files = SimulatedFileSystem()
+        let engine = try store.open(files)
+        try engine.put([1], [1])
+        try engine.flush()
+        try engine.put([2], [2])
+        var codes: [VarveError.Code?] = []
+        try engine.checkpoint(to: "/copy") { _, _ in codes.append(code { try engine.checkpoint(to: "/copy") }) }
+        #expect(codes == [.storeInUse])
+        #expect(try !files.exists("/copy.tmp"))
+        let copy = try store.open(files, at: "/copy")
+        #expect(try copy.get([1]) != nil)
+        #expect(try copy.get([2]) != nil)
+    }
+
+    @Test("what a checkpoint that was cut short left is no hindrance")
+    func afterACrash() throws {
+        let store = ReviewStore()
+        let files = SimulatedFileSystem()
+        let engine = try store.open(files)
+        try engine.put([1], [1])
+        try engine.flush()
+        try files.createDirectory("/copy.tmp")
+        for name in ["LOCK", "000001.sst", "CURRENT"] { try files.open("/copy.tmp/" + name, .createNew).close() }
+        try engine.checkpoint(to: "/copy")
+        let copy = try store.open(files, at: "/copy")
+        #expect(try copy.get([1]) != nil)
+    }
 }
