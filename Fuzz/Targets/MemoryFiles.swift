@@ -33,7 +33,7 @@ final class MemoryFiles: FileSystem {
     func link(_ source: String, to destination: String) throws(IOError) {}
     func linkCount(_ path: String) throws(IOError) -> Int { 1 }
     func syncDirectory(_ path: String) throws(IOError) {}
-    func lock(_ path: String) throws(IOError) -> (any FileLock)? { nil }
+    func lock(_ path: String, _ mode: LockMode) throws(IOError) -> (any FileLock)? { nil }
     func freeBytes(_ path: String) throws(IOError) -> UInt64 { 1 << 40 }
 
     func bytes(_ path: String) -> [UInt8] { files.withLock { $0[path]?.content ?? [] } }

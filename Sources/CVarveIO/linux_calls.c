@@ -36,10 +36,10 @@ int varve_free_bytes(const char *path, uint64_t *bytes) {
     return 0;
 }
 
-int varve_try_lock(int fd) {
+int varve_try_lock(int fd, bool shared) {
     int result;
     do {
-        result = flock(fd, LOCK_EX | LOCK_NB);
+        result = flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
     } while (result != 0 && errno == EINTR);
     return result == 0 ? 0 : errno;
 }

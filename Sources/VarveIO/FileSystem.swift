@@ -24,11 +24,24 @@ public protocol FileSystem: Sendable {
     func linkCount(_ path: String) throws(IOError) -> Int
     /// Makes the folder's present names durable.
     func syncDirectory(_ path: String) throws(IOError)
-    /// Takes the advisory lock on a file (created where missing); nil while another process, or another opener in this
-    /// one, holds it. Dropping the returned lock, or the process's death, releases it.
-    func lock(_ path: String) throws(IOError) -> (any FileLock)?
+    /// Takes the advisory lock on a file; nil while another process, or another opener in this one, holds it so that both
+    /// cannot. Dropping the returned lock, or the process's death, releases it.
+    func lock(_ path: String, _ mode: LockMode) throws(IOError) -> (any FileLock)?
     /// Bytes that this process may still allocate on the file system that holds `path`.
     func freeBytes(_ path: String) throws(IOError) -> UInt64
+}
+
+extension FileSystem {
+    /// Takes the lock for one holder alone.
+    public func lock(_ path: String) throws(IOError) -> (any FileLock)? { try lock(path, .exclusive) }
+}
+
+/// Whom a lock keeps out.
+public enum LockMode: Sendable {
+    /// Everybody else. The file is created where it is missing.
+    case exclusive
+    /// Who asks for it alone. The file must be there, and nothing on disk changes: it may lie on a read-only mount.
+    case shared
 }
 
 /// How a file is opened.
@@ -97,7 +110,7 @@ public protocol StoreMap: AnyObject, Sendable {
 
 /// An advisory lock that is held.
 public protocol FileLock: AnyObject, Sendable {
-    /// The locked file, to read and write what it says of its holder.
+    /// The locked file, to read and (for a holder alone) write what it says of its holder.
     var file: any File { get }
     func release()
 }

@@ -82,12 +82,14 @@ public struct PosixFileSystem: FileSystem {
         try Self.check(fsync(descriptor), "sync", path)
     }
 
-    public func lock(_ path: String) throws(IOError) -> (any FileLock)? {
+    public func lock(_ path: String, _ mode: LockMode) throws(IOError) -> (any FileLock)? {
+        let isShared = mode == .shared
         while true {
             // An open file description lock: two openers in one process exclude each other too, and closing some other
             // descriptor of the file does not drop it, as it would a classic POSIX lock.
-            let file = PosixFile(try Self.openDescriptor(path, O_RDWR | O_CREAT, "lock"), path: path)
-            let code = try file.withDescriptor("lock") { varve_try_lock($0) }
+            let flags = isShared ? O_RDONLY : O_RDWR | O_CREAT
+            let file = PosixFile(try Self.openDescriptor(path, flags, "lock"), path: path)
+            let code = try file.withDescriptor("lock") { varve_try_lock($0, isShared) }
             if code == EWOULDBLOCK { return nil }
             if code != 0 { throw IOError(code: code, operation: "lock", path: path) }
             // The holder before may have removed the file between our open and our lock: then we hold a lock that

@@ -194,6 +194,22 @@ import VarveTestSupport
         #expect(try ground.system.lock(ground.path("LOCK")) != nil)
     }
 
+    @Test(arguments: Kind.allCases) func sharersOfALock(_ kind: Kind) throws {
+        let ground = try Ground(kind)
+        #expect(code { _ = try ground.system.lock(ground.path("LOCK"), .shared) } == ENOENT)
+        _ = try ground.make("LOCK", [7])
+        let first = try #require(try ground.system.lock(ground.path("LOCK"), .shared))
+        let second = try #require(try ground.system.lock(ground.path("LOCK"), .shared))
+        #expect(try first.file.read(count: 9, at: 0) == [7])
+        #expect(try ground.system.lock(ground.path("LOCK")) == nil)
+        first.release()
+        #expect(try ground.system.lock(ground.path("LOCK")) == nil)
+        second.release()
+        let alone = try ground.system.lock(ground.path("LOCK"))
+        #expect(alone != nil)
+        #expect(try ground.system.lock(ground.path("LOCK"), .shared) == nil)
+    }
+
     @Test(arguments: Kind.allCases) func storesShowInReadsAndWritesInMaps(_ kind: Kind) throws {
         let ground = try Ground(kind)
         let file = try ground.make("a")

@@ -32,8 +32,8 @@ int varve_fallocate(int fd, uint64_t length);
 /* The f_type of the file system that holds `fd`. */
 int varve_file_system_type(int fd, uint64_t *type);
 int varve_free_bytes(const char *path, uint64_t *bytes);
-/* flock(LOCK_EX | LOCK_NB); EWOULDBLOCK while another open file description holds it. */
-int varve_try_lock(int fd);
+/* flock(LOCK_NB), LOCK_SH or LOCK_EX; EWOULDBLOCK while another open file description holds it against that. */
+int varve_try_lock(int fd, bool shared);
 /* Whether `path` still names the file that `fd` has open. */
 int varve_names_same_file(int fd, const char *path, bool *same);
 /* The first hole at or after `offset`, as [start, end) within `size`; start = end = size where there is none. */

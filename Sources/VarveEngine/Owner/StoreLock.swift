@@ -7,12 +7,21 @@ final class StoreLock {
     let path: String
     /// What the previous holder left there, if it did not close: its socket is stale.
     let previous: LockRecord?
-    private let lock: any FileLock
+    /// Nil for a reader of a store that no writer ever had: there is nobody to keep out.
+    private let lock: (any FileLock)?
     private var hasPublished = false
 
     /// Takes the lock. Throws `.storeInUse`, naming program and process, where another holds it.
-    static func take(_ fileSystem: any FileSystem, path: String) throws(VarveError) -> StoreLock {
-        guard let lock = try lifted({ () throws(IOError) in try fileSystem.lock(path) }) else {
+    ///
+    /// Readers share it, keep writers out and change nothing on disk. Where a copied store has no LOCK they hold none: a
+    /// writer that came then would not be kept out.
+    static func take(
+        _ fileSystem: any FileSystem, path: String, _ mode: LockMode = .exclusive
+    ) throws(VarveError) -> StoreLock {
+        if mode == .shared, try !lifted({ () throws(IOError) in try fileSystem.exists(path) }) {
+            return StoreLock(nil, nil, path: path)
+        }
+        guard let lock = try lifted({ () throws(IOError) in try fileSystem.lock(path, mode) }) else {
             throw inUse(try? record(fileSystem, path: path), path: path)
         }
         // A record that cannot be read says nothing; the lock itself is what counts.
@@ -20,7 +29,7 @@ final class StoreLock {
         return StoreLock(lock, previous, path: path)
     }
 
-    private init(_ lock: any FileLock, _ previous: LockRecord?, path: String) {
+    private init(_ lock: (any FileLock)?, _ previous: LockRecord?, path: String) {
         self.lock = lock
         self.previous = previous
         self.path = path
@@ -28,6 +37,7 @@ final class StoreLock {
 
     /// Writes who holds the store, durably: after a power cut the boot id tells that it was one.
     func publish(_ record: LockRecord) throws(VarveError) {
+        guard let lock else { preconditionFailure("a reader's hold on a store says nothing") }
         let bytes = record.encoded()
         try lifted { () throws(IOError) in
             unsafe try bytes.span.bytes.withUnsafeBytes { (bytes) throws(IOError) in
@@ -43,8 +53,8 @@ final class StoreLock {
     /// writer, and so does ours where the store was not closed (`keepsRecord`): it names the boot under which the store
     /// was open. A record that cannot be emptied is stale, and readers allow for that.
     func release(keepsRecord: Bool = false) {
-        if hasPublished, !keepsRecord { try? lock.file.truncate(to: 0) }
-        lock.release()
+        if hasPublished, !keepsRecord { try? lock?.file.truncate(to: 0) }
+        lock?.release()
     }
 
     /// What a store's LOCK file says.

@@ -80,7 +80,8 @@ struct Repair {
 
     func run(_ progress: (UInt64, UInt64) -> Void) throws(VarveError) -> RepairReport {
         let names = try list()
-        let lock = names.contains(.lock) ? try StoreLock.take(files, path: FileName.lock.path(in: source)) : nil
+        let lock =
+            names.contains(.lock) ? try StoreLock.take(files, path: FileName.lock.path(in: source), .shared) : nil
         defer { lock?.release() }
         try lifted { () throws(IOError) in
             if try files.exists(scratch) { try FolderRemover.remove(scratch, files) }

@@ -33,7 +33,7 @@ struct StoreOpener {
             return try files.exists(FileName.current.path(in: directory))
         }
         guard isStore || (role == .primary && options.createIfMissing) else { throw notAStore() }
-        let lock = try StoreLock.take(files, path: lockPath)
+        let lock = try StoreLock.take(files, path: lockPath, role == .readOnly ? .shared : .exclusive)
         do {
             return try assemble(try findStore(lock), lock)
         } catch {

@@ -27,7 +27,7 @@ final class SimulatedFile: File {
     func close() {
         if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
         system.state.withLock {
-            if holdsLock { $0.locks.remove(ObjectIdentifier(inode)) }
+            if holdsLock { $0.unlock(inode) }
             $0.dropUser(of: inode)
         }
     }

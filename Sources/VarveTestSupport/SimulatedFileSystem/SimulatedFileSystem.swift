@@ -120,19 +120,22 @@ public final class SimulatedFileSystem: FileSystem {
         }
     }
 
-    public func lock(_ path: String) throws(IOError) -> (any FileLock)? {
-        let inode: SimulatedInode? = try perform(.lock, path) { state throws(IOError) in
+    public func lock(_ path: String, _ mode: LockMode) throws(IOError) -> (any FileLock)? {
+        // A shared lock changes nothing: it counts as an opening.
+        let inode: SimulatedInode? = try perform(mode == .shared ? .open : .lock, path) { state throws(IOError) in
             let inode: SimulatedInode
             do throws(IOError) {
                 inode = try state.findFile(path, .lock)
             } catch {
-                guard error.isNotFound else { throw error }
+                guard error.isNotFound, mode == .exclusive else { throw error }
                 inode = try state.create(path)
             }
-            guard state.locks.insert(ObjectIdentifier(inode)).inserted else { return nil }
+            guard state.lock(inode, mode) else { return nil }
             inode.users += 1
             return inode
         }
-        return inode.map { SimulatedLock(SimulatedFile(self, $0, path: path, isWritable: true, holdsLock: true)) }
+        return inode.map {
+            SimulatedLock(SimulatedFile(self, $0, path: path, isWritable: mode == .exclusive, holdsLock: true))
+        }
     }
 }

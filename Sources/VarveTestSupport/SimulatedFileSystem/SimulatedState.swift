@@ -30,8 +30,8 @@ struct SimulatedState: Sendable {
     var offersStoreMaps = true
     var capacity: UInt64?
     var usedPages = 0
-    /// Locked files.
-    var locks: Set<ObjectIdentifier> = []
+    /// Who holds a file's lock: how many share it, or -1 for one alone.
+    var locks: [ObjectIdentifier: Int] = [:]
 
     init(root: SimulatedDirectory) { self.root = root }
 
@@ -82,6 +82,19 @@ struct SimulatedState: Sendable {
         let result = body(&inode.content, pageBudget)
         if !inode.isReleased { usedPages += inode.content.allocatedPages - before }
         return result
+    }
+
+    /// Takes a file's lock; false while somebody holds it against that.
+    mutating func lock(_ inode: SimulatedInode, _ mode: LockMode) -> Bool {
+        let holders = locks[ObjectIdentifier(inode), default: 0]
+        guard mode == .shared ? holders >= 0 : holders == 0 else { return false }
+        locks[ObjectIdentifier(inode)] = mode == .shared ? holders + 1 : -1
+        return true
+    }
+
+    mutating func unlock(_ inode: SimulatedInode) {
+        let holders = locks[ObjectIdentifier(inode), default: 0]
+        locks[ObjectIdentifier(inode)] = holders > 1 ? holders - 1 : nil
     }
 
     mutating func dropUser(of inode: SimulatedInode) {

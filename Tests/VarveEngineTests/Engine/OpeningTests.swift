@@ -42,6 +42,26 @@ import VarveTestSupport
         #expect(try Fixture.folder("/store", files) == before)
     }
 
+    @Test(
+        "A reader works where nothing can be changed, beside other readers and without a LOCK file",
+        arguments: [true, false])
+    func readOnlyMount(hasLock: Bool) throws {
+        let files = try filled(close: true)
+        if !hasLock { try files.remove("/store/LOCK") }
+        let before = try Fixture.folder("/store", files)
+        files.fail(30, sticky: true) { $0.operation.isChange }
+        let first = try openReadOnly(files)
+        let second = try openReadOnly(files)
+        #expect(try Fixture.contents(first).count == 400)
+        #expect(try Fixture.contents(second).count == 400)
+        files.clearFaults()
+        if hasLock { #expect(code { _ = try Fixture.store(files) } == .storeInUse) }
+        try first.close()
+        try second.close()
+        #expect(try Fixture.folder("/store", files) == before)
+        try Fixture.store(files).close()
+    }
+
     @Test func readOnlyOnTheRealFileSystem() throws {
         let folder = try TemporaryDirectory()
         let engine = try Engine.open(at: folder.path + "/s", Fixture.options(threads: true))
