@@ -7,10 +7,25 @@ final class LogSegment: Sendable {
     let path: String
     var number: UInt64 { header.fileNumber }
     var firstLSN: LSN { header.firstLSN }
+    /// Its file's length, remembered once another segment follows; it does not change any more. 0: nobody asked yet.
+    private let sealedBytes = Atomic<UInt64>(0)
 
     init(header: SegmentHeader, path: String) {
         self.header = header
         self.path = path
+    }
+
+    /// The length of its file. One that `isSealed` is measured once.
+    func bytes(_ fileSystem: any FileSystem, isSealed: Bool) throws(VarveError) -> UInt64 {
+        let known = sealedBytes.load(ordering: .relaxed)
+        if isSealed, known != 0 { return known }
+        let size = try lifted { () throws(IOError) in
+            let file = try fileSystem.open(path, .read)
+            defer { file.close() }
+            return try file.size()
+        }
+        if isSealed { sealedBytes.store(size, ordering: .relaxed) }
+        return size
     }
 }
 

@@ -68,9 +68,10 @@ extension LogWriter {
     func removeObsoleteSegments(flushed: LSN, slots: [LogRetention.Slot]) throws(VarveError) -> LogRetention.Decision {
         let fileSystem = catalog.fileSystem
         var held: [LogRetention.Held] = []
-        for segment in catalog.segments {
-            let file = try SegmentFile(fileSystem, segment.path)
-            held.append(LogRetention.Held(firstLSN: segment.firstLSN, bytes: UInt64(try file.size())))
+        let segments = catalog.segments
+        for segment in segments {
+            let bytes = try segment.bytes(fileSystem, isSealed: segment !== segments.last)
+            held.append(LogRetention.Held(firstLSN: segment.firstLSN, bytes: bytes))
         }
         let decision = LogRetention(segments: held, flushed: flushed, slots: slots).decision
         do throws(IOError) {

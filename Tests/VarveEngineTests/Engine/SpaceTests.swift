@@ -107,6 +107,22 @@ import VarveTestSupport
         try engine.close()
     }
 
+    @Test("Looking after the log again and again opens no segment but the one that grows")
+    func sizesAreRemembered() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files)
+        try engine.registerSlot("reader", at: .zero)
+        try Fixture.fill(engine, 0..<1500, valueBytes: 300)
+        try settle(engine)
+        let bytes = engine.statistics.logBytes
+        #expect(engine.statistics.logSegments > 4)
+        files.recordCalls()
+        try engine.writing?.compaction.runHere()
+        #expect(files.recordedCalls.filter { $0.operation == .open && $0.path.contains(".log") }.count <= 1)
+        #expect(engine.statistics.logBytes == bytes)
+        try engine.close()
+    }
+
     @Test("A slot's name as long as the limit survives reopening")
     func slotNames() throws {
         let files = SimulatedFileSystem()
