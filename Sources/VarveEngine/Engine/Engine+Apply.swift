@@ -62,7 +62,6 @@ extension Engine {
             if case .frames(let frames, _, _) = piece { bytes += UInt64(frames.count) }
             try follow(piece)
         }
-        try learnTimelines(of: source.versions.state.timelines.origins)
         try sync()
         return ApplyReport(from: from, to: position, bytes: bytes, stoppedBefore: stream.beyond?.firstLSN)
     }
@@ -167,11 +166,5 @@ extension Engine {
         if position.lsn == own.lsn, position != own {
             throw VarveError(.notContinuing, "position \(position) differs from this store's, \(own)")
         }
-    }
-
-    /// Takes over the timelines that the source has begun and that the log has reached.
-    func learnTimelines(of origins: [TimelineOrigin]) throws(VarveError) {
-        let reached = position.lsn
-        try versions.learn(origins.filter { $0.forkLSN < reached })
     }
 }

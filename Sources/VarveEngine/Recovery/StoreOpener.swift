@@ -153,11 +153,12 @@ struct StoreOpener {
         var memtables = try MemtableRecovery(limit: options.memtableBytes, from: state.flushed)
         let replayed = try replay(found, into: &memtables)
         let reading = max(state.clock.reading, memtables.clockReading)
-        if role == .readOnly {
-            try found.versions.learn(memtables.timelines)
-        } else {
-            try makeWritable(found, lock, memtables.timelines)
+        if role != .readOnly {
+            // Whoever made the folder may have died before its name was durable.
+            try syncParent()
         }
+        try found.versions.learn(memtables.timelines)
+        if role != .readOnly { try makeWritable(found, lock) }
         let log = role == .readOnly ? nil : try openLog(found, replayed)
         let position = replayed?.position ?? state.flushed
         let threads: IOThreads
@@ -186,12 +187,7 @@ struct StoreOpener {
     }
 
     /// The steps after which the folder is this process's to write in.
-    private func makeWritable(
-        _ found: Found, _ lock: StoreLock, _ timelines: [TimelineOrigin]
-    ) throws(VarveError) {
-        // Whoever made the folder may have died before its name was durable.
-        try syncParent()
-        try found.versions.learn(timelines)
+    private func makeWritable(_ found: Found, _ lock: StoreLock) throws(VarveError) {
         try removeLeftovers(found.versions)
         // The boot's id must be there after a power cut, to tell one from a mere death of the process. Until the timeline
         // that such a cut asks for has begun, the record names the boot before (or none): if this opening dies first, the
