@@ -57,12 +57,12 @@ final class CommitPipeline: Sendable {
     }
 
     let log: LogWriter
-    private let state: Mutex<State>
-    private let visible: Atomic<UInt64>
+    let state: Mutex<State>
+    let visible: Atomic<UInt64>
     private let keeper: ReadStateKeeper
-    private let health: Health
-    private let storeClock: StoreClock
-    private let options: Options
+    let health: Health
+    let storeClock: StoreClock
+    let options: Options
     /// A memtable was sealed: flushing should begin. Must not wait.
     private let didSeal: @Sendable () -> Void
 
@@ -85,9 +85,26 @@ final class CommitPipeline: Sendable {
     @inline(__always)
     var visibleLSN: LSN { LSN(visible.load(ordering: .acquiring)) }
 
-    var statistics: CommitStatistics { state.withLock { $0.statistics } }
-    var commitTimes: (last: Timestamp, heldBack: UInt64) { state.withLock { ($0.clock.last, $0.clock.heldBack) } }
-    var activeBytes: Int { state.withLock { $0.active.approximateBytes } }
+    /// What statistics say of writing, all of one moment.
+    struct Reading {
+        let position: LogPosition
+        let visible: LSN
+        let synced: LSN
+        let counts: CommitStatistics
+        let lastCommitTime: Timestamp
+        let heldBack: UInt64
+        let activeBytes: Int
+    }
+
+    var reading: Reading {
+        state.withLock { state in
+            Reading(
+                position: log.position, visible: visibleLSN, synced: log.syncedLSN, counts: state.statistics,
+                lastCommitTime: state.clock.last, heldBack: state.clock.heldBack,
+                activeBytes: state.active.approximateBytes)
+        }
+    }
+
     /// The place after the last batch.
     var position: LogPosition { state.withLock { _ in log.position } }
 }
@@ -215,7 +232,7 @@ extension CommitPipeline {
 
     /// Seals the active memtable and begins another, with room for the batch that is to come.
     @inline(never)
-    private func rotate(_ state: inout State, _ bytes: Int, _ count: Int) throws(Refusal) {
+    func rotate(_ state: inout State, _ bytes: Int, _ count: Int) throws(Refusal) {
         guard keeper.sealedCount < options.sealedMemtables else { throw .noRoom }
         try seal(&state, capacity: Memtable.worstCaseBytes(records: count, bytes: bytes))
     }
@@ -288,7 +305,7 @@ extension CommitPipeline.State {
     }
 }
 
-// MARK: Syncing, sealing, following
+// MARK: Syncing, beginning, closing
 
 extension CommitPipeline {
     /// Everything up to `lsn` is durable: what waited for it becomes visible. Called by the sync that reached it, before
@@ -317,93 +334,4 @@ extension CommitPipeline {
 
     /// Refuses all writes from now on.
     func close() { state.withLock { $0.isClosed = true } }
-
-    /// A follower's way in: what the source's log holds next, verified to continue this log, then as if written here.
-    /// Returns the timelines that begin in it. Nothing has changed where it throws before the first frame was taken.
-    func follow(_ piece: LogPiece) throws(Refusal) -> [TimelineOrigin] {
-        try state.withLock { (state) throws(Refusal) in
-            if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
-            do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
-            switch piece {
-            case .segment(let header):
-                do throws(VarveError) { try log.beginSegment(mirroring: header) } catch { throw .failed(error) }
-                return []
-            case .frames(let bytes, let rawBytes, let records):
-                if state.active.approximateBytes >= options.memtableBytes
-                    || !state.active.hasRoom(records: records, bytes: rawBytes)
-                {
-                    try rotate(&state, rawBytes, records)
-                }
-                return try follow(&state, bytes)
-            }
-        }
-    }
-
-    private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) -> [TimelineOrigin] {
-        var taken = FollowedFrames(into: state.active)
-        do throws(VarveError) {
-            unsafe try bytes.withBytes { (bytes) throws(VarveError) in
-                _ = unsafe try log.appendVerbatim(bytes, via: .map) { (frame) throws(VarveError) in
-                    try taken.take(frame)
-                }
-            }
-        } catch {
-            // Once the log has taken frames that the memtable has not, no state after them may be shown.
-            if log.appendedLSN.rawValue > visible.load(ordering: .relaxed) {
-                state.isTorn = true
-                health.stop(error)
-            }
-            throw .failed(error)
-        }
-        if let times = taken.times {
-            state.activeTimes = (state.activeTimes?.lowerBound ?? times.lowerBound)...times.upperBound
-        }
-        state.clock.observe(log.lastCommitTime)
-        if let reading = taken.clockReading { storeClock.observe(reading) }
-        state.activeTimelines += taken.timelines
-        state.statistics.batches &+= taken.statistics.batches
-        state.statistics.records &+= taken.statistics.records
-        state.statistics.payloadBytes &+= taken.statistics.payloadBytes
-        visible.store(log.appendedLSN.rawValue, ordering: .releasing)
-        return taken.timelines
-    }
-}
-
-/// Takes verified frames of a source's log into a memtable.
-private struct FollowedFrames: ~Copyable {
-    private let memtable: Memtable
-    private var key = ByteBuffer(capacity: 256)
-    private(set) var times: ClosedRange<Timestamp>?
-    private(set) var clockReading: Timestamp?
-    private(set) var timelines: [TimelineOrigin] = []
-    private(set) var statistics = CommitStatistics()
-
-    init(into memtable: Memtable) { self.memtable = memtable }
-
-    mutating func take(_ frame: DecodedFrame) throws(VarveError) {
-        let header = frame.header
-        times = (times?.lowerBound ?? header.commitTime)...header.commitTime
-        statistics.batches &+= 1
-        statistics.records &+= header.count
-        statistics.payloadBytes &+= UInt64(frame.rawLength)
-        if header.kind == .clock {
-            clockReading = unsafe (try? ClockRecord.decode(frame.payload))?.reading
-        } else if header.kind == .timeline {
-            if let origin = unsafe try? TimelineRecord.decode(frame.payload) { timelines.append(origin) }
-        } else if header.kind == .batch,
-            unsafe !MemtableInserter.insert(
-                frame.payload, from: header.firstLSN, count: header.count, into: memtable, key: &key)
-        {
-            throw VarveError(
-                .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")
-        }
-    }
-}
-
-/// What a follower takes from its source.
-enum LogPiece: Sendable {
-    /// The source begins a segment.
-    case segment(SegmentHeader)
-    /// Whole frames. `rawBytes` and `records` bound what they decode to.
-    case frames([UInt8], rawBytes: Int, records: Int)
 }

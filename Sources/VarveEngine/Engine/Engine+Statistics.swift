@@ -37,24 +37,27 @@ extension Engine {
         for (cause, wait) in gate.statistics {
             result.waits[cause.rawValue] = (wait.count, wait.nanoseconds)
         }
-        let position = writing?.pipeline.position ?? openedAt
+        let reading = writing?.pipeline.reading
+        let position = reading?.position ?? openedAt
         result.timeline = position.timeline.description
         result.appendedLSN = position.lsn
         result.runningHash = position.runningHash
-        result.lastCommitTime = openedCommitTime
-        if let writing { addWriting(writing, to: &result) }
+        result.lastCommitTime = reading?.lastCommitTime ?? openedCommitTime
+        if let writing, let reading { addWriting(writing, reading, to: &result) }
         return result
     }
 
-    private func addWriting(_ writing: WritingParts, to result: inout EngineStatistics) {
-        result.syncedLSN = writing.log.syncedLSN
-        let commits = writing.pipeline.statistics
-        result.batches = commits.batches
-        result.records = commits.records
-        result.payloadBytes = commits.payloadBytes
-        (result.lastCommitTime, result.commitTimesHeldBack) = writing.pipeline.commitTimes
+    private func addWriting(
+        _ writing: WritingParts, _ reading: CommitPipeline.Reading, to result: inout EngineStatistics
+    ) {
+        result.visibleLSN = reading.visible
+        result.syncedLSN = reading.synced
+        result.batches = reading.counts.batches
+        result.records = reading.counts.records
+        result.payloadBytes = reading.counts.payloadBytes
+        result.commitTimesHeldBack = reading.heldBack
         result.memtableBytes = UInt64(
-            writing.pipeline.activeBytes + keeper.sealed.reduce(0) { $0 + $1.memtable.approximateBytes })
+            reading.activeBytes + keeper.sealed.reduce(0) { $0 + $1.memtable.approximateBytes })
         let log = writing.log.statistics
         result.logBytesAppended = log.frameBytes
         result.logBytes = writing.compaction.logBytes
