@@ -26,7 +26,7 @@ struct VerifyCommand: ParsableCommand {
         let bar = ProgressBar("verify")
         let json = try StoreOpener.withStore(store.dir, .read) { opened in
             defer { bar.finish() }
-            return try opened.verify { bar.update($1, of: $2, $0) }
+            return try opened.verify { bar.update($1, of: $2, $0 == "verify" ? "" : $0) }
         }
         try StandardOutput.print(store.json ? json : "fine\n" + JSONReport.text(json))
     }
@@ -68,7 +68,9 @@ struct CheckpointCommand: ParsableCommand {
         let absolute = URL(fileURLWithPath: folder).standardizedFileURL.path
         let position = try StoreOpener.withStore(store.dir, .serve) { opened in
             defer { bar.finish() }
-            return try opened.checkpoint(to: absolute, slot: slot) { bar.update($1, of: $2, $0) }
+            return try opened.checkpoint(to: absolute, slot: slot) {
+                bar.update($1, of: $2, $0 == "checkpoint" ? "" : $0)
+            }
         }
         let line = JSONValue.object([
             .init("lsn", .unsigned(position.lsn.rawValue)), .init("position", .string(position.description)),

@@ -8,12 +8,17 @@ struct TableVerifier {
 
     /// `progress` gets the bytes read so far, of twice the file's length, and returns false to stop.
     func verify(contentHash: ContentHash?, progress: (UInt64) -> Bool) throws(VarveError) {
-        try verifyContent(contentHash, progress)
+        let difference = try contentDifference(contentHash, progress)
+        // The blocks' own checksums name the place, which the hash of the whole cannot.
         try verifyEntries(progress)
+        if let difference { throw difference }
     }
 
-    private func verifyContent(_ expected: ContentHash?, _ progress: (UInt64) -> Bool) throws(VarveError) {
-        guard let expected else { return }
+    /// What the file's hash has to say; nil: it is as it should be.
+    private func contentDifference(
+        _ expected: ContentHash?, _ progress: (UInt64) -> Bool
+    ) throws(VarveError) -> VarveError? {
+        guard let expected else { return nil }
         var hasher = ContentHasher()
         let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.pieceBytes, alignment: 64)
         defer { unsafe piece.deallocate() }
@@ -27,9 +32,8 @@ struct TableVerifier {
             guard progress(offset) else { throw VarveError(.cancelled, "verification was stopped", path: table.path) }
         }
         let found = hasher.finalize()
-        guard found == expected else {
-            throw .corruption("its content hash is \(found) and should be \(expected)", path: table.path)
-        }
+        if found == expected { return nil }
+        return .corruption("its content hash is \(found) and should be \(expected)", path: table.path)
     }
 
     private func verifyEntries(_ progress: (UInt64) -> Bool) throws(VarveError) {
@@ -42,7 +46,7 @@ struct TableVerifier {
         while cursor.isValid {
             let key = unsafe cursor.key
             if last.isSet, unsafe FullKey.compare(last.bytes, lastTrailer, key, cursor.trailer) >= 0 {
-                throw .corruption("its entries are out of order", path: table.path)
+                throw damaged("its entries are out of order", at: cursor)
             }
             try check(cursor, properties)
             if cursor.trailer.kind == .put { puts += 1 } else { deletes += 1 }
@@ -66,21 +70,28 @@ struct TableVerifier {
         let key = unsafe cursor.key
         let trailer = cursor.trailer
         guard trailer.kind == .put || trailer.kind == .delete else {
-            throw .corruption("an entry of unknown kind", path: table.path)
+            throw damaged("an entry of unknown kind", at: cursor)
         }
         let isInside =
             unsafe properties.smallestKey.withUnsafeBytes { unsafe FullKey.compare($0, key) <= 0 }
             && properties.largestKey.withUnsafeBytes { unsafe FullKey.compare(key, $0) <= 0 }
         guard isInside, trailer.lsn >= properties.smallestLSN, trailer.lsn <= properties.largestLSN else {
-            throw .corruption("an entry outside the bounds of its properties", path: table.path)
+            throw damaged("an entry outside the bounds of its properties", at: cursor)
         }
         guard unsafe table.mayContain(keyHash: XXH3.hash64(key)) else {
-            throw .corruption("its filter denies a key that it holds", path: table.path)
+            throw damaged("its filter denies a key that it holds", at: cursor)
         }
         do throws(DecodeError) { _ = unsafe try EntryView(cursor.entry) } catch {
-            throw .corruption(error, in: "an entry", path: table.path)
+            throw .corruption(error, in: "an entry", path: table.path, offset: offset(of: cursor))
         }
     }
+
+    private func damaged(_ what: String, at cursor: TableCursor) -> VarveError {
+        .corruption(what, path: table.path, offset: offset(of: cursor))
+    }
+
+    /// Where the cursor's block begins, as near as the index tells.
+    private func offset(of cursor: TableCursor) -> UInt64 { unsafe table.approximateOffset(of: cursor.key) }
 }
 
 extension TableReader {

@@ -59,6 +59,21 @@ struct TableDamageTests {
         #expect(harmless < whole.count / 4)
     }
 
+    @Test("verify names the place, though the whole file's hash is wrong as well", arguments: BlockCodec.allCases)
+    func verifyNamesThePlace(_ codec: BlockCodec) throws {
+        let fixture = try TableFixture()
+        let properties = try fixture.write(Self.records, options: Self.options(codec))
+        var damaged = try fixture.bytes()
+        damaged[300] ^= 1
+        try fixture.replace(with: damaged)
+        let table = try fixture.open(expected: properties)
+        let error = #expect(throws: VarveError.self) { try table.verify(contentHash: properties.contentHash) }
+        let offset = try #require(error?.offset)
+        // The block that holds the byte.
+        #expect(offset > 0 && offset <= 300 && offset + 512 > 300, "offset \(offset)")
+        #expect(error?.path == fixture.path(1))
+    }
+
     @Test("cut at every length", arguments: BlockCodec.allCases)
     func truncation(_ codec: BlockCodec) throws {
         let fixture = try TableFixture()
