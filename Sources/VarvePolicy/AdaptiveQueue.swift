@@ -10,7 +10,7 @@ struct AdaptiveQueue: EvictionQueue {
     }
 
     var slots: SlotQueues {
-        @inline(__always) get { queue.slots }
+        @inline(__always) _read { yield queue.slots }
         @inline(__always) _modify { yield &queue.slots }
     }
 
@@ -47,14 +47,8 @@ struct AdaptiveQueue: EvictionQueue {
     /// A key that left lately and was not promoted counts as seen once.
     func frequency(hash: UInt64) -> Int { queue.ghosts.tick(of: hash) == nil ? 0 : 1 }
 
-    /// Those that were hit first, main's before the window's; then the rest in the same order.
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
-        guard slots.forEach(.pinned, body) else { return }
-        for hits in stride(from: ReuseQueue.mostHits, through: 0, by: -1) {
-            for region in [Region.main, .window] {
-                guard slots.forEach(region, { slots[$0].hits == hits ? body($0) : true }) else { return }
-            }
-        }
+        slots.forEachByHits(from: ReuseQueue.mostHits, body)
     }
 
     func encode(into writer: inout StateWriter) {

@@ -24,7 +24,7 @@ protocol EvictionQueue: Sendable {
     /// A slot got another weight, or was pinned or unpinned: it was written, which is not a read.
     mutating func update(_ slot: UInt32, weight: Int, isPinned: Bool)
     /// Takes the slot out that is worth least, and remembers it as far as the policy does. Never a pinned one; nil when
-    /// there is no other. Whether any has to leave is for the caller to say.
+    /// there is no other, and while the weight is within the capacity.
     mutating func victim() -> UInt32?
     /// A read found nothing, and nothing will be admitted for it.
     mutating func recordMiss(hash: UInt64)

@@ -1,105 +1,128 @@
 /// Who left lately, and when it was last used: a set-associative table of 16-bit fingerprints with a 16-bit time, four
-/// bytes a ghost, eight ghosts a bucket. A full bucket forgets its oldest. It is wrong about one key in eight thousand,
-/// which costs at most one admission that was not deserved.
+/// bytes a ghost, eight ghosts a bucket. A bucket is a queue: the newest first, and a full one forgets its last. It is
+/// wrong about one key in eight thousand, which costs at most one admission that was not deserved.
 ///
 /// Ghost entries are of ARC (Megiddo and Modha 2003) and earlier of 2Q (Johnson and Shasha 1994); fingerprints in buckets
 /// are what S3-FIFO (Yang et al. 2023) does.
 struct GhostTable: Sendable {
-    /// A ghost is the fingerprint (never 0) above the time; 0: free.
-    private var buckets: [SIMD8<UInt32>]
+    /// Four words a bucket: eight fingerprints (16 bits each, never 0; 0: free), then their eight times. A whole word is
+    /// searched or moved at once.
+    private var words: [UInt64]
+    private var bucketCount: Int
 
     static let bucketSize = 8
+    private static let wordsPerBucket = 4
+    /// The lowest and the highest bit of each 16-bit lane.
+    private static let low: UInt64 = 0x0001_0001_0001_0001
+    private static let high: UInt64 = 0x8000_8000_8000_8000
 
     /// Room for about `capacity` ghosts.
     init(capacity: Int) {
-        let count = (max(1, capacity) + GhostTable.bucketSize - 1) / GhostTable.bucketSize
-        buckets = [SIMD8<UInt32>](repeating: .zero, count: count)
+        bucketCount = (max(1, capacity) + GhostTable.bucketSize - 1) / GhostTable.bucketSize
+        words = [UInt64](repeating: 0, count: bucketCount * GhostTable.wordsPerBucket)
     }
 
-    var capacity: Int { buckets.count * GhostTable.bucketSize }
+    var capacity: Int { bucketCount * GhostTable.bucketSize }
 
-    /// The upper bits choose the bucket, so that a bucket's ghosts move to two known ones when the table doubles.
+    /// The first word of a key's bucket. The upper bits choose, so that a bucket's ghosts move to two known ones when the
+    /// table doubles.
     @inline(__always)
-    private func bucket(_ mixed: UInt64) -> Int { Int(mixed.multipliedFullWidth(by: UInt64(buckets.count)).high) }
+    private func base(_ mixed: UInt64) -> Int {
+        Int(truncatingIfNeeded: mixed.multipliedFullWidth(by: UInt64(bucketCount)).high) * GhostTable.wordsPerBucket
+    }
 
     @inline(__always)
-    private func fingerprint(_ mixed: UInt64) -> UInt32 { max(1, UInt32(mixed & 0xFFFF)) << 16 }
+    private func fingerprint(_ mixed: UInt64) -> UInt64 { max(1, mixed & 0xFFFF) }
 
+    /// The newest lane of a bucket that holds a fingerprint.
     @inline(__always)
-    private func lane(_ bucket: SIMD8<UInt32>, of fingerprint: UInt32) -> Int? {
-        let same = (bucket & 0xFFFF_0000) .== fingerprint
-        guard any(same) else { return nil }
-        for index in 0..<GhostTable.bucketSize where same[index] { return index }
+    private func lane(_ base: Int, of fingerprint: UInt64) -> Int? {
+        let wanted = fingerprint &* GhostTable.low
+        for word in 0..<2 {
+            // Lanes that hold it are 0 now; the lowest bit found below is exact, those above it may not be.
+            let difference = words[base + word] ^ wanted
+            let zeros = (difference &- GhostTable.low) & ~difference & GhostTable.high
+            if zeros != 0 { return word * 4 + zeros.trailingZeroBitCount / 16 }
+        }
         return nil
+    }
+
+    @inline(__always)
+    private func tick(_ base: Int, _ lane: Int) -> UInt16 {
+        UInt16(truncatingIfNeeded: words[base + 2 + lane / 4] >> UInt64(lane % 4 * 16))
     }
 
     /// When the key was last used, if it is remembered.
     func tick(of mixed: UInt64) -> UInt16? {
-        let bucket = buckets[bucket(mixed)]
-        return lane(bucket, of: fingerprint(mixed)).map { UInt16(truncatingIfNeeded: bucket[$0]) }
+        let base = base(mixed)
+        return lane(base, of: fingerprint(mixed)).map { tick(base, $0) }
     }
 
     /// The same, and forgets it.
     mutating func take(_ mixed: UInt64) -> UInt16? {
-        let index = bucket(mixed)
-        guard let lane = lane(buckets[index], of: fingerprint(mixed)) else { return nil }
-        let tick = UInt16(truncatingIfNeeded: buckets[index][lane])
-        buckets[index][lane] = 0
+        let base = base(mixed)
+        guard let lane = lane(base, of: fingerprint(mixed)) else { return nil }
+        let tick = tick(base, lane)
+        close(base, lane)
+        close(base + 2, lane)
         return tick
     }
 
-    /// Remembers a key that was last used at `tick`. `now` tells the oldest of a full bucket.
-    mutating func insert(_ mixed: UInt64, tick: UInt16, now: UInt16) {
-        let index = bucket(mixed)
-        let fingerprint = fingerprint(mixed)
-        let bucket = buckets[index]
-        buckets[index][lane(bucket, of: fingerprint) ?? place(bucket, now)] = fingerprint | UInt32(tick)
+    /// Remembers a key that was last used at `tick` and is not remembered yet.
+    mutating func insert(_ mixed: UInt64, tick: UInt16) {
+        let base = base(mixed)
+        push(base, fingerprint(mixed))
+        push(base + 2, UInt64(tick))
     }
 
-    /// A free lane, or the oldest.
-    private func place(_ bucket: SIMD8<UInt32>, _ now: UInt16) -> Int {
-        var oldest = 0
-        var age: UInt16 = 0
-        for index in 0..<GhostTable.bucketSize {
-            if bucket[index] == 0 { return index }
-            let own = now &- UInt16(truncatingIfNeeded: bucket[index])
-            if own >= age {
-                age = own
-                oldest = index
-            }
+    /// Puts a lane before the eight of two words; the last falls out.
+    @inline(__always)
+    private mutating func push(_ at: Int, _ value: UInt64) {
+        words[at + 1] = words[at + 1] << 16 | words[at] >> 48
+        words[at] = words[at] << 16 | value
+    }
+
+    /// Takes a lane out of the eight of two words; those behind it move up.
+    @inline(__always)
+    private mutating func close(_ at: Int, _ lane: Int) {
+        let word = at + lane / 4
+        let before = (1 as UInt64) << UInt64(lane % 4 * 16) - 1
+        words[word] = words[word] & before | words[word] >> 16 & ~before
+        if lane < 4 {
+            words[at] = words[at] & ~(0xFFFF << 48) | words[at + 1] << 48
+            words[at + 1] >>= 16
         }
-        return oldest
     }
 
     /// Twice the room. A bucket is copied to both that its keys may belong to now: where they do not belong they are never
     /// found, age and make room.
     mutating func double() {
-        var larger: [SIMD8<UInt32>] = []
-        larger.reserveCapacity(buckets.count * 2)
-        for bucket in buckets {
-            larger.append(bucket)
-            larger.append(bucket)
+        var larger: [UInt64] = []
+        larger.reserveCapacity(words.count * 2)
+        for base in stride(from: 0, to: words.count, by: GhostTable.wordsPerBucket) {
+            let bucket = words[base..<base + GhostTable.wordsPerBucket]
+            larger.append(contentsOf: bucket)
+            larger.append(contentsOf: bucket)
         }
-        buckets = larger
+        words = larger
+        bucketCount *= 2
     }
 
     func encode(into writer: inout StateWriter) {
-        writer.reserve(4 + capacity * 4)
-        writer.append(UInt32(buckets.count))
-        for bucket in buckets { for lane in 0..<GhostTable.bucketSize { writer.append(bucket[lane]) } }
+        writer.reserve(4 + words.count * 8)
+        writer.append(UInt32(bucketCount))
+        for word in words { writer.append(word) }
     }
 
     /// A table with no fewer than `least` ghosts' room.
     init(from reader: inout StateReader, least: Int) throws(StateError) {
-        let count = Int(try reader.next(UInt32.self))
-        guard count > 0, count <= reader.remaining / (4 * GhostTable.bucketSize) else { throw .foreign }
-        buckets = []
-        buckets.reserveCapacity(count)
-        for _ in 0..<count {
-            var bucket = SIMD8<UInt32>.zero
-            for lane in 0..<GhostTable.bucketSize { bucket[lane] = try reader.next() }
-            buckets.append(bucket)
+        bucketCount = Int(try reader.next(UInt32.self))
+        guard bucketCount > 0, bucketCount <= reader.remaining / (8 * GhostTable.wordsPerBucket) else {
+            throw .foreign
         }
+        words = []
+        words.reserveCapacity(bucketCount * GhostTable.wordsPerBucket)
+        for _ in 0..<bucketCount * GhostTable.wordsPerBucket { words.append(try reader.next()) }
         while capacity < least { double() }
     }
 }

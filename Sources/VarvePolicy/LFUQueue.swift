@@ -53,6 +53,7 @@ struct LFUQueue: EvictionQueue {
     }
 
     mutating func victim() -> UInt32? {
+        guard slots.weight > capacity else { return nil }
         guard let slot = heap.first else { return nil }
         age = max(age, ranks[Int(slot)].priority)
         remove(slot)

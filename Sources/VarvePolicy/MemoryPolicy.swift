@@ -40,6 +40,7 @@ public struct MemoryPolicy: Sendable {
     public init(_ kind: PolicyKind, capacity: Int, expectedEntries: Int) {
         self.kind = kind
         let capacity = max(0, capacity)
+        self.capacity = capacity
         switch kind {
         case .fifo: fifo = FIFOQueue(capacity: capacity, expectedEntries: expectedEntries)
         case .lru: lru = LRUQueue(capacity: capacity, expectedEntries: expectedEntries)
@@ -76,18 +77,8 @@ public struct MemoryPolicy: Sendable {
 
     /// The weight that may stay. After it fell there are victims.
     public var capacity: Int {
-        get {
-            switch kind {
-            case .adaptive: adaptive?.capacity ?? 0
-            case .lru: lru?.capacity ?? 0
-            case .s3FIFO: s3FIFO?.capacity ?? 0
-            case .wTinyLFU: wTinyLFU?.capacity ?? 0
-            case .lfu: lfu?.capacity ?? 0
-            case .fifo: fifo?.capacity ?? 0
-            }
-        }
-        set {
-            let capacity = max(0, newValue)
+        didSet {
+            capacity = max(0, capacity)
             switch kind {
             case .adaptive: adaptive?.capacity = capacity
             case .lru: lru?.capacity = capacity
@@ -170,7 +161,6 @@ public struct MemoryPolicy: Sendable {
     /// is left is pinned.
     public mutating func victim() -> Int? {
         if let slot = oversized.popLast() { return Int(slot) }
-        guard weight > capacity else { return nil }
         let slot: UInt32?
         switch kind {
         case .adaptive: slot = adaptive?.victim()

@@ -30,7 +30,7 @@ struct Miniature: Sendable {
         let slot = free.popLast() ?? makeSlot()
         queue.admit(slot, mixed: mixed, weight: weight)
         insert(mixed, slot)
-        while queue.slots.weight > queue.capacity, let left = queue.victim() {
+        while let left = queue.victim() {
             remove(queue.slots[left].hash)
             free.append(left)
         }

@@ -12,6 +12,7 @@ struct FIFOQueue: EvictionQueue {
     }
 
     mutating func victim() -> UInt32? {
+        guard slots.weight > capacity else { return nil }
         let slot = slots.list(.main).last
         guard slot != SlotQueues.end else { return nil }
         slots.discard(slot)
@@ -37,6 +38,7 @@ struct LRUQueue: EvictionQueue {
     }
 
     mutating func victim() -> UInt32? {
+        guard slots.weight > capacity else { return nil }
         let slot = slots.list(.main).last
         guard slot != SlotQueues.end else { return nil }
         slots.discard(slot)

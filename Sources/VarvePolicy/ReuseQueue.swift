@@ -70,6 +70,7 @@ struct ReuseQueue: Sendable {
 
     /// Takes out what is worth least.
     mutating func victim() -> UInt32? {
+        guard slots.weight > capacity else { return nil }
         while true {
             let slot = slots.list(.window).last
             let isMainOver = slots.list(.main).weight > mainTarget
@@ -82,7 +83,7 @@ struct ReuseQueue: Sendable {
                 slots[slot].hits = 0
                 slots.move(slot, to: .main)
             } else {
-                ghosts.insert(slots[slot].hash, tick: slots[slot].tick, now: tick)
+                ghosts.insert(slots[slot].hash, tick: slots[slot].tick)
                 slots.discard(slot)
                 return slot
             }
@@ -118,7 +119,7 @@ struct ReuseQueue: Sendable {
         var all = ghosts
         for region in [Region.main, .window, .pinned] {
             _ = slots.forEach(region, reversed: true) { slot in
-                all.insert(slots[slot].hash, tick: slots[slot].tick, now: tick)
+                all.insert(slots[slot].hash, tick: slots[slot].tick)
                 return true
             }
         }

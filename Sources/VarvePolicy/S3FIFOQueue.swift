@@ -4,9 +4,6 @@ struct S3FIFOQueue: EvictionQueue {
     var slots = SlotQueues()
     var capacity: Int
     private var ghosts: GhostTable
-    /// Counts what the small queue let go, in steps that let it wrap long after a ghost is gone: the ghosts' clock.
-    private var tick: UInt16 = 0
-    private var pending = 0
 
     init(capacity: Int, expectedEntries: Int) {
         self.capacity = capacity
@@ -22,6 +19,7 @@ struct S3FIFOQueue: EvictionQueue {
     }
 
     mutating func victim() -> UInt32? {
+        guard slots.weight > capacity else { return nil }
         let smallTarget = max(1, capacity / 10)
         while true {
             let slot = slots.list(.window).last
@@ -35,12 +33,7 @@ struct S3FIFOQueue: EvictionQueue {
                 slots[slot].hits = 0
                 slots.move(slot, to: .main)
             } else {
-                pending += 1
-                if pending > ghosts.capacity / 256 {
-                    pending = 0
-                    tick &+= 1
-                }
-                ghosts.insert(slots[slot].hash, tick: tick, now: tick)
+                ghosts.insert(slots[slot].hash, tick: 0)
                 slots.discard(slot)
                 return slot
             }
@@ -50,17 +43,14 @@ struct S3FIFOQueue: EvictionQueue {
     func frequency(hash: UInt64) -> Int { ghosts.tick(of: hash) == nil ? 0 : 1 }
 
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
-        _ = slots.forEach(.pinned, body) && slots.forEach(.main, body) && slots.forEach(.window, body)
+        slots.forEachByHits(from: 3, body)
     }
 
     func encode(into writer: inout StateWriter) {
-        writer.append(tick)
         ghosts.encode(into: &writer)
     }
 
     mutating func decode(from reader: inout StateReader) throws(StateError) {
-        let tick: UInt16 = try reader.next()
         ghosts = try GhostTable(from: &reader, least: ghosts.capacity)
-        self.tick = tick
     }
 }

@@ -73,22 +73,18 @@ struct SlotQueues: Sendable {
         precondition(self.region(slot) == .none, "a slot is admitted once")
         if Int(slot) >= nodes.count { grow(Int(slot) + 1) }
         let kept = UInt32(clamping: weight)
-        nodes[Int(slot)].hash = hash
-        nodes[Int(slot)].weight = kept
-        nodes[Int(slot)].hits = 0
-        nodes[Int(slot)].tick = tick
         self.weight += Int(kept)
         count += 1
-        link(slot, region)
+        nodes[Int(slot)] = SlotNode(hash: hash, weight: kept, tick: tick)
+        SlotQueues.relink(slot, region, isLinked: false, &nodes, &lists)
     }
 
     /// Lets a slot go altogether.
     mutating func discard(_ slot: UInt32) {
         precondition(region(slot) != .none, "only a slot that was admitted can leave")
-        unlink(slot)
-        nodes[Int(slot)].region = .none
         weight -= Int(nodes[Int(slot)].weight)
         count -= 1
+        SlotQueues.relink(slot, .none, isLinked: true, &nodes, &lists)
     }
 
     mutating func setWeight(_ slot: UInt32, _ weight: Int) {
@@ -103,14 +99,13 @@ struct SlotQueues: Sendable {
     /// Takes a slot from where it stands to the front of a list.
     @inline(__always)
     mutating func move(_ slot: UInt32, to region: Region) {
-        unlink(slot)
-        link(slot, region)
+        SlotQueues.relink(slot, region, isLinked: true, &nodes, &lists)
     }
 
     /// The next victim of a list that is a clock: the hand turns past those that were hit and takes a hit from each.
     mutating func turnClock(_ region: Region) -> UInt32? {
         while true {
-            let slot = list(region).last
+            let slot = lists[Int(region.rawValue)].last
             guard slot != SlotQueues.end else { return nil }
             if nodes[Int(slot)].hits == 0 { return slot }
             nodes[Int(slot)].hits -= 1
@@ -128,34 +123,62 @@ struct SlotQueues: Sendable {
         return true
     }
 
+    /// Pinned slots, then those that were hit most, main's before the window's, until `body` answers false.
+    func forEachByHits(from most: UInt8, _ body: (UInt32) -> Bool) {
+        guard forEach(.pinned, body) else { return }
+        for hits in stride(from: most, through: 0, by: -1) {
+            for region in [Region.main, .window] {
+                guard forEach(region, { nodes[Int($0)].hits == hits ? body($0) : true }) else { return }
+            }
+        }
+    }
+
     private mutating func grow(_ count: Int) {
         nodes.reserveCapacity(max(count, nodes.count * 2))
         nodes.append(contentsOf: repeatElement(SlotNode(), count: count - nodes.count))
     }
 
+    /// Takes a slot out of its list and puts it to the front of another (`none`: of none).
+    ///
+    /// One span for the whole operation: an array asks at each mutation whether it is shared, a span only once.
     @inline(__always)
-    private mutating func link(_ slot: UInt32, _ region: Region) {
-        let index = Int(region.rawValue)
-        let first = lists[index].first
-        nodes[Int(slot)].region = region
-        nodes[Int(slot)].previous = SlotQueues.end
-        nodes[Int(slot)].next = first
-        if first == SlotQueues.end { lists[index].last = slot } else { nodes[Int(first)].previous = slot }
-        lists[index].first = slot
-        lists[index].count += 1
-        lists[index].weight += Int(nodes[Int(slot)].weight)
+    private static func relink(
+        _ slot: UInt32, _ region: Region, isLinked: Bool, _ nodes: inout [SlotNode], _ lists: inout [5 of SlotList]
+    ) {
+        var span = nodes.mutableSpan
+        if isLinked { unlink(slot, &span, &lists) }
+        if region == .none { span[Int(slot)].region = .none } else { link(slot, region, &span, &lists) }
     }
 
     @inline(__always)
-    private mutating func unlink(_ slot: UInt32) {
+    private static func link(
+        _ slot: UInt32, _ region: Region, _ nodes: inout MutableSpan<SlotNode>, _ lists: inout [5 of SlotList]
+    ) {
+        let index = Int(region.rawValue)
+        let first = lists[index].first
+        var node = nodes[Int(slot)]
+        node.region = region
+        node.previous = end
+        node.next = first
+        nodes[Int(slot)] = node
+        if first == end { lists[index].last = slot } else { nodes[Int(first)].previous = slot }
+        lists[index].first = slot
+        lists[index].count += 1
+        lists[index].weight += Int(node.weight)
+    }
+
+    @inline(__always)
+    private static func unlink(
+        _ slot: UInt32, _ nodes: inout MutableSpan<SlotNode>, _ lists: inout [5 of SlotList]
+    ) {
         let node = nodes[Int(slot)]
         let index = Int(node.region.rawValue)
-        if node.previous == SlotQueues.end {
+        if node.previous == end {
             lists[index].first = node.next
         } else {
             nodes[Int(node.previous)].next = node.next
         }
-        if node.next == SlotQueues.end {
+        if node.next == end {
             lists[index].last = node.previous
         } else {
             nodes[Int(node.next)].previous = node.previous

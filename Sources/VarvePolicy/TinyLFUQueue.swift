@@ -55,6 +55,7 @@ struct TinyLFUQueue: EvictionQueue {
     func frequency(hash: UInt64) -> Int { sketch.frequency(hash) }
 
     mutating func victim() -> UInt32? {
+        guard slots.weight > capacity else { return nil }
         while slots.list(.window).weight > windowTarget {
             let candidate = slots.list(.window).last
             let mainWeight = slots.list(.main).weight + slots.list(.protected).weight

@@ -9,7 +9,7 @@ struct WindowTuner: Sendable {
     static let shares = [20, 102, 512, 973]
     static let firstChoice = 1
     /// A miniature holds at most this many entries, about; a cache below that is tried in full.
-    static let miniatureEntries = 512
+    static let miniatureEntries = 256
 
     private var miniatures: [Miniature] = []
     /// Hits of each, faded from epoch to epoch.
