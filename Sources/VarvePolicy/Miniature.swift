@@ -45,7 +45,7 @@ struct Miniature: Sendable {
     private var mask: Int { places.count - 1 }
 
     @inline(__always)
-    private func home(_ mixed: UInt64) -> Int { Int(truncatingIfNeeded: mixed >> 16) & mask }
+    private func home(_ mixed: UInt64) -> Int { Int(truncatingIfNeeded: mixed >> 40) & mask }
 
     @inline(__always)
     private func find(_ mixed: UInt64) -> Int? {

@@ -20,9 +20,8 @@ struct ReuseQueue: Sendable {
     private(set) var ghosts: GhostTable
     var capacity: Int { didSet { settle() } }
     /// The window's part of the capacity, in 1/1024.
-    var windowShare: Int { didSet { settle() } }
+    var windowShare: Int
     private(set) var tick: UInt16 = 0
-    private var windowTarget = 0
     private var tickWeight = 1
     /// Admitted since the last tick.
     private var pending = 0
@@ -41,13 +40,16 @@ struct ReuseQueue: Sendable {
         settle()
     }
 
-    private mutating func settle() {
-        windowTarget = max(1, capacity / 1024 * windowShare + capacity % 1024 * windowShare / 1024)
-        if capacity >= 2 { windowTarget = min(windowTarget, capacity - 1) }
-        tickWeight = max(1, capacity / ReuseQueue.ticksPerCapacity)
-    }
+    private mutating func settle() { tickWeight = max(1, capacity / ReuseQueue.ticksPerCapacity) }
 
-    private var mainTarget: Int { capacity - windowTarget }
+    /// What pinned slots leave is shared by window and main.
+    @inline(__always)
+    private var targets: (window: Int, main: Int) {
+        let room = slots.room(in: capacity)
+        let share = max(1, room / 1024 * windowShare + room % 1024 * windowShare / 1024)
+        let window = room >= 2 ? min(share, room - 1) : share
+        return (window, room - window)
+    }
 
     @inline(__always)
     mutating func hit(_ slot: UInt32) {
@@ -71,6 +73,7 @@ struct ReuseQueue: Sendable {
     /// Takes out what is worth least.
     mutating func victim() -> UInt32? {
         guard slots.weight > capacity else { return nil }
+        let mainTarget = targets.main
         while true {
             let slot = slots.list(.window).last
             let isMainOver = slots.list(.main).weight > mainTarget
@@ -100,16 +103,17 @@ struct ReuseQueue: Sendable {
 
     /// While main has room nothing needs to leave at the window's end.
     private mutating func flowOver() {
-        while slots.list(.window).weight > windowTarget {
+        let targets = targets
+        while slots.list(.window).weight > targets.window {
             let slot = slots.list(.window).last
-            guard slots.list(.main).weight + Int(slots[slot].weight) <= mainTarget else { return }
+            guard slots.list(.main).weight + Int(slots[slot].weight) <= targets.main else { return }
             slots.move(slot, to: .main)
         }
     }
 
     /// Whether the distance of a reuse is at most four fifths of the age of main's next victim.
     private mutating func deservesMain(_ seen: UInt16, _ weight: Int) -> Bool {
-        if slots.list(.main).weight + weight <= mainTarget { return true }
+        if slots.list(.main).weight + weight <= targets.main { return true }
         guard let victim = slots.turnClock(.main) else { return false }
         return Int(tick &- seen) * 5 <= Int(tick &- slots[victim].tick) * 4
     }

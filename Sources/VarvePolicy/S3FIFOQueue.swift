@@ -20,10 +20,11 @@ struct S3FIFOQueue: EvictionQueue {
 
     mutating func victim() -> UInt32? {
         guard slots.weight > capacity else { return nil }
-        let smallTarget = max(1, capacity / 10)
+        let room = slots.room(in: capacity)
+        let mainTarget = room - max(1, room / 10)
         while true {
             let slot = slots.list(.window).last
-            let isMainOver = slots.list(.main).weight > capacity - smallTarget
+            let isMainOver = slots.list(.main).weight > mainTarget
             if isMainOver || slot == SlotQueues.end, let slot = slots.turnClock(.main) {
                 slots.discard(slot)
                 return slot

@@ -65,6 +65,10 @@ struct SlotQueues: Sendable {
     @inline(__always)
     func list(_ region: Region) -> SlotList { lists[Int(region.rawValue)] }
 
+    /// What of a capacity the pinned slots leave to the others.
+    @inline(__always)
+    func room(in capacity: Int) -> Int { max(0, capacity - lists[Int(Region.pinned.rawValue)].weight) }
+
     @inline(__always)
     func region(_ slot: UInt32) -> Region { Int(slot) < nodes.count ? nodes[Int(slot)].region : .none }
 

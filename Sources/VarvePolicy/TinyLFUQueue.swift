@@ -59,7 +59,7 @@ struct TinyLFUQueue: EvictionQueue {
         while slots.list(.window).weight > windowTarget {
             let candidate = slots.list(.window).last
             let mainWeight = slots.list(.main).weight + slots.list(.protected).weight
-            if mainWeight + Int(slots[candidate].weight) <= capacity - windowTarget {
+            if mainWeight + Int(slots[candidate].weight) <= slots.room(in: capacity) - windowTarget {
                 slots.move(candidate, to: .main)
                 continue
             }
