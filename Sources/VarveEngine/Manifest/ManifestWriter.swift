@@ -9,6 +9,8 @@ final class ManifestWriter {
     private let file: any File
     private let encoder: FrameEncoder
     private(set) var bytes: UInt64
+    /// Its length when it began: what the edit that says everything took.
+    private(set) var snapshotBytes: UInt64 = 0
     private var failure: VarveError?
 
     /// Begins a new manifest with one edit that says everything. It is on disk, under its name, when this returns, but
@@ -36,6 +38,7 @@ final class ManifestWriter {
         do throws(VarveError) {
             try lifted { () throws(IOError) in try file.write(header.encoded(), at: 0) }
             try append(snapshot)
+            snapshotBytes = bytes
             try lifted { () throws(IOError) in try files.syncDirectory(directory) }
         } catch {
             file.close()

@@ -4,9 +4,10 @@ internal import VarveIO
 /// The current version, and the one way to change it: an edit is tried on a copy, made durable in the manifest, then
 /// installed. Any thread; edits are serialised.
 ///
-/// A manifest that has grown to a multiple of what one edit could say is replaced by a new one, and so is one whose last
-/// edit met a full disk: that edit is not there, and the next may find room. After any other failure it is unknown what
-/// the manifest says: no more edits are taken, and the store must be opened anew.
+/// A manifest that has grown to 4 MiB, and to twice what it began with, is replaced by a new one, so that a byte of edits
+/// costs at most another of snapshots; and so is one whose last edit met a full disk: that edit is not there, and the
+/// next may find room. After any other failure it is unknown what the manifest says: no more edits are taken, and the
+/// store must be opened anew.
 final class VersionSet: Sendable {
     private struct Current {
         var version: Version
@@ -33,15 +34,18 @@ final class VersionSet: Sendable {
         init(_ writing: consuming Writing) { self.writing = writing }
     }
 
-    private static let rollBytes: UInt64 = 4 << 20
+    /// The size from which a manifest is replaced; a test may want it smaller.
+    static let usualRollBytes: UInt64 = 4 << 20
+    private let rollBytes: UInt64
 
     private init(
         files: any FileSystem, directory: String, version: Version, state: ManifestState, editNumber: UInt64,
-        nextNumber: FileNumber, obsolete: ObsoleteFiles
+        nextNumber: FileNumber, rollBytes: UInt64, obsolete: ObsoleteFiles
     ) {
         self.obsolete = obsolete
         self.files = files
         self.directory = directory
+        self.rollBytes = rollBytes
         installed = Mutex(Current(version: version, state: state))
         self.nextNumber = Atomic(nextNumber)
         writing = Monitor(Box(Writing(writer: nil, editNumber: editNumber, failure: nil)))
@@ -94,7 +98,7 @@ final class VersionSet: Sendable {
     private func write(
         _ edit: VersionEdit, _ state: ManifestState, _ version: Version, _ number: UInt64, _ writing: inout Writing
     ) throws(VarveError) {
-        if let writer = writing.writer, writer.isUsable, writer.bytes < VersionSet.rollBytes {
+        if let writer = writing.writer, writer.isUsable, writer.bytes < max(rollBytes, 2 * writer.snapshotBytes) {
             return try writer.append(edit)
         }
         let old = writing.writer
@@ -148,7 +152,7 @@ extension VersionSet {
     /// (to who reads a store whose creation was cut short), and nothing is written.
     static func create(
         identity: StoreIdentity, first: TimelineOrigin, in directory: String, _ files: any FileSystem,
-        isDurable: Bool = true
+        isDurable: Bool = true, rollBytes: UInt64 = usualRollBytes
     ) throws(VarveError) -> VersionSet {
         let position = LogPosition(timeline: first.timeline, lsn: .zero, runningHash: 0)
         var edit = VersionEdit()
@@ -165,7 +169,7 @@ extension VersionSet {
         }
         let set = VersionSet(
             files: files, directory: directory, version: .empty(flushed: position), state: state, editNumber: 0,
-            nextNumber: 1, obsolete: ObsoleteFiles())
+            nextNumber: 1, rollBytes: rollBytes, obsolete: ObsoleteFiles())
         if isDurable { try set.beginManifest() }
         return set
     }
@@ -174,14 +178,15 @@ extension VersionSet {
     /// end of the old one needs no mending.
     static func open(
         in directory: String, _ files: any FileSystem, closed: CleanClose?, forWriting: Bool,
-        minimumFileNumber: FileNumber, admit: (ManifestState) throws(VarveError) -> Void = { _ in }
+        minimumFileNumber: FileNumber, rollBytes: UInt64 = usualRollBytes,
+        admit: (ManifestState) throws(VarveError) -> Void = { _ in }
     ) throws(VarveError) -> VersionSet? {
         guard let number = try CurrentFile.read(in: directory, files) else { return nil }
         let path = FileName.manifest(number).path(in: directory)
         guard try lifted({ () throws(IOError) in try files.exists(path) }) else {
             throw VarveError(.missingFile, "\(path), which CURRENT names, is not there", path: path)
         }
-        let set = try read(number, in: directory, files, closed, minimumFileNumber)
+        let set = try read(number, in: directory, files, closed, minimumFileNumber, rollBytes)
         try set.state.options.check(path: path)
         try admit(set.state)
         if forWriting {
@@ -193,7 +198,7 @@ extension VersionSet {
 
     private static func read(
         _ number: FileNumber, in directory: String, _ files: any FileSystem, _ closed: CleanClose?,
-        _ minimumFileNumber: FileNumber
+        _ minimumFileNumber: FileNumber, _ rollBytes: UInt64
     ) throws(VarveError) -> VersionSet {
         let closedEnd = closed.flatMap { $0.manifest == number ? $0.manifestBytes : nil }
         let obsolete = ObsoleteFiles()
@@ -204,7 +209,7 @@ extension VersionSet {
         let next = max(reader.state.nextFileNumber, minimumFileNumber, number + 1)
         return VersionSet(
             files: files, directory: directory, version: reader.version, state: reader.state,
-            editNumber: reader.editNumber, nextNumber: next, obsolete: obsolete)
+            editNumber: reader.editNumber, nextNumber: next, rollBytes: rollBytes, obsolete: obsolete)
     }
 
     private func beginManifest() throws(VarveError) {
