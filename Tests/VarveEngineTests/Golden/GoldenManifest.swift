@@ -17,6 +17,20 @@ enum GoldenManifest {
 
     static let edits: [VersionEdit] = [snapshot, flush, compaction, housekeeping]
 
+    /// What the manifest of a new store begins with.
+    static var start: VersionEdit {
+        var edit = VersionEdit()
+        edit.identity = identity
+        edit.options = BoundOptions()
+        edit.nextFileNumber = 1
+        edit.flushed = LogPosition(timeline: first, lsn: .zero, runningHash: 0)
+        edit.lastCommitTime = 0
+        edit.clock = .start
+        edit.timelines = [TimelineOrigin(timeline: first, parent: nil, forkLSN: .zero, reason: .created)]
+        return edit
+    }
+    private static let first = TimelineID(ordinal: 1, unique: UniqueID(high: 0, low: 1))
+
     private static var snapshot: VersionEdit {
         var edit = VersionEdit()
         edit.identity = identity
