@@ -43,8 +43,7 @@ struct CompactCommand: ParsableCommand {
     func run() throws {
         let bar = ProgressBar("compact")
         try StoreOpener.withStore(store.dir, .maintain, promotes: promotion.promote) { opened in
-            defer { bar.finish() }
-            try opened.compact { bar.update($1, of: $2, $0) }
+            try bar.whileWorking { try opened.compact { _, _, _ in } }
         }
         if store.json { try StandardOutput.print("{\"compacted\": true}") }
     }
@@ -105,6 +104,9 @@ enum JSONReport {
             object.isEmpty
                 ? "none" : object.keys.sorted().map { "\($0) \(self.value(object[$0] ?? ""))" }.joined(separator: ", ")
         case is NSNull: "none"
+        // How Foundation marks what the text calls true or false.
+        case let number as NSNumber where unsafe number.objCType.pointee == CChar(UInt8(ascii: "c")):
+            number.boolValue ? "yes" : "no"
         default: "\(value)"
         }
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+internal import VarveIO
 
 /// A bar on standard error, drawn only on a terminal and at most ten times a second. Thread-safe.
 final class ProgressBar: Sendable {
@@ -36,6 +37,25 @@ final class ProgressBar: Sendable {
     func finish() {
         guard isShown, state.withLock({ $0.isDrawn }) else { return }
         StandardError.write("\r\u{1B}[K")
+    }
+
+    /// Shows for how long `body` has been at work, where it cannot tell how far it is.
+    func whileWorking<R>(_ body: () throws -> R) throws -> R {
+        let isOver = Monitor(false)
+        let ticker =
+            isShown
+            ? try? IOThread(name: "varve-bar") { [self] in
+                while isOver.wait(atMost: .milliseconds(250), for: { $0 ? true : nil }) == nil {
+                    update(0, of: nil, "\(Int(seconds)) s")
+                }
+            } : nil
+        defer {
+            isOver.withLock { $0 = true }
+            isOver.notifyAll()
+            ticker?.join()
+            finish()
+        }
+        return try body()
     }
 
     var seconds: Double { Double(BenchClock.now() &- start) * 1e-9 }
