@@ -6,7 +6,9 @@ import Testing
         "VarveIO": ["CVarveIO", "CVarveSocket", "Glibc", "Synchronization"],
         "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveAtomics", "Glibc", "Synchronization"],
         "VarvePolicy": [],
-        "Varve": ["VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "FoundationEssentials", "Glibc", "Synchronization"],
+        "Varve": [
+            "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "FoundationEssentials", "Glibc", "Synchronization",
+        ],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": ["VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc"],
         "VarveCrashTest": [
