@@ -8,11 +8,20 @@ extension Engine {
         let identity = versions.state.identity.storeID
         return XXH3.seed(identity.high, identity.low)
     }
+
+    /// Whether a write that asks for no sync would be taken without waiting for background work.
+    package var takesWritesAtOnce: Bool { !isClosed && health.failure == nil && gate.current == .none }
+
+    /// What stopped writes for good, and what background work met last and will try again.
+    package var troubles: (failure: VarveError?, passing: VarveError?) { (health.failure, health.passing) }
 }
 
 extension Namespace {
     /// Where the drops of tags are kept: a namespace of the store's own, beside the data.
     package static let tagDrops = Namespace(name: "tag drops", id: .tagEpochs)
+
+    /// What caches note for their next start, beside the data.
+    package static let marks = Namespace(name: "marks", id: .marks)
 
     /// The bytes by which the store tells this key space from others; they lead the keys of what is kept about it.
     package var keyPrefix: [UInt8] {
