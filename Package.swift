@@ -28,7 +28,9 @@ let package = Package(
         .executable(name: "varve", targets: ["VarveCLI"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     ],
     targets: [
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
@@ -39,7 +41,12 @@ let package = Package(
         .target(name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash"], swiftSettings: engine),
         .target(name: "VarvePolicy", swiftSettings: strict),
         .target(
-            name: "Varve", dependencies: ["VarveEngine", "VarveIO", "VarvePolicy", "CXXHash"],
+            name: "Varve",
+            dependencies: [
+                "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
             swiftSettings: strict + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]),
         .target(name: "VarveTestSupport", dependencies: ["VarveIO", "VarveEngine"], swiftSettings: strict),
         .executableTarget(
@@ -63,7 +70,12 @@ let package = Package(
         .testTarget(
             name: "VarvePolicyTests", dependencies: ["VarvePolicy", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "VarveTests", dependencies: ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "VarveTestSupport"],
+            name: "VarveTests",
+            dependencies: [
+                "Varve", "VarvePolicy", "VarveEngine", "VarveIO", "VarveTestSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
         .testTarget(

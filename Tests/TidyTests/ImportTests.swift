@@ -7,7 +7,8 @@ import Testing
         "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveAtomics", "Glibc", "Synchronization"],
         "VarvePolicy": [],
         "Varve": [
-            "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "FoundationEssentials", "Glibc", "Synchronization",
+            "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "Logging", "CoreMetrics", "FoundationEssentials",
+            "Glibc", "Synchronization",
         ],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": ["VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc"],
@@ -21,7 +22,7 @@ import Testing
         "VarveIOTests": ["VarveIO", "CVarveIO"],
         "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "CVarveAtomics"],
         "VarvePolicyTests": ["VarvePolicy"],
-        "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO"],
+        "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "TidyTests": [],

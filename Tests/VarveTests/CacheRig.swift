@@ -7,8 +7,8 @@ import VarveTestSupport
 /// Caches on a simulated disk and a clock that tests turn.
 struct CacheRig {
     static let path = "/cache"
-    let files = SimulatedFileSystem()
-    let clock = ManualClock()
+    var files = SimulatedFileSystem()
+    var clock = ManualClock()
 
     func store(_ adjust: (inout EngineOptions) -> Void = { _ in }) async throws -> CacheStore {
         var options = EngineOptions()

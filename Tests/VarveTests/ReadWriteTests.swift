@@ -27,7 +27,9 @@ struct ReadWriteTests {
         for number in 0..<100 { try await cache.set("value \(number)", for: "key \(number)") }
         try await cache.remove("key 7")
         try await cache.store.close()
-        let again: Cache<String, String> = try await rig.store().cache(named: "c")
+        var cold = CacheOptions()
+        cold.warmRestart = nil
+        let again: Cache<String, String> = try await rig.store().cache(named: "c", cold)
         for number in 0..<100 {
             #expect(try await again.value(for: "key \(number)") == (number == 7 ? nil : "value \(number)"))
         }

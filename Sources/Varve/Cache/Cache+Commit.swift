@@ -60,7 +60,9 @@ extension Cache {
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
         let version: UInt64
         do throws(VarveError) {
+            let began = Latencies.now()
             version = try await disk.engine.write(batch, durability: durability ?? options.durability).rawValue
+            latencies.write.add(since: began)
         } catch {
             // Where it is not known whether the write stands, the disk shall say.
             if !error.leavesNothingWritten { forget(key, hash) }

@@ -147,11 +147,11 @@ extension Cache {
         }
         // Everything up to here is visible to whatever the source is asked: what comes later outdates the result.
         let began = disk?.visible.rawValue ?? store.presentVersion
-        let clock = ContinuousClock()
-        let start = clock.now
+        let start = Latencies.now()
         counts.add(.load)
         let loaded: Loaded<Value>
         do {
+            defer { latencies.load.add(since: start) }
             loaded = try await bounded(key, load)
         } catch {
             if error is CancellationError {
@@ -163,7 +163,7 @@ extension Cache {
             throw error
         }
         loadGuard.noteSuccess(key)
-        let took = start.duration(to: clock.now).clampedNanoseconds
+        let took = Latencies.now() &- start
         try await keep(loaded, key, hash, began: began, took: took)
         return loaded.value
     }
@@ -240,9 +240,11 @@ extension Cache {
         guard let disk else { return nil }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
+        let began = Latencies.now()
         let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
         guard case .entry(let stored) = probe, let entry = admit(stored, key, hash) else { return nil }
         counts.add(.diskHit)
+        latencies.diskRead.add(since: began)
         return entry
     }
 }

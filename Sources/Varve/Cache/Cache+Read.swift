@@ -61,6 +61,7 @@ extension Cache {
         }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
+        let began = Latencies.now()
         let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
         let stored: StoredEntry?
         switch probe {
@@ -73,6 +74,7 @@ extension Cache {
             return nil
         }
         counts.add(.diskHit)
+        latencies.diskRead.add(since: began)
         return entry
     }
 

@@ -23,10 +23,17 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     public let store: CacheStore
     let loadGuard: LoadGuard<Key>
     let counts = LoadCounts()
+    let latencies = Latencies()
+    /// Nil: nothing is brought back after a restart.
+    let warm: WarmKeeper?
+    let windows: StatisticsWindows
+    let metrics: MetricsReporter
+    let log: CacheLog
     private let ownsStore: Bool
 
     init(
-        _ store: CacheStore, _ disk: DiskTier?, coding: ValueCoding<Value>, options: CacheOptions, ownsStore: Bool
+        _ store: CacheStore, _ disk: DiskTier?, coding: ValueCoding<Value>, options: CacheOptions, ownsStore: Bool,
+        name: String? = nil, warm: WarmKeeper? = nil
     ) {
         self.store = store
         self.disk = disk
@@ -38,10 +45,21 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             context: MemoryContext(clock: store.clock, tags: disk?.tags.registry ?? TagRegistry()),
             isAuthority: disk == nil, seed: store.hashSeed)
         loadGuard = LoadGuard(options.loading)
-        store.maintain { [weak memory] now in
-            guard let memory else { return false }
+        self.warm = warm
+        windows = StatisticsWindows(began: store.clock.now())
+        let name = options.observation.name ?? name ?? "default"
+        metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name)
+        log = CacheLog(options.observation.logger, cache: name)
+        store.maintain { [weak self] now in
+            guard let self else { return .never }
             memory.changeAll { $0.removeExpired(now, &$1) }
-            return true
+            observe(at: now)
+            return .later
+        }
+        store.beforeClose { [weak self] in
+            guard let self else { return }
+            noteAll()
+            metrics.report(statistics)
         }
     }
 
@@ -79,7 +97,8 @@ extension Cache {
         at path: String, coding: ValueCoding<Value>, _ options: CacheOptions = CacheOptions()
     ) async throws(VarveError) -> Cache {
         try options.validate()
-        let store = try await CacheStore.open(at: path, disk: options.disk, durability: options.durability)
+        let store = try await CacheStore.open(
+            at: path, disk: options.disk, durability: options.durability, observation: options.observation)
         return try await store.cache(named: nil, coding: coding, options, ownsStore: true)
     }
 
@@ -128,14 +147,24 @@ extension CacheStore {
         named name: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
     ) async throws(VarveError) -> Cache<Key, Value> {
         try options.validate()
-        var disk: DiskTier?
-        if let engine {
-            let namespace = if let name { try await engine.namespace(named: name) } else { Namespace.default }
+        guard let engine else { return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore) }
+        let namespace = if let name { try await engine.namespace(named: name) } else { Namespace.default }
+        // A look through what may be long: not on a thread of the cooperative pool.
+        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
             let tags = TagStore(engine: engine, namespace: namespace, registry: TagRegistry())
-            // A look through what may be long: not on a thread of the cooperative pool.
-            try await IOThread.run(name: "varve-tags") { () throws(VarveError) in try tags.load() }
-            disk = DiskTier(engine: engine, namespace: namespace, tags: tags)
+            try tags.load()
+            let disk = DiskTier(engine: engine, namespace: namespace, tags: tags)
+            guard let warmRestart = options.warmRestart else {
+                return Cache<Key, Value>(self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name)
+            }
+            let notes = WarmNotes(engine: engine, namespace: namespace)
+            let found = notes.read()
+            let warm = WarmKeeper(warmRestart, notes, found, now: self.clock.now())
+            let cache = Cache<Key, Value>(
+                self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, warm: warm)
+            cache.takeUp(found)
+            self.warm { [weak cache] _ in cache?.warmStep() ?? .never }
+            return cache
         }
-        return Cache(self, disk, coding: coding, options: options, ownsStore: ownsStore)
     }
 }

@@ -1,5 +1,9 @@
-/// What a cache did since it was opened, at one moment. Counts only ever grow; the rest is as it is now.
+internal import VarveEngine
+
+/// What a cache did in a span of time: counts are of that span, the rest is as it is now.
 public struct CacheStatistics: Sendable {
+    /// The time that the counts are of.
+    public var span: Duration = .zero
     /// Reads that memory answered.
     public var memoryHits: UInt64 = 0
     /// Reads that memory did not answer and the disk did.
@@ -29,6 +33,15 @@ public struct CacheStatistics: Sendable {
     public var memoryEntries = 0
     public var memoryWeight = 0
     public var memoryLimit = 0
+    /// How long it took to find entries on disk that memory did not hold, to load values (failed loads too), and to write.
+    /// Memory's hits are not timed: two looks at the clock cost as much as a hit.
+    public var diskReadLatency = LatencyHistogram()
+    public var loadLatency = LatencyHistogram()
+    public var writeLatency = LatencyHistogram()
+    /// The store on disk, with the other caches in it; nil without a disk.
+    public var disk: DiskUse?
+    /// What the warm-up did, since the cache was opened.
+    public var warmUp: WarmUpStatistics?
 
     public init() {}
 
@@ -37,6 +50,30 @@ public struct CacheStatistics: Sendable {
     public var requests: UInt64 { hits &+ misses.values.reduce(0, &+) }
     /// The share of reads that were answered, in 0...1; 0 where there was none.
     public var hitRatio: Double { requests == 0 ? 0 : Double(hits) / Double(requests) }
+    /// The share of reads that memory answered.
+    public var memoryHitRatio: Double { requests == 0 ? 0 : Double(memoryHits) / Double(requests) }
+    /// How full memory is, in 0...1.
+    public var memoryUse: Double { memoryLimit == 0 ? 0 : Double(memoryWeight) / Double(memoryLimit) }
+
+    /// What a store takes on disk, and what it wrote there, in bytes.
+    public struct DiskUse: Hashable, Sendable {
+        public var tableBytes: UInt64 = 0
+        public var logBytes: UInt64 = 0
+        /// Nil: no bound.
+        public var limit: UInt64?
+        /// To the log, and by flushes and compactions.
+        public var bytesLogged: UInt64 = 0
+        public var bytesRewritten: UInt64 = 0
+        /// Entries appended to the log, and entries that compactions dropped for want of room.
+        public var entriesLogged: UInt64 = 0
+        public var entriesEvicted: UInt64 = 0
+
+        public init() {}
+
+        public var bytes: UInt64 { tableBytes &+ logBytes }
+        /// How much of the bound is taken, in 0...1; nil without one.
+        public var use: Double? { limit.map { $0 == 0 ? 0 : Double(bytes) / Double($0) } }
+    }
 }
 
 extension Cache {
@@ -44,6 +81,7 @@ extension Cache {
     public var statistics: CacheStatistics {
         let memoryCounts = memory.counts
         var snapshot = CacheStatistics()
+        snapshot.span = .nanoseconds(max(0, store.clock.now() &- windows.began))
         snapshot.memoryHits = memoryCounts.hits
         snapshot.diskHits = counts[.diskHit]
         for cause in MissCause.allCases { snapshot.misses[cause] = memoryCounts.causes[cause.rawValue] }
@@ -61,6 +99,23 @@ extension Cache {
         snapshot.memoryEntries = memoryCounts.entries
         snapshot.memoryWeight = memoryCounts.weight
         snapshot.memoryLimit = memory.limit.amount
+        snapshot.diskReadLatency = latencies.diskRead.histogram
+        snapshot.loadLatency = latencies.load.histogram
+        snapshot.writeLatency = latencies.write.histogram
+        snapshot.disk = disk.map { CacheStatistics.DiskUse($0.engine.statistics) }
+        snapshot.warmUp = warm?.statistics
         return snapshot
+    }
+}
+
+extension CacheStatistics.DiskUse {
+    init(_ engine: EngineStatistics) {
+        tableBytes = engine.tableBytes
+        logBytes = engine.logBytes
+        limit = engine.diskBudgetBytes
+        bytesLogged = engine.logBytesAppended
+        bytesRewritten = engine.flushedBytes &+ engine.compactedBytesWritten
+        entriesLogged = engine.records
+        entriesEvicted = engine.entriesEvicted
     }
 }

@@ -15,11 +15,22 @@ public final class CacheStore: Sendable {
     let hashSeed: UInt64
     /// Names the history in which this store's versions are places.
     let history: UInt64
-    private let maintenance: Maintenance
+    /// Names the store in metrics and log: its folder's last component.
+    let name: String
+    /// Gives back the memory of what has expired, and samples counters.
+    private let maintenance: BackgroundWork
+    /// Warms memory and takes notes for the next start; may wait for the disk. Nil where there is none.
+    private let warming: BackgroundWork?
+    /// What caches do before the store is closed. Blocks.
+    private let endings = Mutex<[@Sendable () -> Void]>([])
     /// Numbers the writes of caches without a disk.
     private let lastVersion = Atomic<UInt64>(0)
 
-    private init(_ engine: Engine?, _ clock: any SystemClock) throws(VarveError) {
+    private let log: StoreLog
+
+    private init(
+        _ engine: Engine?, _ clock: any SystemClock, _ observation: CacheObservation = CacheObservation()
+    ) throws(VarveError) {
         self.engine = engine
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         if let timeline = engine?.position.timeline.unique {
@@ -29,28 +40,46 @@ public final class CacheStore: Sendable {
             history = .random(in: 1 ... .max)
             hashSeed = .random(in: 0 ... .max)
         }
+        name = engine?.directory.split(separator: "/").last.map { String($0) } ?? "memory"
+        log = StoreLog(observation.logger, store: engine?.directory ?? name)
         let time = self.clock
-        do throws(IOError) { maintenance = try Maintenance(time) } catch { throw VarveError(error) }
+        do throws(IOError) {
+            maintenance = try BackgroundWork(name: "varve-cache", time)
+            warming = engine == nil ? nil : try BackgroundWork(name: "varve-warm", time)
+        } catch {
+            throw VarveError(error)
+        }
+        maintenance.add { [weak engine, log] now in
+            guard let engine else { return .never }
+            log.look(at: engine.troubles, now: now)
+            return .later
+        }
     }
 
-    deinit { maintenance.stop() }
+    deinit {
+        warming?.stop()
+        maintenance.stop()
+    }
 
     /// Opens the store in a folder, and makes it where there is none.
     /// - Parameters:
     ///   - disk: what it may take there; nil: no bound.
     ///   - durability: of what the store writes by itself.
+    ///   - observation: where the store says what it does; its caches have their own.
     public static func open(
-        at path: String, disk: CacheLimit? = .gigabytes(1), durability: Durability = .interval
+        at path: String, disk: CacheLimit? = .gigabytes(1), durability: Durability = .interval,
+        observation: CacheObservation = CacheObservation()
     ) async throws(VarveError) -> CacheStore {
         var options = EngineOptions()
         options.durability = durability
         try options.setDiskLimit(disk)
-        return try await open(at: path, options)
+        return try await open(at: path, options, observation: observation)
     }
 
     /// The same with the engine's options in hand.
     package static func open(
-        at path: String, _ options: EngineOptions, fileSystem: any FileSystem = PosixFileSystem()
+        at path: String, _ options: EngineOptions, fileSystem: any FileSystem = PosixFileSystem(),
+        observation: CacheObservation = CacheObservation()
     ) async throws(VarveError) -> CacheStore {
         var options = options
         let clock: any SystemClock
@@ -60,7 +89,11 @@ public final class CacheStore: Sendable {
             do throws(IOError) { clock = try KernelClock() } catch { throw VarveError(error) }
         }
         options.clock = clock
-        return try CacheStore(try await Engine.open(at: path, options, fileSystem: fileSystem), clock)
+        let began = Latencies.now()
+        let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
+        let store = try CacheStore(engine, clock, observation)
+        store.log.opened(engine, took: Latencies.now() &- began)
+        return store
     }
 
     package static func inMemory(clock: (any SystemClock)? = nil) throws(VarveError) -> CacheStore {
@@ -75,15 +108,30 @@ public final class CacheStore: Sendable {
 
     /// Closes the store and with it every cache that lives in it. Later calls throw `.closed`, hits in memory aside.
     public func close() async throws(VarveError) {
-        maintenance.stop()
-        try await engine?.close()
+        let endings = self.endings.withLock { endings in
+            defer { endings = [] }
+            return endings
+        }
+        // Waits for what the threads have in hand: not on a thread of the cooperative pool.
+        await IOThread.run(name: "varve-cache") { [warming, maintenance] in
+            warming?.stop()
+            maintenance.stop()
+            for end in endings { end() }
+        }
+        guard let engine else { return }
+        try await engine.close()
+        log.closed()
     }
 
     func nextVersion() -> UInt64 { lastVersion.add(1, ordering: .relaxed).newValue }
     var presentVersion: UInt64 { lastVersion.load(ordering: .relaxed) }
 
-    /// Has `work` done every so often until it returns false. It gets the store clock's time.
-    func maintain(_ work: @escaping @Sendable (Int64) -> Bool) { maintenance.add(work) }
+    /// Has small work done every so often, which never waits.
+    func maintain(_ work: @escaping BackgroundWork.Work) { maintenance.add(work) }
+    /// Has work done every so often that may wait for the disk.
+    func warm(_ work: @escaping BackgroundWork.Work) { warming?.add(work) }
+    /// Has something done before the store is closed; not when it is let go or killed.
+    func beforeClose(_ work: @escaping @Sendable () -> Void) { endings.withLock { $0.append(work) } }
 }
 
 extension EngineOptions {
@@ -101,53 +149,5 @@ extension EngineOptions {
         memtableBytes = min(memtableBytes, max(256 << 10, limit.amount / 32))
         logSegmentBytes = min(logSegmentBytes, max(256 << 10, limit.amount / 32))
         compaction = .scaled(toMemtable: UInt64(memtableBytes))
-    }
-}
-
-/// A thread that does small things every so often: it gives back the memory of what has expired.
-final class Maintenance: Sendable {
-    private typealias Work = @Sendable (Int64) -> Bool
-    private struct State {
-        var work: [Work] = []
-        var isStopping = false
-    }
-    private final class Shared: Sendable {
-        let state = Mutex(State())
-        let wake = Signal()
-    }
-
-    private let shared = Shared()
-    private let thread: IOThread
-
-    /// How often; memory of the expired is given back within this time and the wheel's tick.
-    private static let period = Duration.milliseconds(200)
-
-    init(_ clock: CacheClock) throws(IOError) {
-        let shared = self.shared
-        thread = try IOThread(name: "varve-cache") {
-            while true {
-                let seen = shared.wake.generation
-                let (work, stops) = shared.state.withLock { ($0.work, $0.isStopping) }
-                if stops { return }
-                let now = clock.now()
-                let done = work.indices.filter { !work[$0](now) }
-                if !done.isEmpty {
-                    // Only this thread removes, and others only append: the indices still hold.
-                    shared.state.withLock { state in for index in done.reversed() { state.work.remove(at: index) } }
-                }
-                shared.wake.wait(after: seen, atMost: Maintenance.period)
-            }
-        }
-    }
-
-    func add(_ work: @escaping @Sendable (Int64) -> Bool) { shared.state.withLock { $0.work.append(work) } }
-
-    func stop() {
-        let isFirst = shared.state.withLock { state in
-            defer { state.isStopping = true }
-            return !state.isStopping
-        }
-        shared.wake.raise()
-        if isFirst, !thread.isCurrent { thread.join() }
     }
 }

@@ -186,6 +186,18 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
         return true
     }
 
+    /// Takes in an entry that was read from disk because an earlier process held it in memory, if there is room without an
+    /// eviction. `isHot`: it counts as hit once, since it comes in before those that are worth less.
+    mutating func warm(
+        _ entry: MemoryEntry<Key, Value>, isHot: Bool, _ discarded: inout Discarded<Key, Value>
+    ) -> Bool {
+        let isNew = table.find(entry.hash) { entries[$0]?.key == entry.key } == nil
+        if isNew, entry.weight > policy.capacity - policy.weight { return false }
+        guard publish(entry, .read, &discarded) else { return false }
+        if isNew, isHot, let slot = table.find(entry.hash, { entries[$0]?.key == entry.key }) { policy.hit(slot) }
+        return true
+    }
+
     /// Removes what of a key is not newer than `version`: it was deleted or invalidated there.
     mutating func erase(
         _ key: Key, _ hash: UInt64, at version: UInt64, _ discarded: inout Discarded<Key, Value>
@@ -236,6 +248,13 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     /// The entries in the order of their worth to the policy, most wanted first.
     func hottest(_ limit: Int) -> [MemoryEntry<Key, Value>] {
         policy.hottest(limit).compactMap { entries[$0] }
+    }
+
+    func hottestKeys(_ limit: Int) -> [Key] { policy.hottest(limit).compactMap { entries[$0]?.key } }
+
+    /// Changes with everything that may change which entries are worth most.
+    var activity: UInt64 {
+        counts.hits &+ counts.insertions &+ counts.evictions &+ counts.expired &+ UInt64(entryCount) << 48
     }
 
     func forEach(_ body: (MemoryEntry<Key, Value>) -> Void) {

@@ -15,6 +15,10 @@ public struct CacheOptions: Sendable {
     public var durability: Durability
     /// How values are loaded that are missing or due.
     public var loading = LoadOptions()
+    /// How memory is warmed after a restart. Nil: not at all, and no notes are taken for the next one.
+    public var warmRestart: WarmRestart? = WarmRestart()
+    /// Where the cache says what it does: log and metrics.
+    public var observation = CacheObservation()
 
     public init(
         memory: CacheLimit = .megabytes(64), disk: CacheLimit? = .gigabytes(1), expiry: Expiry = .never,
@@ -35,6 +39,7 @@ public struct CacheOptions: Sendable {
         for span in [expiry.usable, expiry.fresh, expiry.idle] {
             if let span, span <= .zero { try refuse("an expiry is longer than nothing") }
         }
+        if let refusal = warmRestart?.refusal { try refuse(refusal) }
         try loading.validate()
     }
 }

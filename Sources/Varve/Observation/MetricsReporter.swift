@@ -1,0 +1,119 @@
+internal import CoreMetrics
+internal import Synchronization
+
+/// Hands a cache's statistics to swift-metrics: what came on top since the last time to counters, what is now to gauges,
+/// and a sample of the times to timers. One thread at a time; no request waits for a metrics backend.
+final class MetricsReporter: Sendable {
+    private let last = Mutex(CacheStatistics())
+    private let counters: [Metric<Counter>]
+    private let gauges: [Metric<Recorder>]
+    private let timers: [(timer: CoreMetrics.Timer, of: @Sendable (CacheStatistics) -> LatencyHistogram)]
+
+    private struct Metric<Instrument: Sendable>: Sendable {
+        let instrument: Instrument
+        let value: @Sendable (CacheStatistics) -> UInt64?
+    }
+
+    /// Times that a timer gets of one period at most: more tell no more, and backends keep them all.
+    private static let timesPerPeriod: UInt64 = 128
+
+    init(_ factory: (any MetricsFactory)?, store: String, cache: String) {
+        let factory = factory ?? MetricsSystem.factory
+        let dimensions = [("store", store), ("cache", cache)]
+        func label(_ name: String) -> String { "varve_cache_" + name }
+        counters = MetricsReporter.counted.map { metric in
+            Metric(
+                instrument: Counter(
+                    label: label(metric.name), dimensions: dimensions + metric.dimensions, factory: factory),
+                value: metric.value)
+        }
+        gauges = MetricsReporter.measured.map { metric in
+            Metric(
+                instrument: Recorder(
+                    label: label(metric.name), dimensions: dimensions, aggregate: false, factory: factory),
+                value: metric.value)
+        }
+        timers = MetricsReporter.timed.map { metric in
+            (CoreMetrics.Timer(label: label(metric.name), dimensions: dimensions, factory: factory), metric.histogram)
+        }
+    }
+
+    func report(_ statistics: CacheStatistics) {
+        let before = last.withLock { last in
+            defer { last = statistics }
+            return last
+        }
+        for counter in counters {
+            let added = (counter.value(statistics) ?? 0) &- (counter.value(before) ?? 0)
+            if added > 0 { counter.instrument.increment(by: Int64(clamping: added)) }
+        }
+        for gauge in gauges {
+            if let value = gauge.value(statistics) { gauge.instrument.record(Int64(clamping: value)) }
+        }
+        for (timer, histogram) in timers {
+            MetricsReporter.record(histogram(statistics).since(histogram(before)), timer)
+        }
+    }
+
+    /// Records up to so many of a period's times, from each bucket its part.
+    private static func record(_ histogram: LatencyHistogram, _ timer: CoreMetrics.Timer) {
+        let stride = max(1, (histogram.count + timesPerPeriod - 1) / timesPerPeriod)
+        var seen: UInt64 = 0
+        histogram.forEach { nanoseconds, count in
+            let times = (seen &+ count) / stride - seen / stride
+            seen &+= count
+            for _ in 0..<times { timer.recordNanoseconds(nanoseconds) }
+        }
+    }
+
+    // MARK: What there is
+
+    typealias Counted = (
+        name: String, dimensions: [(String, String)], value: @Sendable (CacheStatistics) -> UInt64?
+    )
+
+    /// See docs/operations.md, which lists them.
+    private static var counted: [Counted] {
+        var all: [Counted] = [
+            ("hits_total", [("tier", "memory")], { $0.memoryHits }),
+            ("hits_total", [("tier", "disk")], { $0.diskHits }),
+            ("loads_total", [], { $0.loads }),
+            ("load_failures_total", [], { $0.loadFailures }),
+            ("load_timeouts_total", [], { $0.loadTimeouts }),
+            ("loads_refused_total", [], { $0.loadsRefused }),
+            ("loads_shared_total", [], { $0.loadsShared }),
+            ("loads_outdated_total", [], { $0.loadsOutdated }),
+            ("loads_unstored_total", [], { $0.loadsUnstored }),
+            ("stale_served_total", [], { $0.staleServed }),
+            ("undecodable_total", [], { $0.undecodable }),
+            ("evictions_total", [("tier", "memory")], { $0.evictions }),
+            ("evictions_total", [("tier", "disk")], { $0.disk?.entriesEvicted }),
+            ("expired_total", [], { $0.expired }),
+            ("disk_logged_bytes_total", [], { $0.disk?.bytesLogged }),
+            ("disk_rewritten_bytes_total", [], { $0.disk?.bytesRewritten }),
+            ("warmed_entries_total", [], { ($0.warmUp?.entriesWarmed).map { UInt64($0) } }),
+        ]
+        for cause in MissCause.allCases {
+            all.append(("misses_total", [("cause", "\(cause)")], { $0.misses[cause] }))
+        }
+        return all
+    }
+
+    private static var measured: [(name: String, value: @Sendable (CacheStatistics) -> UInt64?)] {
+        [
+            ("memory_entries", { UInt64(clamping: $0.memoryEntries) }),
+            ("memory_used", { UInt64(clamping: $0.memoryWeight) }),
+            ("memory_limit", { UInt64(clamping: $0.memoryLimit) }),
+            ("disk_used_bytes", { $0.disk?.bytes }),
+            ("disk_limit_bytes", { $0.disk?.limit }),
+        ]
+    }
+
+    private static var timed: [(name: String, histogram: @Sendable (CacheStatistics) -> LatencyHistogram)] {
+        [
+            ("disk_read_seconds", { $0.diskReadLatency }),
+            ("load_seconds", { $0.loadLatency }),
+            ("write_seconds", { $0.writeLatency }),
+        ]
+    }
+}

@@ -1,0 +1,139 @@
+internal import Synchronization
+internal import VarveIO
+
+/// Over which time statistics are asked.
+public enum StatisticsWindow: Sendable, CaseIterable {
+    case lastMinute
+    case lastHour
+    /// Since the cache was opened.
+    case sinceStart
+
+    fileprivate var span: Int64 {
+        switch self {
+        case .lastMinute: 60_000_000_000
+        case .lastHour: 3_600_000_000_000
+        case .sinceStart: .max
+        }
+    }
+}
+
+/// What a cache's counters were at earlier moments: each second of the last minute, each minute of the last hour. The
+/// counters only grow, so a window is a difference, and nothing of this is on a request's path. Any thread.
+final class StatisticsWindows: Sendable {
+    private struct Sample: Sendable {
+        let time: Int64
+        let counts: CacheStatistics
+    }
+    private struct State: Sendable {
+        var seconds: [Sample] = []
+        var minutes: [Sample] = []
+    }
+
+    let began: Int64
+    private let state = Mutex(State())
+
+    private static let second: Int64 = 1_000_000_000
+    private static let minute: Int64 = 60_000_000_000
+    /// One more than the window needs, and one for the sample that is older than it.
+    private static let kept = 62
+
+    init(began: Int64) { self.began = began }
+
+    /// Whether a second has passed since the last sample.
+    func isDue(at now: Int64) -> Bool {
+        state.withLock { now &- ($0.seconds.last?.time ?? began) >= StatisticsWindows.second }
+    }
+
+    func sample(_ counts: CacheStatistics, at now: Int64) {
+        state.withLock { state in
+            let new = Sample(time: now, counts: counts)
+            StatisticsWindows.append(new, to: &state.seconds)
+            if now &- (state.minutes.last?.time ?? began) >= StatisticsWindows.minute {
+                StatisticsWindows.append(new, to: &state.minutes)
+            }
+        }
+    }
+
+    private static func append(_ sample: Sample, to samples: inout [Sample]) {
+        if samples.count == kept { samples.removeFirst() }
+        samples.append(sample)
+    }
+
+    /// `counts`, which are of `now`, less what they were at the window's beginning.
+    func counts(_ counts: CacheStatistics, over window: StatisticsWindow, at now: Int64) -> CacheStatistics {
+        let base = state.withLock { state in
+            switch window {
+            case .lastMinute: StatisticsWindows.last(of: state.seconds, notAfter: now &- window.span)
+            case .lastHour: StatisticsWindows.last(of: state.minutes, notAfter: now &- window.span)
+            case .sinceStart: Sample?.none
+            }
+        }
+        var counts = counts
+        counts.subtract(base?.counts ?? CacheStatistics())
+        counts.span = .nanoseconds(max(0, now &- (base?.time ?? began)))
+        return counts
+    }
+
+    /// The share of reads that memory answered in the last seconds; nil while too few were made to tell.
+    func lastMoments(of counts: CacheStatistics) -> Double? {
+        let base = state.withLock { state in state.seconds.suffix(3).first?.counts }
+        var counts = counts
+        counts.subtract(base ?? CacheStatistics())
+        return counts.requests < 100 ? nil : counts.memoryHitRatio
+    }
+
+    private static func last(of samples: [Sample], notAfter time: Int64) -> Sample? {
+        samples.last { $0.time <= time }
+    }
+}
+
+extension CacheStatistics {
+    /// Makes counts since the start to counts since an earlier moment.
+    mutating func subtract(_ earlier: CacheStatistics) {
+        memoryHits &-= earlier.memoryHits
+        diskHits &-= earlier.diskHits
+        for cause in MissCause.allCases { misses[cause, default: 0] &-= earlier.misses[cause] ?? 0 }
+        loads &-= earlier.loads
+        loadFailures &-= earlier.loadFailures
+        loadsRefused &-= earlier.loadsRefused
+        loadTimeouts &-= earlier.loadTimeouts
+        loadsShared &-= earlier.loadsShared
+        loadsOutdated &-= earlier.loadsOutdated
+        loadsUnstored &-= earlier.loadsUnstored
+        staleServed &-= earlier.staleServed
+        undecodable &-= earlier.undecodable
+        evictions &-= earlier.evictions
+        expired &-= earlier.expired
+        diskReadLatency = diskReadLatency.since(earlier.diskReadLatency)
+        loadLatency = loadLatency.since(earlier.loadLatency)
+        writeLatency = writeLatency.since(earlier.writeLatency)
+        if let before = earlier.disk { disk?.subtract(before) }
+    }
+}
+
+extension CacheStatistics.DiskUse {
+    fileprivate mutating func subtract(_ earlier: CacheStatistics.DiskUse) {
+        bytesLogged &-= earlier.bytesLogged
+        bytesRewritten &-= earlier.bytesRewritten
+        entriesLogged &-= earlier.entriesLogged
+        entriesEvicted &-= earlier.entriesEvicted
+    }
+}
+
+extension Cache {
+    /// What the cache did in the last minute, in the last hour, or since it was opened; exact to a second, or a minute.
+    /// Where the cache is younger the span says so. Takes each shard's lock for a moment.
+    public func statistics(over window: StatisticsWindow) -> CacheStatistics {
+        windows.counts(statistics, over: window, at: store.clock.now())
+    }
+
+    /// Looks at the counters once a second, and tells metrics and log. For the maintenance thread.
+    func observe(at now: Int64) {
+        guard windows.isDue(at: now) else { return }
+        let counts = statistics
+        windows.sample(counts, at: now)
+        metrics.report(counts)
+        log.look(at: counts, now: now)
+        if let warm, !warm.statistics.isDone { warm.changed.raise() }
+    }
+}

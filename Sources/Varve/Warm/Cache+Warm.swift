@@ -1,0 +1,189 @@
+internal import Synchronization
+internal import VarveEngine
+internal import VarveIO
+internal import VarvePolicy
+
+extension Cache {
+    /// Returns when what was hottest before the restart is in memory again; or earlier, when memory answers `share` of the
+    /// part of reads that it answered in the last minute before the restart, or when `limit` has passed. A service that
+    /// takes traffic only after this does not meet its disk, or its source, with all of it at once.
+    ///
+    /// At once for a cache without a disk or without `warmRestart`.
+    @discardableResult
+    public func ready(share: Double = 0.95, atMost limit: Duration = .seconds(30)) async -> WarmUpOutcome {
+        guard let warm else { return .done }
+        let clock = ContinuousClock()
+        let deadline = clock.now.advanced(by: limit)
+        let timer = Task {
+            try await Task.sleep(until: deadline, clock: clock)
+            warm.changed.raise()
+        }
+        defer { timer.cancel() }
+        while true {
+            let seen = warm.changed.generation
+            let statistics = warm.statistics
+            if statistics.isDone { return .done }
+            if let before = statistics.hitRatioBefore, let now = windows.lastMoments(of: self.statistics),
+                now >= before * share
+            {
+                return .hitRatioReached
+            }
+            if clock.now >= deadline || Task.isCancelled { return .timedOut }
+            await warm.changed.wait(after: seen)
+        }
+    }
+
+    // MARK: Bringing back
+
+    /// Takes up what an earlier process noted, before anything is in memory. Blocks.
+    func takeUp(_ found: WarmNotes.Found) {
+        guard let warm else { return }
+        var restored = 0
+        for note in found.policies {
+            guard Int(note.shardCount) == memory.places.count else { continue }
+            let isTaken = memory.places[Int(note.shard)].shard.withLock { $0.policy.importState(note.body) }
+            if isTaken { restored += 1 }
+        }
+        // What another number of shards, or another policy, left behind.
+        let own = Set(
+            memory.places.indices.flatMap { shard in
+                [WarmNote.Kind.keys, .policy].map {
+                    warm.notes.name(WarmNote(kind: $0, shard: UInt16(shard), body: []))
+                }
+            } + [warm.notes.name(WarmNote(kind: .ratio, body: []))])
+        warm.state.withLock { state in
+            state.statistics.policiesRestored = restored
+            state.stale = found.names.filter { !own.contains($0) }
+        }
+    }
+
+    /// A slice of the work for warm restarts: the warm-up first, then the notes. For the store's thread; blocks.
+    func warmStep() -> BackgroundWork.Next {
+        guard let warm, let disk else { return .never }
+        if !warm.statistics.isDone { return warmSlice(warm, disk) }
+        return noteSlice(warm)
+    }
+
+    /// Reads a batch. On the store's own thread, so that the threads which requests wait for stay free.
+    private func warmSlice(_ warm: WarmKeeper, _ disk: DiskTier) -> BackgroundWork.Next {
+        guard let batch = warm.nextBatch(WarmUp.batchKeys, at: store.clock.now()) else { return .later }
+        bringBack(batch.keys, isHot: batch.isHot, warm, disk)
+        return .soon
+    }
+
+    /// Brings entries to memory as a read would: as the store has them now, and not past what happens meanwhile.
+    private func bringBack(_ keys: [[UInt8]], isHot: Bool, _ warm: WarmKeeper, _ disk: DiskTier) {
+        for bytes in keys {
+            guard let key = unsafe Key(keyBytes: bytes.span.bytes) else {
+                warm.note { $0.keysGone += 1 }
+                continue
+            }
+            let hash = memory.hash(key)
+            let isThere = memory.withShard(hash) { shard in
+                if shard.peek(key, hash) != nil { return true }
+                shard.beginFlight(key)
+                return false
+            }
+            if isThere {
+                warm.note { $0.keysInMemory += 1 }
+                continue
+            }
+            defer { memory.withShard(hash) { $0.endFlight(key) } }
+            // An entry that cannot be read is none: the reader that asks for it gets the error.
+            let read = unsafe try? disk.engine.entry(bytes.span.bytes, in: disk.namespace)
+            guard let stored = read ?? nil, disk.keeps(stored), let entry = decode(stored, key, hash) else {
+                warm.note { $0.keysGone += 1 }
+                continue
+            }
+            let isIn = memory.change(hash) { $0.warm(entry, isHot: isHot, &$1) }
+            warm.note { statistics in
+                statistics.bytesRead += bytes.count + stored.bytes.count
+                if isIn { statistics.entriesWarmed += 1 } else { statistics.keysWithoutRoom += 1 }
+            }
+        }
+    }
+
+    // MARK: Notes for the next start
+
+    /// Notes one shard, if its turn has come and something happened there.
+    private func noteSlice(_ warm: WarmKeeper) -> BackgroundWork.Next {
+        let now = store.clock.now()
+        let shards = memory.places.count
+        guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
+        // What waits for the disk now is more urgent.
+        guard warm.notes.engine.takesWritesAtOnce else { return .later }
+        let bytes = note(shard, warm)
+        warm.state.withLock {
+            $0.round.end(
+                shard, bytes: bytes, at: now, shards: shards, interval: warm.options.interval.clampedNanoseconds)
+        }
+        return .later
+    }
+
+    /// Notes everything that changed, now. Not while the warm-up goes on: what memory has then is less than what was
+    /// noted. Blocks.
+    func noteAll() {
+        guard let warm, warm.statistics.isDone else { return }
+        for shard in memory.places.indices { _ = note(shard, warm) }
+    }
+
+    /// Writes what a shard's next start needs; returns the bytes.
+    private func note(_ shard: Int, _ warm: WarmKeeper) -> Int {
+        let shards = memory.places.count
+        let share = (warm.options.keys + shards - 1) / shards
+        let known = warm.state.withLock { $0.round.activity[shard] }
+        let found = memory.places[shard].shard.withLock { part in
+            part.activity == known
+                ? nil : (activity: part.activity, keys: part.hottestKeys(share), policy: part.policy.exportState())
+        }
+        var bytes = shard == 0 ? noteOnce(warm) : 0
+        guard let found else { return bytes }
+        let of = UInt16(shards)
+        let list = WarmNote.list(found.keys.lazy.map { self.keyBytes($0) }, atMost: WarmUp.noteBytes)
+        bytes += write(WarmNote(kind: .keys, shard: UInt16(shard), of: of, body: list), warm)
+        if found.policy.count <= WarmUp.noteBytes {
+            bytes += write(WarmNote(kind: .policy, shard: UInt16(shard), of: of, body: found.policy), warm)
+        }
+        warm.state.withLock { $0.round.activity[shard] = found.activity }
+        return bytes
+    }
+
+    /// What is noted once a round: the hit ratio; and what no longer counts goes.
+    private func noteOnce(_ warm: WarmKeeper) -> Int {
+        let stale = warm.state.withLock { state in
+            defer { state.stale = [] }
+            return state.stale
+        }
+        for name in stale { try? warm.notes.remove(name) }
+        let minute = statistics(over: .lastMinute)
+        guard minute.requests > 0 else { return 0 }
+        return write(.ratio(hits: minute.memoryHits, of: minute.requests), warm)
+    }
+
+    private func write(_ note: WarmNote, _ warm: WarmKeeper) -> Int {
+        let name = warm.notes.name(note)
+        let hash = unsafe stableHash(note.body.span.bytes, seed: 0)
+        guard warm.state.withLock({ $0.round.written[name] }) != hash else { return 0 }
+        do throws(VarveError) {
+            let bytes = try warm.notes.write(note)
+            warm.state.withLock { state in
+                state.round.written[name] = hash
+                state.statistics.notesWritten += 1
+                state.statistics.noteBytesWritten += UInt64(bytes)
+            }
+            return bytes
+        } catch {
+            // The next round tries again; until then the last note stands.
+            warm.note { $0.notesFailed += 1 }
+            return 0
+        }
+    }
+}
+
+/// Bounds of the work at a time.
+enum WarmUp {
+    /// Keys that are read in one turn, after which other caches of the store have theirs.
+    static let batchKeys = 32
+    /// A note's list or policy: what one write to the log brings at once.
+    static let noteBytes = 1 << 20
+}

@@ -1,0 +1,74 @@
+/// How a cache comes back after a restart: what was hottest in memory is read from disk in the background, hottest first,
+/// and the policy goes on with what it knew.
+///
+/// What was hottest is noted on disk every so often and at `close`, so a killed process comes back warm as well. A note is
+/// only a list of keys: entries are read as they are then, so nothing old can return by it.
+public struct WarmRestart: Hashable, Sendable {
+    /// Bytes of keys and values to read from disk at most. Default 1 GiB. Memory's own limit holds as well: a warm-up
+    /// evicts nothing.
+    public var bytes: Int
+    /// How long to go on after opening. Default 30 s.
+    public var time: Duration
+    /// How many keys are noted at most, hottest first. Default 262,144; at least 1.
+    public var keys: Int
+    /// How often what is hottest is noted, if it changed. Default 10 s; at least 1 s. A note of a large cache takes longer,
+    /// so that notes write no more than half a megabyte a second.
+    public var interval: Duration
+
+    public init(
+        bytes: Int = 1 << 30, time: Duration = .seconds(30), keys: Int = 262_144, interval: Duration = .seconds(10)
+    ) {
+        self.bytes = bytes
+        self.time = time
+        self.keys = keys
+        self.interval = interval
+    }
+
+    /// Why these options cannot be; nil: they can.
+    var refusal: String? {
+        if bytes < 0 || time < .zero { return "a warm-up's budget is not negative" }
+        if keys < 1 { return "at least one key is noted for the next start" }
+        if interval < .seconds(1) { return "what is hottest is noted once a second at most" }
+        return nil
+    }
+}
+
+/// What the warm-up of a cache did, and the notes for the next one.
+public struct WarmUpStatistics: Hashable, Sendable {
+    /// Keys that an earlier process had noted.
+    public var keysNoted = 0
+    /// Entries that came to memory, and the bytes of keys and values that were read for it.
+    public var entriesWarmed = 0
+    public var bytesRead = 0
+    /// Keys that were in memory before their turn, had no entry any more, or found no room.
+    public var keysInMemory = 0
+    public var keysGone = 0
+    public var keysWithoutRoom = 0
+    /// Keys that were left out when the budget was used up.
+    public var keysLeft = 0
+    /// Shards whose policy went on with what it knew.
+    public var policiesRestored = 0
+    /// Notes that could not be understood and were ignored.
+    public var notesDamaged = 0
+    /// Whether the warm-up has ended, and how long it took.
+    public var isDone = false
+    public var duration = Duration.zero
+    /// The share of reads that memory answered in the last minute before the restart; nil: not known.
+    public var hitRatioBefore: Double?
+    /// Notes written by this process, their bytes, and how many could not be written.
+    public var notesWritten: UInt64 = 0
+    public var noteBytesWritten: UInt64 = 0
+    public var notesFailed: UInt64 = 0
+
+    public init() {}
+}
+
+/// Why `Cache.ready` returned.
+public enum WarmUpOutcome: Hashable, Sendable {
+    /// What was to be brought back is back, or the warm-up's budget is used up.
+    case done
+    /// Memory answers about as many reads as before the restart.
+    case hitRatioReached
+    /// The caller would not wait longer, or was cancelled. The warm-up goes on.
+    case timedOut
+}

@@ -1,0 +1,278 @@
+import CoreMetrics
+import Logging
+import Synchronization
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+struct WindowTests {
+    @Test("What happened in the last minute, in the last hour and since the start add up")
+    func windows() async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(.memory, Int.self)
+        func pass(_ span: Duration) {
+            // The maintenance thread may look as well; nothing happens in between, so it sees the same.
+            rig.clock.advance(by: span)
+            cache.observe(at: cache.store.clock.now())
+        }
+        func hit(_ times: Int) async throws { for _ in 0..<times { _ = try await cache.value(for: "a") } }
+        try await cache.set(1, for: "a")
+        try await hit(5)
+        pass(.seconds(1))
+        try await hit(7)
+        #expect(cache.statistics(over: .lastMinute).memoryHits == 12)
+        #expect(cache.statistics(over: .lastMinute).span == .seconds(1))
+        for _ in 0..<59 { pass(.seconds(1)) }
+        // The first five are a minute old now.
+        #expect(cache.statistics(over: .lastMinute).memoryHits == 12)
+        pass(.seconds(1))
+        #expect(cache.statistics(over: .lastMinute).memoryHits == 7)
+        pass(.seconds(1))
+        #expect(cache.statistics(over: .lastMinute).memoryHits == 0)
+        #expect(cache.statistics(over: .lastMinute).span == .seconds(60))
+        #expect(cache.statistics(over: .lastHour).memoryHits == 12)
+        try await hit(3)
+        for _ in 0..<60 { pass(.seconds(60)) }
+        #expect(cache.statistics(over: .lastHour).memoryHits == 3)
+        #expect(cache.statistics(over: .lastMinute).memoryHits == 0)
+        for _ in 0..<3 { pass(.seconds(60)) }
+        #expect(cache.statistics(over: .lastHour).memoryHits == 0)
+        #expect(cache.statistics(over: .sinceStart).memoryHits == 15)
+        #expect(cache.statistics.memoryHits == 15)
+        #expect(cache.statistics(over: .lastHour).memoryEntries == 1)
+    }
+
+    @Test(
+        "Two windows that follow each other are one: no count is lost or told twice", arguments: 0..<5 as Range<UInt64>)
+    func windowsAddUp(_ seed: UInt64) {
+        var random = SplitMix(seed)
+        let windows = StatisticsWindows(began: 0)
+        var counts = CacheStatistics()
+        var byMinute: [UInt64] = []
+        for _ in 0..<30 {
+            for second in 0..<60 {
+                counts.memoryHits += .random(in: 0...9, using: &random)
+                let now = Int64(byMinute.count * 60 + second + 1) * 1_000_000_000
+                windows.sample(counts, at: now)
+            }
+            let now = Int64(byMinute.count + 1) * 60_000_000_000
+            byMinute.append(windows.counts(counts, over: .lastMinute, at: now).memoryHits)
+        }
+        #expect(byMinute.reduce(0, +) == counts.memoryHits, "seed \(seed)")
+        #expect(windows.counts(counts, over: .lastHour, at: 1_800_000_000_000).memoryHits == counts.memoryHits)
+    }
+
+    @Test(
+        "A histogram's percentiles are right within an eighth, and histograms add up", arguments: 0..<5 as Range<UInt64>
+    )
+    func histogram(_ seed: UInt64) {
+        var random = SplitMix(seed)
+        let (one, two) = (LatencyRecorder(), LatencyRecorder())
+        var all: [Int64] = []
+        for _ in 0..<5000 {
+            let time = Int64(1) << Int64.random(in: 8..<36, using: &random)
+            let exact = time + .random(in: 0..<time, using: &random)
+            all.append(exact)
+            (Bool.random(using: &random) ? one : two).add(exact)
+        }
+        all.sort()
+        let sum = one.histogram + two.histogram
+        #expect(sum.count == 5000)
+        #expect(sum.mean == .nanoseconds(all.reduce(0, +) / 5000))
+        for share in [0.01, 0.5, 0.9, 0.99, 1] {
+            let exact = Duration.nanoseconds(all[max(0, Int((5000 * share).rounded(.up)) - 1)])
+            let told = sum.percentile(share)
+            #expect(told >= exact && told <= exact * 1.125 + .nanoseconds(1), "seed \(seed), \(share)")
+        }
+        #expect(sum.since(one.histogram) == two.histogram)
+        #expect(LatencyHistogram().percentile(0.5) == .zero)
+        one.add(-5)
+        one.add(.max)
+        #expect(one.histogram.percentile(1) > .seconds(200))
+    }
+
+    @Test("Reads from disk, loads and writes are timed, and the disk's use is told")
+    func timed() async throws {
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", CacheOptions(memory: .entries(10)))
+        for number in 0..<20 { try await cache.set(number, for: "\(number)") }
+        for number in 0..<20 { _ = try await cache.value(for: "\(number)") }
+        for number in 20..<25 { _ = try await cache.value(for: "\(number)") { _ in 1 } }
+        let statistics = cache.statistics
+        #expect(statistics.writeLatency.count == 25)
+        #expect(statistics.loadLatency.count == 5)
+        #expect(statistics.diskReadLatency.count == statistics.diskHits)
+        #expect(statistics.diskHits > 0)
+        #expect(statistics.memoryUse == 1)
+        let disk = try #require(statistics.disk)
+        #expect(disk.entriesLogged >= 25 && disk.bytesLogged > 0 && disk.bytes > 0)
+        try await cache.store.close()
+    }
+}
+
+struct MetricsTests {
+    @Test("A metrics backend sees the numbers, under the cache's name")
+    func backend() async throws {
+        let backend = RecordingMetrics()
+        let rig = CacheRig()
+        var options = CacheOptions(memory: .entries(10))
+        options.observation.metrics = backend
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "quotes", options)
+        for number in 0..<20 { try await cache.set(number, for: "\(number)") }
+        for number in 0..<20 { _ = try await cache.value(for: "\(number)") }
+        _ = try await cache.value(for: "missing")
+        let base = "store=cache cache=quotes"
+        // The maintenance thread tells all that is new once a second.
+        rig.clock.advance(by: .seconds(1))
+        while backend["varve_cache_write_seconds \(base)"] != 20 { try await Task.sleep(for: .milliseconds(5)) }
+        _ = try await cache.value(for: "missing")
+        let statistics = cache.statistics
+        // Closing tells the rest.
+        try await cache.store.close()
+        #expect(backend["varve_cache_hits_total \(base) tier=memory"] == Int64(statistics.memoryHits))
+        #expect(backend["varve_cache_hits_total \(base) tier=disk"] == Int64(statistics.diskHits))
+        #expect(backend["varve_cache_misses_total \(base) cause=cold"] == 2)
+        #expect(backend["varve_cache_evictions_total \(base) tier=memory"] == Int64(statistics.evictions))
+        #expect(backend["varve_cache_memory_entries \(base)"] == 10)
+        #expect(backend["varve_cache_memory_limit \(base)"] == 10)
+        #expect((backend["varve_cache_disk_used_bytes \(base)"] ?? 0) > 0)
+        #expect(backend["varve_cache_write_seconds \(base)"] == 20)
+    }
+
+    @Test("However many times there are, a timer gets a bounded sample of them, in their proportions")
+    func sampled() {
+        let backend = RecordingMetrics()
+        let reporter = MetricsReporter(backend, store: "s", cache: "c")
+        let recorder = LatencyRecorder()
+        for _ in 0..<90_000 { recorder.add(1_000) }
+        for _ in 0..<10_000 { recorder.add(1_000_000) }
+        var statistics = CacheStatistics()
+        statistics.loadLatency = recorder.histogram
+        reporter.report(statistics)
+        reporter.report(statistics)
+        let times = backend.times["varve_cache_load_seconds store=s cache=c"] ?? []
+        #expect(times.count > 100 && times.count <= 128)
+        let slow = times.filter { $0 > 500_000 }.count
+        #expect(slow > 8 && slow < 18)
+    }
+}
+
+struct LogTests {
+    @Test("What goes wrong often is told once a minute, with how often")
+    func rateLimited() async throws {
+        let lines = Lines()
+        let rig = CacheRig()
+        let texts: Cache<String, String> = try await rig.store().cache(named: "c")
+        try await texts.set("no number", for: "a")
+        try await texts.store.close()
+        var options = CacheOptions()
+        options.observation.logger = lines.logger
+        let numbers: Cache<String, Int> = try await rig.store().cache(named: "c", options)
+        await numbers.ready()
+        let before = numbers.statistics.undecodable
+        for _ in 0..<100 { _ = try await numbers.value(for: "a") }
+        func pass(_ span: Duration) {
+            rig.clock.advance(by: span)
+            numbers.observe(at: numbers.store.clock.now())
+        }
+        let known: @Sendable () -> [String] = { lines.all.filter { $0.contains("decoded") } }
+        // The warm-up met it first, perhaps.
+        for _ in 0..<30 { pass(.seconds(1)) }
+        #expect(known().count == 1)
+        #expect(known().first?.hasPrefix("warning") == true)
+        for _ in 0..<10 { _ = try await numbers.value(for: "a") }
+        pass(.seconds(40))
+        #expect(known().count == 2)
+        #expect(known().last?.contains("times=10") == true)
+        #expect(numbers.statistics.undecodable == before + 110)
+        #expect(!lines.all.contains { $0.hasPrefix("error") })
+        try await numbers.store.close()
+    }
+
+    @Test("A disk that fails and comes back is told as it happens; a store that stopped is an error")
+    func troubles() {
+        let lines = Lines()
+        let log = StoreLog(lines.logger, store: "/s")
+        let full = VarveError(.diskFull, "full")
+        let minute: Int64 = 60_000_000_000
+        log.look(at: (nil, nil), now: 0)
+        for second in 1..<20 { log.look(at: (nil, full), now: Int64(second)) }
+        #expect(lines.all.count == 1 && lines.all[0].hasPrefix("warning"))
+        log.look(at: (nil, nil), now: 20)
+        #expect(lines.all.count == 2 && lines.all[1].hasPrefix("notice"))
+        log.look(at: (nil, full), now: 21)
+        #expect(lines.all.count == 2)
+        log.look(at: (nil, full), now: 2 * minute)
+        #expect(lines.all.count == 3)
+        for _ in 0..<5 { log.look(at: (full, nil), now: 3 * minute) }
+        #expect(lines.all.count == 4 && lines.all[3].hasPrefix("error"))
+    }
+}
+
+/// Keeps what is logged.
+private final class Lines: Sendable {
+    private let kept = Mutex<[String]>([])
+    var all: [String] { kept.withLock { $0 } }
+
+    var logger: Logger {
+        var logger = Logger(label: "test") { _ in Handler(lines: self) }
+        logger.logLevel = .debug
+        return logger
+    }
+
+    struct Handler: LogHandler {
+        let lines: Lines
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.trace
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+        func log(event: LogEvent) {
+            let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+            let text = all.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+            lines.kept.withLock { $0.append("\(event.level) \(event.message) \(text)") }
+        }
+    }
+}
+
+/// A metrics backend that remembers: sums of counters, last values of gauges, how many times of timers.
+private final class RecordingMetrics: MetricsFactory {
+    private let values = Mutex<[String: Int64]>([:])
+    private let recorded = Mutex<[String: [Int64]]>([:])
+
+    subscript(name: String) -> Int64? { values.withLock { $0[name] } }
+    var times: [String: [Int64]] { recorded.withLock { $0 } }
+
+    private final class Handler: CounterHandler, RecorderHandler, TimerHandler {
+        let name: String
+        let backend: RecordingMetrics
+        init(_ name: String, _ backend: RecordingMetrics) {
+            self.name = name
+            self.backend = backend
+        }
+        func increment(by amount: Int64) { backend.values.withLock { $0[name, default: 0] += amount } }
+        func reset() {}
+        func record(_ value: Int64) { backend.values.withLock { $0[name] = value } }
+        func record(_ value: Double) { record(Int64(value)) }
+        func recordNanoseconds(_ duration: Int64) {
+            backend.values.withLock { $0[name, default: 0] += 1 }
+            backend.recorded.withLock { $0[name, default: []].append(duration) }
+        }
+    }
+
+    private func make(_ label: String, _ dimensions: [(String, String)]) -> Handler {
+        Handler(([label] + dimensions.map { "\($0)=\($1)" }).joined(separator: " "), self)
+    }
+
+    func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler { make(label, dimensions) }
+    func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
+        make(label, dimensions)
+    }
+    func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler { make(label, dimensions) }
+    func destroyCounter(_ handler: any CounterHandler) {}
+    func destroyRecorder(_ handler: any RecorderHandler) {}
+    func destroyTimer(_ handler: any TimerHandler) {}
+}

@@ -1,0 +1,278 @@
+import Synchronization
+import Testing
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+struct WarmRestartTests {
+    /// A rig on what a killed process left behind.
+    private func afterKill(_ rig: CacheRig) -> CacheRig { CacheRig(files: rig.files.killProcess(), clock: rig.clock) }
+
+    /// A cache of a hundred entries in memory over a thousand on disk, in which the first fifty were read most.
+    private func loaded(
+        _ rig: CacheRig, _ options: CacheOptions = CacheOptions(memory: .entries(100))
+    ) async throws -> Cache<String, Int> {
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", options)
+        for number in 0..<1000 { try await cache.set(number, for: "\(number)") }
+        for _ in 0..<5 {
+            for number in 0..<50 { _ = try await cache.value(for: "\(number)") }
+        }
+        return cache
+    }
+
+    private func reopened(
+        _ rig: CacheRig, _ options: CacheOptions = CacheOptions(memory: .entries(100))
+    ) async throws -> Cache<String, Int> {
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", options)
+        #expect(await cache.ready(share: 2, atMost: .seconds(60)) == .done)
+        return cache
+    }
+
+    @Test("After a kill the entries that were hottest are in memory again", arguments: EvictionPolicyKind.allCases)
+    func killed(_ policy: EvictionPolicyKind) async throws {
+        let rig = CacheRig()
+        let options = CacheOptions(memory: .entries(100), policy: policy)
+        let cache = try await loaded(rig, options)
+        let held = (0..<1000).filter { number in
+            let key = "\(number)"
+            return cache.memory.withShard(cache.memory.hash(key)) { $0.peek(key, cache.memory.hash(key)) != nil }
+        }
+        cache.noteAll()
+        let again = try await reopened(afterKill(rig), options)
+        let statistics = try #require(again.statistics.warmUp)
+        #expect(statistics.entriesWarmed == held.count)
+        #expect(statistics.policiesRestored == 1)
+        for number in held { #expect(again.valueInMemory(for: "\(number)") == number) }
+        #expect(again.statistics.evictions == 0)
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test("Notes are taken every so often, and only where something changed")
+    func notes() async throws {
+        let rig = CacheRig()
+        let cache = try await loaded(rig)
+        #expect(cache.statistics.warmUp?.notesWritten == 0)
+        func written() -> UInt64 { cache.statistics.warmUp?.notesWritten ?? 0 }
+        while cache.statistics.warmUp?.isDone != true { await Task.yield() }
+        _ = cache.warmStep()
+        #expect(written() == 0)
+        rig.clock.advance(by: .seconds(11))
+        while written() < 2 { try await Task.sleep(for: .milliseconds(5)) }
+        // Keys, policy, and the ratio.
+        let first = written()
+        #expect(first <= 3)
+        rig.clock.advance(by: .seconds(11))
+        for _ in 0..<3 { _ = cache.warmStep() }
+        #expect(written() <= first + 1)
+        let again = try await reopened(afterKill(rig))
+        for number in 0..<50 { #expect(again.valueInMemory(for: "\(number)") == number) }
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test("A closed cache comes back warm, hottest first, as far as the budget goes")
+    func budget() async throws {
+        let rig = CacheRig()
+        let cache = try await loaded(rig)
+        let entry = cache.statistics.memoryEntries
+        try await cache.store.close()
+        var options = CacheOptions(memory: .entries(100))
+        // A key of one or two bytes and a value of eight.
+        options.warmRestart?.bytes = 300
+        let again = try await reopened(rig, options)
+        let statistics = try #require(again.statistics.warmUp)
+        // A batch that was begun before the budget was used up is finished.
+        #expect(statistics.entriesWarmed >= 30 && statistics.entriesWarmed <= 30 + WarmUp.batchKeys)
+        #expect(statistics.keysLeft + statistics.entriesWarmed == entry)
+        #expect(
+            (0..<32).allSatisfy {
+                again.valueInMemory(for: "\($0)") != nil || again.valueInMemory(for: "\($0 + 18)") != nil
+            })
+        try await again.store.close()
+        options.warmRestart = nil
+        let cold: Cache<String, Int> = try await rig.store().cache(named: "c", options)
+        #expect(await cold.ready() == .done)
+        #expect(cold.statistics.memoryEntries == 0)
+        try await cold.store.close()
+    }
+
+    @Test("What was removed, overwritten, expired or dropped by tag after the note does not return by it")
+    func gone() async throws {
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", CacheOptions(memory: .entries(100)))
+        for number in 0..<10 { try await cache.set(number, for: "removed \(number)") }
+        for number in 0..<10 { try await cache.set(number, for: "overwritten \(number)") }
+        for number in 0..<10 {
+            try await cache.set(number, for: "expired \(number)", EntryOptions(expiry: .seconds(30)))
+        }
+        for number in 0..<10 { try await cache.set(number, for: "tagged \(number)", EntryOptions(tags: ["t"])) }
+        for number in 0..<10 { try await cache.set(number, for: "kept \(number)") }
+        cache.noteAll()
+        try await cache.removeAll(withPrefix: "removed")
+        for number in 0..<10 { try await cache.set(-number, for: "overwritten \(number)") }
+        try await cache.remove(taggedWith: "t")
+        rig.clock.advance(by: .seconds(31))
+        let again = try await reopened(afterKill(rig))
+        for number in 0..<10 {
+            #expect(again.valueInMemory(for: "removed \(number)") == nil)
+            #expect(again.valueInMemory(for: "overwritten \(number)") == -number)
+            #expect(again.valueInMemory(for: "expired \(number)") == nil)
+            #expect(again.valueInMemory(for: "tagged \(number)") == nil)
+            #expect(again.valueInMemory(for: "kept \(number)") == number)
+        }
+        #expect(again.statistics.warmUp?.keysGone == 30)
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    enum Removal: CaseIterable {
+        case remove, overwrite, tag, all, prefix
+    }
+
+    @Test("What goes while the warm-up has it in hand does not return", arguments: Removal.allCases)
+    func goesMeanwhile(_ removal: Removal) async throws {
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c")
+        try await cache.set(1, for: "a", EntryOptions(tags: ["t"]))
+        cache.noteAll()
+        // The warm-up has read the entry and stops before it goes to memory.
+        let gate = Monitor((isReached: false, isOpen: false))
+        let coding = ValueCoding<Int>(
+            encode: { $0.cacheBytes() },
+            decode: { bytes in
+                if IOThread.isOnOne {
+                    gate.withLock { $0.isReached = true }
+                    gate.wait { $0.isOpen ? () : nil }
+                }
+                return try Int(cacheBytes: bytes)
+            }, cost: { _ in 8 })
+        let again: Cache<String, Int> = try await afterKill(rig).store().cache(
+            named: "c", coding: coding, CacheOptions(), ownsStore: true)
+        while !gate.withLock({ $0.isReached }) { await Task.yield() }
+        switch removal {
+        case .remove: try await again.remove("a")
+        case .overwrite: try await again.set(2, for: "a")
+        case .tag: try await again.remove(taggedWith: "t")
+        case .all: try await again.removeAll()
+        case .prefix: try await again.removeAll(withPrefix: "a")
+        }
+        gate.withLock { $0.isOpen = true }
+        gate.notifyAll()
+        #expect(await again.ready(share: 2) == .done)
+        #expect(again.valueInMemory(for: "a") == (removal == .overwrite ? 2 : nil))
+        #expect(try await again.value(for: "a") == (removal == .overwrite ? 2 : nil))
+        try await again.close()
+        try await cache.store.close()
+    }
+
+    @Test(
+        "Notes that are damaged, or of another time, are ignored and counted", .serialized,
+        arguments: 0..<200 as Range<UInt64>)
+    func damaged(_ seed: UInt64) async throws {
+        var random = SplitMix(seed)
+        let note = WarmNote(
+            kind: .keys, shard: 3, of: 8,
+            body: WarmNote.list(
+                (0..<20).map { _ in (0..<Int.random(in: 0..<300, using: &random)).map { UInt8($0 & 255) } },
+                atMost: 1 << 20))
+        var bytes = note.encoded()
+        #expect(WarmNote(bytes) == note)
+        #expect(note.keys?.count == 20)
+        let index = Int.random(in: 0..<bytes.count, using: &random)
+        bytes[index] ^= UInt8.random(in: 1...255, using: &random)
+        #expect(WarmNote(bytes) == nil, "seed \(seed)")
+        #expect(WarmNote(Array(bytes.prefix(index))) == nil, "seed \(seed)")
+        // A body that no checksum protects.
+        var wild = note
+        wild.body = (0..<100).map { _ in UInt8.random(in: 0...255, using: &random) }
+        _ = wild.keys
+        _ = wild.ratio
+    }
+
+    @Test("A store with a damaged note opens, and says so")
+    func damagedStore() async throws {
+        let rig = CacheRig()
+        let cache = try await loaded(rig)
+        let notes = try #require(cache.warm?.notes)
+        let engine = notes.engine
+        cache.noteAll()
+        let name = notes.name(WarmNote(kind: .keys, body: []))
+        try await engine.put(name, Array("no note".utf8), in: .marks)
+        let again = try await reopened(afterKill(rig))
+        #expect(again.statistics.warmUp?.notesDamaged == 1)
+        #expect(again.statistics.memoryEntries == 0)
+        #expect(try await again.value(for: "7") == 7)
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test("With another number of shards the keys help all the same")
+    func otherShards() async throws {
+        let rig = CacheRig()
+        let cache = try await loaded(rig, CacheOptions(memory: .entries(8000)))
+        #expect(cache.memory.places.count > 1)
+        try await cache.store.close()
+        let again = try await reopened(rig, CacheOptions(memory: .entries(100)))
+        #expect(again.statistics.warmUp?.policiesRestored == 0)
+        #expect(again.statistics.memoryEntries == 100)
+        for number in 0..<50 { #expect(again.valueInMemory(for: "\(number)") == number) }
+        try await again.store.close()
+        // Notes of the shards that are no more are gone, and so are those keys that found no room.
+        let third = try await reopened(rig, CacheOptions(memory: .entries(8000)))
+        #expect(third.statistics.warmUp?.keysNoted == 100)
+        try await third.store.close()
+    }
+
+    @Test("A process that ends while it warms up leaves the notes of the one before")
+    func endsEarly() async throws {
+        let rig = CacheRig()
+        let cache = try await loaded(rig)
+        try await cache.store.close()
+        var options = CacheOptions(memory: .entries(100))
+        options.warmRestart?.time = .zero
+        let gate = Monitor(false)
+        let coding = ValueCoding<Int>(
+            encode: { $0.cacheBytes() },
+            decode: { bytes in
+                if IOThread.isOnOne { gate.wait { $0 ? () : nil } }
+                return try Int(cacheBytes: bytes)
+            }, cost: { _ in 8 })
+        options.warmRestart?.time = .seconds(3600)
+        let brief: Cache<String, Int> = try await rig.store().cache(
+            named: "c", coding: coding, options, ownsStore: true)
+        brief.noteAll()
+        #expect(brief.statistics.warmUp?.notesWritten == 0)
+        #expect(await brief.ready(share: 2, atMost: .milliseconds(1)) == .timedOut)
+        gate.withLock { $0 = true }
+        gate.notifyAll()
+        try await brief.close()
+        let again = try await reopened(rig)
+        for number in 0..<50 { #expect(again.valueInMemory(for: "\(number)") == number) }
+        try await again.store.close()
+    }
+
+    @Test("Ready as soon as memory answers its share of what it answered before")
+    func ready() async throws {
+        let rig = CacheRig()
+        let cache = try await loaded(rig)
+        try await cache.store.close()
+        let gate = Monitor(false)
+        let coding = ValueCoding<Int>(
+            encode: { $0.cacheBytes() },
+            decode: { bytes in
+                if IOThread.isOnOne { gate.wait { $0 ? () : nil } }
+                return try Int(cacheBytes: bytes)
+            }, cost: { _ in 8 })
+        let again: Cache<String, Int> = try await rig.store().cache(
+            named: "c", coding: coding, CacheOptions(memory: .entries(100)), ownsStore: true)
+        #expect(again.statistics.warmUp?.hitRatioBefore == 1)
+        for _ in 0..<300 { _ = try await again.value(for: "999") }
+        #expect(await again.ready(share: 0.5) == .hitRatioReached)
+        gate.withLock { $0 = true }
+        gate.notifyAll()
+        try await again.close()
+    }
+}
