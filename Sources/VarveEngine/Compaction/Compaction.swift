@@ -53,6 +53,9 @@ struct Compaction: Sendable {
         /// The store is over its disk budget: entries of the last level go, by the eviction policy, until about this
         /// share of the input's bytes is dropped.
         case eviction(share: Double)
+        /// The store is over its budget: tables are rewritten where they are, and what the policy can do without goes.
+        /// `isFresh`: none of them was swept before. `share`: what should go at least, however much was read.
+        case sweep(isFresh: Bool, share: Double)
         /// Asked for.
         case manual
     }
@@ -70,6 +73,8 @@ struct Compaction: Sendable {
     /// Where outputs should end, so that none overlaps too much of the level beneath: smallest keys of its tables, with
     /// their sizes. Empty beneath the last level.
     let grandparents: [TableFile]
+    /// The store is full, and this carries entries into the last level: the policy may refuse them.
+    var isAsked = false
 
     var inputs: [LeveledTable] {
         upper.map { LeveledTable(level: upperLevel, file: $0) }

@@ -13,7 +13,7 @@ struct CompactionJob {
     let snapshots: [LSN]
     let horizon: LSN
     let now: Timestamp
-    /// Asked only where the reason is eviction.
+    /// Asked only where the compaction makes room or the store is full.
     let policy: (any EvictionPolicy)?
     let targetBytes: UInt64
     let control: JobControl
@@ -39,7 +39,7 @@ struct CompactionJob {
         let inputs = try openInputs()
         let rules = RetentionRules(
             snapshots: snapshots, horizon: horizon, now: now, tombstones: RangeTombstones(union: inputs.tombstones),
-            beneath: KeysBeneath(version, compaction))
+            beneath: try beneath())
         let merge = MergingCursor(inputs.sources)
         return try outputs.fill { () throws(VarveError) in
             let writer = RunWriter(
@@ -63,6 +63,18 @@ struct CompactionJob {
             let last = properties.map(\.largestCommitTime).max(), first <= last
         else { return nil }
         return first...last
+    }
+
+    /// Sweeps, and rewrites of what has expired, let go of single entries among many runs: there the filters of the older
+    /// ones are asked as well, or each would leave a tombstone.
+    private func beneath() throws(VarveError) -> KeysBeneath {
+        switch compaction.reason {
+        case .sweep, .expired: break
+        default: return KeysBeneath(version, compaction)
+        }
+        var tables: [TableReader] = []
+        for file in KeysBeneath.tables(version, compaction) { tables.append(try openTable(file)) }
+        return KeysBeneath(version, compaction).narrowed(to: tables)
     }
 
     private struct Inputs {
@@ -103,13 +115,25 @@ struct CompactionJob {
     }
 
     private func evictionPass() -> (any EvictionPass)? {
-        guard case .eviction(let share) = compaction.reason, let policy else { return nil }
+        guard let policy else { return nil }
+        let share: Double
+        var kind = EvictionGoal.Kind.sweep
+        switch compaction.reason {
+        case .eviction(let wanted): share = wanted
+        case .sweep(let isFresh, let wanted):
+            share = wanted
+            if isFresh { kind = .fresh }
+        default:
+            guard compaction.isAsked else { return nil }
+            share = 0
+            kind = .entering
+        }
         let properties = compaction.inputs.map(\.file.properties)
         return policy.makePass(
             EvictionGoal(
                 inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
                 oldest: properties.map(\.smallestLSN).min() ?? .zero,
-                newest: properties.map(\.largestLSN).max() ?? .zero))
+                newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind))
     }
 
     /// An output may overlap as much of the level beneath as makes its own compaction ten times its size.
@@ -130,6 +154,13 @@ extension KeysBeneath {
     /// What lies beneath the inputs of a compaction: every table of deeper levels, and of level 0 (when that is where
     /// they come from) every older table that is not an input.
     init(_ version: Version, _ compaction: Compaction) {
+        self.init(
+            KeysBeneath.tables(version, compaction).map {
+                ($0.properties.smallestKey, $0.properties.largestKey, $0.properties.largestKeyIsExclusive)
+            })
+    }
+
+    static func tables(_ version: Version, _ compaction: Compaction) -> [TableFile] {
         // Levels between the two are empty where the base level is deeper than 1; if not, they count.
         var tables = (compaction.upperLevel + 1..<version.levels.count)
             .filter { $0 != compaction.outputLevel }.flatMap { version.levels[$0].tables }
@@ -141,9 +172,6 @@ extension KeysBeneath {
             }
         }
         let range = compaction.keyRange
-        self.init(
-            tables.filter { table in range?.overlaps(KeyRange(table.properties)) ?? false }.map {
-                ($0.properties.smallestKey, $0.properties.largestKey, $0.properties.largestKeyIsExclusive)
-            })
+        return tables.filter { table in range?.overlaps(KeyRange(table.properties)) ?? false }
     }
 }

@@ -20,6 +20,11 @@ public struct CompactionOptions: Hashable, Sendable {
     /// (nanoseconds of commit time), so that what they hide gives its space back.
     public var tombstoneAge: Timestamp = 60_000_000_000
 
+    /// Above 0: tables stay in level 0 as runs in the order of their age, about this many; 4 to 256. Nothing is rewritten
+    /// to bring it into order, only to make room, so a cache that is full writes each entry little more than once; what
+    /// it costs is a filter to ask for each run. Memtables should hold about this share of the budget. 0: levels.
+    public var runs = 0
+
     public init() {}
 
     /// The same shape for a store with memtables of another size: the defaults belong to 64 MiB, which compress to
@@ -41,4 +46,12 @@ public struct CompactionOptions: Hashable, Sendable {
     static let costShare = 0.5
     /// A pass of eviction rewrites a table only to drop at least this share of it.
     static let evictionShare = 0.25
+    /// After so many sweeps in a row that let less than a twentieth go, the next drops at least this share, however much
+    /// was read: a store of which all is read must make room as well, and not by rewriting itself.
+    static let poorSweeps = 4
+    static let sweepShare = 0.1
+    /// Tables that were never swept are swept first once they are this share of the store, where the policy says so.
+    static let freshShare = 0.1
+    /// Runs that lie together are merged, four at a time, once there are this many times as many as there should be.
+    static let runSlack = 2
 }

@@ -14,11 +14,39 @@ struct CompactionPicker: Sendable {
         var commitTime: Timestamp
         /// Bytes that tables may take; nil: no budget.
         var tableBudget: UInt64?
+        /// Entries that tables may hold; nil: any number.
+        var entryBudget: UInt64?
         /// Where the last compaction of each level ended, so that a level is gone through in turn.
         var cursors: [[UInt8]]
+        /// Tables that a sweep or a merge of runs has written since the store was opened, or that were there then.
+        var swept: Set<FileNumber> = []
+        /// Sweeps in a row, since something was flushed last, that let hardly anything go.
+        var poorSweeps = 0
+        /// See `EvictionPolicy`.
+        var prefersFresh = false
+
+        /// How much of its budgets the store takes.
+        func occupancy(of version: Version) -> Double {
+            var share = 0.0
+            if let tableBudget { share = Double(version.tableBytes) / Double(max(1, tableBudget)) }
+            if let entryBudget { share = max(share, Double(version.putCount) / Double(max(1, entryBudget))) }
+            return share
+        }
     }
 
     func pick(_ version: Version, _ situation: Situation) -> CompactionAction {
+        if options.runs > 0 { return pickForRuns(version, situation) }
+        var action = pickForLevels(version, situation)
+        if case .compact(var compaction) = action, compaction.outputLevel == version.levels.count - 1,
+            compaction.upperLevel < compaction.outputLevel, situation.occupancy(of: version) > 1
+        {
+            compaction.isAsked = true
+            action = .compact(compaction)
+        }
+        return action
+    }
+
+    private func pickForLevels(_ version: Version, _ situation: Situation) -> CompactionAction {
         if let drop = expiredWhole(version, situation) { return .drop(drop) }
         let targets = LevelTargets(version, running: [], options: options)
         if isLevelZeroDue(version, targets) { return .compact(levelZero(version, targets)) }
@@ -32,7 +60,7 @@ struct CompactionPicker: Sendable {
     // MARK: Expired
 
     /// Tables whose every put has expired and that nothing older needs: an edit alone removes them.
-    private func expiredWhole(_ version: Version, _ situation: Situation) -> TableDrop? {
+    func expiredWhole(_ version: Version, _ situation: Situation) -> TableDrop? {
         var tables: [LeveledTable] = []
         for (level, content) in version.levels.enumerated() {
             for file in content.tables {
@@ -54,7 +82,7 @@ struct CompactionPicker: Sendable {
     }
 
     /// The table with the most expired bytes, once they near the bound on the store as a whole.
-    private func expiredHeavy(
+    func expiredHeavy(
         _ version: Version, _ targets: LevelTargets, _ situation: Situation
     ) -> Compaction? {
         let bound = options.expiredShare * CompactionOptions.expiredSlack * Double(version.tableBytes)
@@ -67,7 +95,9 @@ struct CompactionPicker: Sendable {
             }
         }
         guard let best else { return nil }
-        if best.level == 0 { return levelZero(version, targets) }
+        if best.level == 0 {
+            return options.runs > 0 ? within(0, [best.file], .expired, version) : levelZero(version, targets)
+        }
         // In the last level expired entries go where they are; above it they may hide something, and go down.
         return best.level == version.levels.count - 1
             ? within(best.level, [best.file], .expired, version) : down(best.level, [best.file], .expired, version)
@@ -90,7 +120,7 @@ struct CompactionPicker: Sendable {
     }
 
     /// The level that is furthest above its target gives a table to the level beneath.
-    private func overfull(
+    func overfull(
         _ version: Version, _ targets: LevelTargets, _ situation: Situation
     ) -> CompactionAction? {
         let last = version.levels.count - 1
@@ -118,9 +148,8 @@ struct CompactionPicker: Sendable {
 
     /// A rewrite of part of the last level that drops what the eviction policy can best do without.
     private func eviction(_ version: Version, _ situation: Situation) -> Compaction? {
-        guard let budget = situation.tableBudget, version.tableBytes > budget, version.tableBytes > 0 else {
-            return nil
-        }
+        guard version.tableBytes > 0, situation.occupancy(of: version) > 1 else { return nil }
+        let budget = situation.evictionTarget(of: version)
         guard let level = version.levels.indices.last(where: { !version.levels[$0].tables.isEmpty }) else { return nil }
         let tables = version.levels[level].tables
         // What stands above the last level comes down first: eviction decides there.
@@ -200,13 +229,13 @@ struct CompactionPicker: Sendable {
         return make(reason, upper, level, Array(lower), level + 1, version)
     }
 
-    private func within(
+    func within(
         _ level: Int, _ files: [TableFile], _ reason: Compaction.Reason, _ version: Version
     ) -> Compaction {
         make(reason, files, level, [], level, version)
     }
 
-    private func make(
+    func make(
         _ reason: Compaction.Reason, _ upper: [TableFile], _ upperLevel: Int, _ lower: [TableFile], _ output: Int,
         _ version: Version
     ) -> Compaction {

@@ -150,6 +150,8 @@ struct EntryRetention: ~Copyable {
         guard let eviction, let namespace = unsafe FullKey.namespace(of: key), namespace >= .firstUser else {
             return false
         }
+        // One whose fields do not decode is let go by nobody's choice.
+        if view.flags.contains(.extensions), (try? view.fields().isPinned) ?? true { return false }
         let candidate = EvictionCandidate(
             keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
             version: trailer.lsn, usableUntil: view.usableUntil == .max ? nil : view.usableUntil,

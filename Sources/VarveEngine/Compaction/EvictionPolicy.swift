@@ -5,13 +5,26 @@
 public protocol EvictionPolicy: AnyObject, Sendable {
     /// A key was found by a get. `keyHash`: the 64-bit hash of its full key.
     func recordRead(keyHash: UInt64)
-    /// Begins one rewrite of a part of the last level.
+    /// Begins one rewrite of tables.
     func makePass(_ goal: EvictionGoal) -> any EvictionPass
+    /// How much of the store's budget is taken, in 0...1 and above. Told after every change.
+    func noteOccupancy(_ share: Double)
+    /// So many entries went from memory into a table.
+    func noteWritten(entries: Int)
+    /// Whether what was never passed over yet should be gone through first, once it is a tenth of the store.
+    var prefersFresh: Bool { get }
+}
+
+extension EvictionPolicy {
+    public func noteOccupancy(_ share: Double) {}
+    public func noteWritten(entries: Int) {}
+    public var prefersFresh: Bool { false }
 }
 
 /// One rewrite: asked once for each entry that would otherwise be kept, in key order, by one thread.
 ///
-/// It is never asked of the store's own records, of deletes, and of what has expired or is hidden: those go by rule.
+/// It is never asked of the store's own records and of pinned entries, which stay, nor of deletes and of what has expired
+/// or is hidden, which go by rule.
 public protocol EvictionPass: AnyObject {
     /// True: the entry is forgotten, with every older version of its key.
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool
@@ -19,6 +32,18 @@ public protocol EvictionPass: AnyObject {
 
 /// What one pass should reach.
 public struct EvictionGoal: Hashable, Sendable {
+    /// Why the entries are gone through.
+    public enum Kind: Hashable, Sendable {
+        /// To make room, wherever they lie; `share` should go.
+        case sweep
+        /// To make room among those that were never gone through before.
+        case fresh
+        /// The store is full and a compaction carries entries into the last level: those from above may go, and the
+        /// others stay.
+        case entering
+    }
+
+    public var kind: Kind
     /// Key and entry bytes to come, about.
     public var inputBytes: UInt64
     /// The share of them, in 0...1, that should go.
@@ -27,7 +52,8 @@ public struct EvictionGoal: Hashable, Sendable {
     public var oldest: LSN
     public var newest: LSN
 
-    public init(inputBytes: UInt64, share: Double, oldest: LSN, newest: LSN) {
+    public init(inputBytes: UInt64, share: Double, oldest: LSN, newest: LSN, kind: Kind = .sweep) {
+        self.kind = kind
         self.inputBytes = inputBytes
         self.share = share
         self.oldest = oldest

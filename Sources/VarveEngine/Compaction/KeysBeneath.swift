@@ -9,6 +9,8 @@ struct KeysBeneath: Sendable {
         case spans([(begin: [UInt8], end: [UInt8])])
     }
     private let extent: Extent
+    /// The tables that the spans are of, where their filters are to be asked.
+    private var tables: [TableReader]?
 
     /// Nothing is known: every tombstone stays. What a flush uses.
     static let everything = KeysBeneath(.everything)
@@ -46,7 +48,18 @@ struct KeysBeneath: Sendable {
             if isPast { low = middle + 1 } else { high = middle }
         }
         guard low < spans.count else { return false }
-        return unsafe spans[low].begin.withUnsafeBytes { unsafe FullKey.compare($0, key) <= 0 }
+        guard unsafe spans[low].begin.withUnsafeBytes({ unsafe FullKey.compare($0, key) <= 0 }) else { return false }
+        guard let tables else { return true }
+        let hash = unsafe XXH3.hash64(key)
+        return tables.contains { $0.mayContain(keyHash: hash) }
+    }
+
+    /// The same where the filter of one of `tables`, which hold all that is beneath, must know the key. Of ranges nothing
+    /// is asked.
+    func narrowed(to tables: [TableReader]) -> KeysBeneath {
+        var narrowed = self
+        narrowed.tables = tables
+        return narrowed
     }
 
     /// The parts of [begin, end) in which older records may exist.

@@ -47,7 +47,7 @@ struct LevelTargets: Hashable, Sendable {
         let last = version.levels.count - 1
         var debt: UInt64 = 0
         var arriving: UInt64 = 0
-        if version.levels[0].tables.count >= options.levelZeroTrigger {
+        if options.runs == 0, version.levels[0].tables.count >= options.levelZeroTrigger {
             arriving = version.levels[0].bytes
             debt = arriving &+ version.levels[baseLevel].bytes
         }

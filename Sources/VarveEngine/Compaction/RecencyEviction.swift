@@ -83,31 +83,6 @@ private final class ReadSketch: Sendable {
     func clear() { words.clear() }
 }
 
-/// Words that any thread may read and change.
-@safe
-private final class AtomicWords: @unchecked Sendable {
-    // Unchecked: every access to the words is atomic.
-    private let words: UnsafeMutablePointer<Atomic<UInt64>>
-    private let count: Int
-
-    init(_ count: Int) {
-        self.count = count
-        unsafe words = .allocate(capacity: count)
-        for index in 0..<count { unsafe (words + index).initialize(to: Atomic(0)) }
-    }
-
-    deinit {
-        unsafe words.deinitialize(count: count)
-        unsafe words.deallocate()
-    }
-
-    func load(_ index: Int) -> UInt64 { unsafe words[index].load(ordering: .relaxed) }
-    func or(_ index: Int, _ bits: UInt64) { unsafe words[index].bitwiseOr(bits, ordering: .relaxed) }
-    func clear() {
-        for index in 0..<count { unsafe words[index].store(0, ordering: .relaxed) }
-    }
-}
-
 /// One pass: gives each entry a warmth in 0..<3 (its generation, plus how young it is in 0..<1) and evicts what is
 /// colder than a threshold. The threshold is moved so that the bytes evicted follow the wanted share of the bytes seen,
 /// whatever part of the keys was read.

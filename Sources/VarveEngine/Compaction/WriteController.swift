@@ -47,6 +47,21 @@ struct WriteController: Sendable {
         /// Bytes that the store takes, and what it may.
         var diskBytes: UInt64
         var diskBudget: UInt64?
+        /// How far entries are above the budget for them, in permille of it; 0: within.
+        var excessEntries: UInt64 = 0
+    }
+
+    /// Entries above their budget, in permille of it, from which writes are slowed and stop.
+    static let excessSlow: UInt64 = 50
+    static let excessStop: UInt64 = 250
+
+    init() {}
+
+    /// For stores that keep runs, more tables of level 0 are as it should be.
+    init(_ options: CompactionOptions) {
+        guard options.runs > 0 else { return }
+        levelZeroSlow = options.runs * CompactionOptions.runSlack + 8
+        levelZeroStop = options.runs * CompactionOptions.runSlack + 32
     }
 
     static let firstDelay: UInt64 = 20_000
@@ -54,10 +69,16 @@ struct WriteController: Sendable {
 
     func pressure(_ load: Load) -> WritePressure {
         if let budget = load.diskBudget, load.diskBytes >= budget { return .stop(.diskBudget) }
+        if load.excessEntries >= WriteController.excessStop { return .stop(.diskBudget) }
         if load.levelZeroTables >= levelZeroStop { return .stop(.levelZero) }
         if load.compactionDebt >= debtStop { return .stop(.compactionDebt) }
         if load.levelZeroTables >= levelZeroSlow {
             return .delay(nanoseconds: WriteController.delay(load.levelZeroTables - levelZeroSlow), .levelZero)
+        }
+        if load.excessEntries >= WriteController.excessSlow {
+            return .delay(
+                nanoseconds: WriteController.delay(Int(load.excessEntries - WriteController.excessSlow) / 20),
+                .diskBudget)
         }
         if load.compactionDebt >= debtSlow {
             return .delay(

@@ -53,6 +53,20 @@ public struct EntryExtension: Hashable, Sendable {
         self.tag = tag
         self.bytes = bytes
     }
+
+    /// Marks an entry that eviction never lets go; it still expires, and can be deleted and overwritten.
+    public static let pinned = EntryExtension(tag: 1, bytes: [])
+}
+
+extension EntryFields {
+    /// Whether eviction spares the entry.
+    public var isPinned: Bool {
+        get { extensions.contains { $0.tag == EntryExtension.pinned.tag } }
+        set {
+            extensions.removeAll { $0.tag == EntryExtension.pinned.tag }
+            if newValue { extensions.append(.pinned) }
+        }
+    }
 }
 
 /// Encodes and decodes entries.

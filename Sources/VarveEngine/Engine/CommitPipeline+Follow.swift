@@ -14,9 +14,7 @@ extension CommitPipeline {
                 do throws(VarveError) { try log.beginSegment(mirroring: header) } catch { throw .failed(error) }
                 return []
             case .frames(let bytes, let rawBytes, let records):
-                if state.active.approximateBytes >= options.memtableBytes
-                    || !state.active.hasRoom(records: records, bytes: rawBytes)
-                {
+                if isFull(state.active) || !state.active.hasRoom(records: records, bytes: rawBytes) {
                     try rotate(&state, rawBytes, records)
                 }
                 return try follow(&state, bytes)

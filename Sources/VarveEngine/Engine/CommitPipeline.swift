@@ -54,6 +54,7 @@ final class CommitPipeline: Sendable {
     struct Options: Sendable {
         var memtableBytes: Int
         var sealedMemtables: Int
+        var memtableEntries: Int
     }
 
     let log: LogWriter
@@ -156,12 +157,16 @@ extension CommitPipeline {
     private func prepare(_ state: inout State, _ bytes: Int, _ count: Int) throws(Refusal) {
         if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
         do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
-        if state.active.approximateBytes >= options.memtableBytes
-            || !state.active.hasRoom(records: count, bytes: bytes)
+        if isFull(state.active) || !state.active.hasRoom(records: count, bytes: bytes)
             || state.active.rangeTombstoneCount >= CommitPipeline.rangeDeletesPerMemtable
         {
             try rotate(&state, bytes, count)
         }
+    }
+
+    @inline(__always)
+    func isFull(_ memtable: Memtable) -> Bool {
+        memtable.approximateBytes >= options.memtableBytes || memtable.entryCount >= options.memtableEntries
     }
 
     @inline(__always)

@@ -11,6 +11,8 @@ final class CompactionLoop: Sendable {
         var tablesDropped: UInt64 = 0
         var evicted: UInt64 = 0
         var expired: UInt64 = 0
+        /// Entries that compactions wrote again.
+        var rewritten: UInt64 = 0
     }
 
     /// A compaction that somebody waits for.
@@ -27,13 +29,19 @@ final class CompactionLoop: Sendable {
         var requests: [Request] = []
         var running: JobControl?
         var logBytes: UInt64 = 0
+        /// Tables that came out of a sweep or a merge, or were there when the store was opened.
+        var swept: Set<FileNumber> = []
+        /// Sweeps in a row that let hardly anything go, and what had been flushed then: where all is pinned, no more are
+        /// tried until something comes.
+        var poorSweeps = 0
+        var poorSince = LSN.zero
         var isStopping = false
     }
 
     private let store: StoreParts
     private let gate: WriteGate
     private let picker: CompactionPicker
-    private let controller = WriteController()
+    private let controller: WriteController
     private let state = Mutex(State())
     private let wake = Signal()
     private let progress = Signal()
@@ -42,6 +50,10 @@ final class CompactionLoop: Sendable {
         self.store = store
         self.gate = gate
         picker = CompactionPicker(options: store.options.compaction)
+        controller = WriteController(store.options.compaction)
+        let found = store.versions.version.allTables.map(\.number)
+        state.withLock { $0.swept = Set(found) }
+        noteOccupancy()
     }
 
     var statistics: Counts { state.withLock { $0.counts } }
@@ -120,16 +132,38 @@ final class CompactionLoop: Sendable {
     // MARK: One at a time
 
     private func choose() -> CompactionAction {
-        let cursors = state.withLock { $0.cursors }
-        return picker.pick(
-            store.versions.version,
-            CompactionPicker.Situation(
-                now: store.clock.now(), commitTime: store.versions.state.lastCommitTime, tableBudget: tableBudget,
-                cursors: cursors))
+        picker.pick(store.versions.version, situation(mayEvict: true))
+    }
+
+    private func situation(mayEvict: Bool) -> CompactionPicker.Situation {
+        let flushed = store.versions.version.flushed.lsn
+        let (cursors, swept, poor) = state.withLock { state in
+            (state.cursors, state.swept, state.poorSince == flushed ? state.poorSweeps : 0)
+        }
+        let evicts = mayEvict && poor < CompactionLoop.hopelessSweeps
+        return CompactionPicker.Situation(
+            now: store.clock.now(), commitTime: store.versions.state.lastCommitTime,
+            tableBudget: evicts ? tableBudget : nil, entryBudget: evicts ? store.options.diskBudgetEntries : nil,
+            cursors: cursors, swept: swept, poorSweeps: poor, prefersFresh: store.options.eviction.prefersFresh)
+    }
+
+    /// Sweeps that may let nothing go before it is taken that nothing can.
+    private static let hopelessSweeps = 64
+
+    /// How much of its budgets the store takes; 0 where it has none.
+    var occupancy: Double {
+        var whole = situation(mayEvict: false)
+        whole.tableBudget = tableBudget
+        whole.entryBudget = store.options.diskBudgetEntries
+        return whole.occupancy(of: store.versions.version)
+    }
+
+    private func noteOccupancy() {
+        if store.options.hasBudget { store.options.eviction.noteOccupancy(occupancy) }
     }
 
     /// What the budget leaves for tables, with room for the log and for the outputs of one compaction.
-    private var tableBudget: UInt64? {
+    var tableBudget: UInt64? {
         guard let budget = store.options.diskBudgetBytes else { return nil }
         let log = state.withLock { $0.logBytes }
         let headroom = min(budget / 4, store.options.compaction.compactionBytes)
@@ -178,6 +212,8 @@ final class CompactionLoop: Sendable {
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)
+        noteSweep(compaction, result)
+        noteOccupancy()
         advance(compaction.upperLevel, compaction.upper.last)
         state.withLock { state in
             state.counts.compactions += 1
@@ -185,8 +221,29 @@ final class CompactionLoop: Sendable {
             state.counts.bytesWritten += result.bytesWritten
             state.counts.evicted += result.counts.evicted
             state.counts.expired += result.counts.expired
+            state.counts.rewritten += result.tables.reduce(0) { $0 &+ $1.properties.putCount }
         }
         progress.raise()
+    }
+
+    private func excessEntries(_ version: Version) -> UInt64 {
+        guard let budget = store.options.diskBudgetEntries, version.putCount > budget else { return 0 }
+        return UInt64(Double(version.putCount - budget) / Double(budget) * 1000)
+    }
+
+    private func noteSweep(_ compaction: Compaction, _ result: RunResult) {
+        let flushed = store.versions.version.flushed.lsn
+        state.withLock { state in
+            for table in compaction.inputs { state.swept.remove(table.file.number) }
+            state.swept.formUnion(result.tables.map(\.number))
+            switch compaction.reason {
+            case .eviction, .sweep: break
+            default: return
+            }
+            let wasPoor = result.counts.evicted &* 20 < result.counts.read
+            state.poorSweeps = wasPoor ? (state.poorSince == flushed ? state.poorSweeps + 1 : 1) : 0
+            state.poorSince = flushed
+        }
     }
 
     // MARK: Asked for
@@ -255,6 +312,7 @@ final class CompactionLoop: Sendable {
     }
 
     private func updatePressure() {
+        noteOccupancy()
         let version = store.versions.version
         let targets = LevelTargets(version, running: [], options: store.options.compaction)
         let log = state.withLock { $0.logBytes }
@@ -264,6 +322,6 @@ final class CompactionLoop: Sendable {
                     levelZeroTables: version.levels[0].tables.count,
                     compactionDebt: targets.debt(of: version, options: store.options.compaction),
                     diskBytes: version.tableBytes &+ log &+ store.versions.obsolete.waitingBytes,
-                    diskBudget: store.options.diskBudgetBytes)))
+                    diskBudget: store.options.diskBudgetBytes, excessEntries: excessEntries(version))))
     }
 }

@@ -20,6 +20,7 @@ extension Engine {
         result.tableBytes = version.tableBytes
         result.expiredBytes = CompactionPicker.expiredBytes(version, at: result.storeClock)
         result.diskBudgetBytes = options.diskBudgetBytes
+        result.diskBudgetEntries = options.diskBudgetEntries
         result.sealedMemtables = keeper.sealedCount
         result.snapshots = snapshots.count
         result.slots = state.slots.values.sorted { $0.name < $1.name }.map {
@@ -76,5 +77,8 @@ extension Engine {
         result.tablesDroppedExpired = compactions.tablesDropped
         result.entriesEvicted = compactions.evicted
         result.entriesExpired = compactions.expired
+        result.entriesRewritten = compactions.rewritten
+        if options.hasBudget { result.budgetShare = writing.compaction.occupancy }
+        result.tableBudgetBytes = writing.compaction.tableBudget
     }
 }

@@ -63,7 +63,7 @@ public final class Engine: Sendable {
         tables = parts.tables
         clock = parts.clock
         catalog = parts.catalog
-        recordsReads = parts.context.options.diskBudgetBytes != nil
+        recordsReads = parts.context.options.hasBudget
         openedAt = parts.position
         openedCommitTime = parts.lastCommitTime
         health = Health()

@@ -19,6 +19,10 @@ extension EngineOptions {
                 "it must be at least \(least) bytes: 16 MiB, and room for four log segments and two memtables"
             }
         }
+        if let budget = diskBudgetEntries {
+            try EngineOptions.check("diskBudgetEntries", budget >= 16) { "it must be at least 16" }
+        }
+        if let entries = memtableEntries { try within("memtableEntries", entries, 1, 1 << 30) }
         if let rate = backgroundBytesPerSecond {
             try EngineOptions.check("backgroundBytesPerSecond", rate >= 1 << 20) { "it must be at least 1 MiB/s" }
         }
@@ -34,6 +38,7 @@ extension EngineOptions {
         try within("table.writeBufferBytes", table.writeBufferBytes, 4096...(64 << 20))
         try within("compaction.levelZeroTrigger", compaction.levelZeroTrigger, 2...64)
         try within("compaction.levelZeroLimit", compaction.levelZeroLimit, compaction.levelZeroTrigger...1024)
+        if compaction.runs != 0 { try within("compaction.runs", compaction.runs, 4, 256) }
         try within("compaction.levelMultiplier", Int(clamping: compaction.levelMultiplier), 2...100)
         try within("compaction.uncompressedLevels", compaction.uncompressedLevels, 0...Limits.levels)
         try within("compaction.baseBytes", Int(clamping: compaction.baseBytes), 4096...(1 << 40))
@@ -55,6 +60,9 @@ extension EngineOptions {
     private static func check(_ name: String, _ holds: Bool, _ why: () -> String) throws(VarveError) {
         if !holds { throw VarveError(.invalidArgument, "option \(name): \(why())") }
     }
+
+    /// Whether the store ever has to forget.
+    var hasBudget: Bool { diskBudgetBytes != nil || diskBudgetEntries != nil }
 
     /// Nanoseconds at most between a write and its sync.
     var syncInterval: Duration {

@@ -25,10 +25,14 @@ public struct EngineOptions: Sendable {
     /// Bytes that the store may take on disk: tables, log and the space that compactions need. Nil: no budget.
     /// At least 16 MiB where given, and room for four log segments and two memtables.
     public var diskBudgetBytes: UInt64?
+    /// Entries that the tables may hold: an entry of whatever size counts as one. Nil: no such budget. At least 16.
+    public var diskBudgetEntries: UInt64?
+    /// Records that a memtable may hold before it is sealed, however few bytes they are. Nil: as many as fit.
+    public var memtableEntries: Int?
     /// Bytes a second that flush and compaction may write together. Nil: no limit. At least 1 MiB/s.
     public var backgroundBytesPerSecond: UInt64?
-    /// Chooses what the last level forgets when the store is over its disk budget.
-    public var eviction: any EvictionPolicy = RecencyEviction()
+    /// Chooses what the store forgets when it is over its budget. One policy serves one store.
+    public var eviction: any EvictionPolicy = S3FIFOEviction()
     /// How long a write may wait for background work before it fails with `.stalled`. Default 60 s; nil: for ever.
     public var stallLimit: Duration? = .seconds(60)
     /// Whether the owner's socket is offered, so that commands work while this process has the store open.

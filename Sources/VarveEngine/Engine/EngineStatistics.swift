@@ -40,6 +40,11 @@ public struct EngineStatistics: Sendable {
     public var logBytes: UInt64 = 0
     public var logSegments = 0
     public var diskBudgetBytes: UInt64?
+    /// What the budget leaves for tables now, besides log and working space.
+    public var tableBudgetBytes: UInt64?
+    public var diskBudgetEntries: UInt64?
+    /// How much of the budget that is nearest is taken: 1 is full. 0 without a budget.
+    public var budgetShare = 0.0
     public var memtableBytes: UInt64 = 0
     public var sealedMemtables = 0
     public var snapshots = 0
@@ -61,6 +66,8 @@ public struct EngineStatistics: Sendable {
     public var tablesDroppedExpired: UInt64 = 0
     public var entriesEvicted: UInt64 = 0
     public var entriesExpired: UInt64 = 0
+    /// Entries that compactions wrote again.
+    public var entriesRewritten: UInt64 = 0
     public var blockCacheHits: UInt64 = 0
     public var blockCacheMisses: UInt64 = 0
     public var blockCacheBytes: UInt64 = 0
@@ -110,6 +117,9 @@ extension EngineStatistics {
         text.add("logBytes", logBytes)
         text.add("logSegments", logSegments)
         if let diskBudgetBytes { text.add("diskBudgetBytes", diskBudgetBytes) }
+        if let tableBudgetBytes { text.add("tableBudgetBytes", tableBudgetBytes) }
+        if let diskBudgetEntries { text.add("diskBudgetEntries", diskBudgetEntries) }
+        text.add("budgetPermille", UInt64(max(0, min(1e9, budgetShare * 1000))))
         text.add("memtableBytes", memtableBytes)
         text.add("sealedMemtables", sealedMemtables)
         text.add("snapshots", snapshots)
@@ -141,6 +151,7 @@ extension EngineStatistics {
         text.add("tablesDroppedExpired", tablesDroppedExpired)
         text.add("entriesEvicted", entriesEvicted)
         text.add("entriesExpired", entriesExpired)
+        text.add("entriesRewritten", entriesRewritten)
         text.add("blockCacheHits", blockCacheHits)
         text.add("blockCacheMisses", blockCacheMisses)
         text.add("blockCacheBytes", blockCacheBytes)

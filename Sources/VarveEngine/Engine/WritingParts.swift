@@ -25,7 +25,8 @@ final class WritingParts: Sendable {
         pipeline = CommitPipeline(
             log: log, keeper: keeper, health: health, storeClock: parts.clock,
             options: CommitPipeline.Options(
-                memtableBytes: options.memtableBytes, sealedMemtables: options.sealedMemtables),
+                memtableBytes: options.memtableBytes, sealedMemtables: options.sealedMemtables,
+                memtableEntries: options.memtableEntries ?? .max),
             didSeal: { later.wakeUp() }, state: state)
         let pipeline = self.pipeline
         log.didSync.set { [weak pipeline] lsn in pipeline?.didSync(upTo: lsn) }

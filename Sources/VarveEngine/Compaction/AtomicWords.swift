@@ -1,0 +1,62 @@
+internal import Synchronization
+
+/// Words that any thread may read and change, one by one. Relaxed: what they hold are hints, and publish nothing.
+@safe
+final class AtomicWords: @unchecked Sendable {
+    // Unchecked: every access to the words is atomic.
+    private let words: UnsafeMutablePointer<Atomic<UInt64>>
+    let count: Int
+
+    init(_ count: Int) {
+        self.count = count
+        unsafe words = .allocate(capacity: count)
+        for index in 0..<count { unsafe (words + index).initialize(to: Atomic(0)) }
+    }
+
+    deinit {
+        unsafe words.deinitialize(count: count)
+        unsafe words.deallocate()
+    }
+
+    @inline(__always)
+    func load(_ index: Int) -> UInt64 { unsafe words[index].load(ordering: .relaxed) }
+    func store(_ index: Int, _ word: UInt64) { unsafe words[index].store(word, ordering: .relaxed) }
+    func or(_ index: Int, _ bits: UInt64) { unsafe words[index].bitwiseOr(bits, ordering: .relaxed) }
+    /// False where another thread changed the word meanwhile.
+    func replace(_ index: Int, _ old: UInt64, with new: UInt64) -> Bool {
+        unsafe words[index].compareExchange(expected: old, desired: new, ordering: .relaxed).exchanged
+    }
+    func clear() {
+        for index in 0..<count { unsafe words[index].store(0, ordering: .relaxed) }
+    }
+}
+
+/// Words as bytes, short where most are zero: a bit for each word, then those that are not zero.
+extension AtomicWords {
+    func encode(to buffer: inout ByteBuffer, _ keep: (UInt64) -> Bool = { _ in true }) {
+        var present: [UInt64] = []
+        for first in stride(from: 0, to: count, by: 64) {
+            var bits: UInt64 = 0
+            for index in first..<min(first + 64, count) {
+                let word = load(index)
+                if word != 0, keep(word) {
+                    bits |= 1 << UInt64(index - first)
+                    present.append(word)
+                }
+            }
+            buffer.appendFixed(bits)
+        }
+        for word in present { buffer.appendFixed(word) }
+    }
+
+    /// Takes over what `encode` wrote for as many words. Where it throws, nothing has changed.
+    func decode(_ reader: inout ByteReader) throws(DecodeError) {
+        var bits: [UInt64] = []
+        for _ in stride(from: 0, to: count, by: 64) { bits.append(try reader.fixed()) }
+        var words = [UInt64](repeating: 0, count: count)
+        for index in 0..<count where bits[index / 64] & 1 << UInt64(index % 64) != 0 {
+            words[index] = try reader.fixed()
+        }
+        for (index, word) in words.enumerated() { store(index, word) }
+    }
+}

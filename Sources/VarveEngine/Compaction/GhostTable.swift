@@ -1,0 +1,64 @@
+internal import Synchronization
+
+/// Keys that were seen lately and are not there: fingerprints of 32 bits with the moment of their sighting, counted in
+/// sightings. One is forgotten after `capacity` others, or when its line of eight is full of younger ones.
+///
+/// 12 to 24 bytes for each key of its capacity. Any thread, no locks: of two sightings that meet in one place one may be
+/// lost.
+final class GhostTable: Sendable {
+    let words: AtomicWords
+    private let lines: UInt64
+    private let capacity: UInt32
+    private let clock = Atomic<UInt32>(1)
+
+    init(capacity: Int) {
+        self.capacity = UInt32(clamping: max(1, capacity))
+        var lines = 8
+        while lines * 8 * 2 < Int(self.capacity) * 3 { lines *= 2 }
+        self.lines = UInt64(lines)
+        words = AtomicWords(lines * 8)
+    }
+
+    /// How many sightings there were.
+    var now: UInt32 {
+        get { clock.load(ordering: .relaxed) }
+        set { clock.store(newValue, ordering: .relaxed) }
+    }
+
+    @inline(__always)
+    private func line(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 12 & (lines - 1)) * 8 }
+    /// Never zero, so that a word which holds one is never zero.
+    @inline(__always)
+    private func fingerprint(_ hash: UInt64) -> UInt64 { (hash &* 0x9E37_79B9_7F4A_7C15) >> 32 | 1 }
+
+    /// Whether a word's sighting is still remembered.
+    func isFresh(_ word: UInt64) -> Bool { now &- UInt32(truncatingIfNeeded: word) < capacity }
+
+    func contains(_ hash: UInt64) -> Bool {
+        let line = line(hash)
+        let print = fingerprint(hash)
+        for index in line..<line + 8 {
+            let word = words.load(index)
+            if word >> 32 == print, isFresh(word) { return true }
+        }
+        return false
+    }
+
+    func insert(_ hash: UInt64) {
+        let line = line(hash)
+        let print = fingerprint(hash)
+        let now = clock.add(1, ordering: .relaxed).newValue
+        var place = line
+        var age: UInt32 = 0
+        for index in line..<line + 8 {
+            let word = words.load(index)
+            if word == 0 || word >> 32 == print {
+                place = index
+                break
+            }
+            let found = now &- UInt32(truncatingIfNeeded: word)
+            if found >= age { (place, age) = (index, found) }
+        }
+        words.store(place, print << 32 | UInt64(now))
+    }
+}

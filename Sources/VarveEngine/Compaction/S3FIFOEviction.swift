@@ -1,0 +1,164 @@
+internal import Synchronization
+
+/// S3-FIFO laid over the tables of an LSM tree: what a store that is full forgets, and what it need not take.
+///
+/// Tables stand in a queue by when they were written. When the store is over its budget the oldest is gone through: what
+/// was read since it was written, or since the last pass, goes into a new table at the queue's end and has to be read again
+/// to stay again; the rest is forgotten. Entries that come for the first time have to be read within a tenth of the store's capacity,
+/// or they go and leave a fingerprint in a ghost; one that is seen again while its fingerprint is there has earned its
+/// place. While there is room everything stays.
+///
+/// Who loads values asks `admits` before storing one: a value that is asked for once never reaches the disk. Where most
+/// of what is written was admitted so, it has been seen twice already, and nothing is gained by going through the fresh
+/// tables first: then the queue is one, a CLOCK over tables.
+///
+/// Memory: 16 to 32 bytes for each expected entry, taken when it is made, and never more. Any thread may call
+/// `recordRead` and `admits`; neither locks nor waits.
+///
+/// Ideas: S3-FIFO (Yang et al., SOSP 2023) and the ghost of 2Q (Johnson and Shasha, VLDB 1994).
+public final class S3FIFOEviction: EvictionPolicy {
+    /// What has been decided since the policy was made.
+    public struct Counts: Hashable, Sendable {
+        /// Entries that passes let go, and kept because they had been read.
+        public var evicted: UInt64 = 0
+        public var kept: UInt64 = 0
+        /// Times that `admits` found the key in the ghost, and times that it did not.
+        public var ghostHits: UInt64 = 0
+        public var sightings: UInt64 = 0
+    }
+
+    /// Entries that the store is expected to hold at its budget; what the memory was taken for.
+    public let expectedEntries: Int
+    let credits: ReadCredits
+    /// How many passes an entry can live through for what was read before the first of them.
+    let lives: Int
+    let ghost: GhostTable
+    private let evicted = Atomic<UInt64>(0)
+    private let kept = Atomic<UInt64>(0)
+    private let ghostHits = Atomic<UInt64>(0)
+    private let sightings = Atomic<UInt64>(0)
+    private let full = Atomic<Bool>(false)
+    // Of the last while: entries written to a full store, and how many of them were admitted from the ghost.
+    private let recentlyWritten = Atomic<Int>(0)
+    private let recentlyAdmitted = Atomic<Int>(0)
+
+    /// - Parameters:
+    ///   - expectedEntries: entries that the store holds at its budget, about. 256 to 2^28.
+    ///   - ghostShare: how many keys the ghost remembers, as a share of the expected entries. 0.01 to 4.
+    ///   - credits: how often an entry may be kept for having been read often. 1 to 3: more keeps a few more hits and
+    ///     writes more.
+    public init(expectedEntries: Int = 1 << 16, ghostShare: Double = 1, credits: Int = 1) {
+        self.expectedEntries = min(1 << 28, max(1, expectedEntries))
+        let sized = max(256, self.expectedEntries)
+        self.credits = ReadCredits(expectedKeys: sized)
+        lives = min(3, max(1, credits))
+        ghost = GhostTable(capacity: Int(Double(self.expectedEntries) * min(4, max(0.01, ghostShare))))
+    }
+
+    public func recordRead(keyHash: UInt64) { credits.add(keyHash) }
+
+    /// Whether a value of this key should be stored now: the store has room, or the key was seen before, not long ago.
+    /// Where it says no it remembers the sighting. To be asked once for each value that was loaded.
+    public func admits(keyHash: UInt64) -> Bool {
+        guard full.load(ordering: .relaxed) else { return true }
+        guard ghost.contains(keyHash) else {
+            ghost.insert(keyHash)
+            sightings.add(1, ordering: .relaxed)
+            return false
+        }
+        ghostHits.add(1, ordering: .relaxed)
+        recentlyAdmitted.add(1, ordering: .relaxed)
+        // It would not have to prove itself among the fresh.
+        if prefersFresh { credits.add(keyHash) }
+        return true
+    }
+
+    /// Whether the key was seen or let go lately, without counting as a sighting.
+    public func wasSeenLately(keyHash: UInt64) -> Bool { ghost.contains(keyHash) }
+
+    /// Whether the store has filled its budget, so that values have to be admitted.
+    public var isFull: Bool { full.load(ordering: .relaxed) }
+
+    public var counts: Counts {
+        Counts(
+            evicted: evicted.load(ordering: .relaxed), kept: kept.load(ordering: .relaxed),
+            ghostHits: ghostHits.load(ordering: .relaxed), sightings: sightings.load(ordering: .relaxed))
+    }
+
+    // MARK: What the store tells
+
+    /// Full from nearly all of the budget on, and until half of it is free: passes make room in lumps, and that room is
+    /// not for what nobody asks for twice.
+    public func noteOccupancy(_ share: Double) {
+        if share >= S3FIFOEviction.fullShare {
+            full.store(true, ordering: .relaxed)
+        } else if share < S3FIFOEviction.emptyShare {
+            full.store(false, ordering: .relaxed)
+        }
+    }
+    private static let fullShare = 0.95
+    private static let emptyShare = 0.5
+
+    func setFull(_ isFull: Bool) { full.store(isFull, ordering: .relaxed) }
+
+    public func noteWritten(entries: Int) {
+        guard isFull else { return }
+        guard recentlyWritten.add(entries, ordering: .relaxed).newValue > max(64, expectedEntries / 4) else { return }
+        recentlyWritten.store(recentlyWritten.load(ordering: .relaxed) / 2, ordering: .relaxed)
+        recentlyAdmitted.store(recentlyAdmitted.load(ordering: .relaxed) / 2, ordering: .relaxed)
+    }
+
+    /// Whether most of what is written has not been asked for twice.
+    public var prefersFresh: Bool {
+        recentlyAdmitted.load(ordering: .relaxed) * 2 < recentlyWritten.load(ordering: .relaxed)
+    }
+
+    public func makePass(_ goal: EvictionGoal) -> any EvictionPass { S3FIFOPass(self, goal) }
+
+    fileprivate func count(evicted: UInt64, kept: UInt64) {
+        self.evicted.add(evicted, ordering: .relaxed)
+        self.kept.add(kept, ordering: .relaxed)
+    }
+}
+
+/// One pass: keeps what has a credit, unless so much has that the pass would make no room.
+private final class S3FIFOPass: EvictionPass {
+    private let policy: S3FIFOEviction
+    private let goal: EvictionGoal
+    private var seenBytes: UInt64 = 0
+    private var evictedBytes: UInt64 = 0
+    private var evicted: UInt64 = 0
+    private var kept: UInt64 = 0
+
+    init(_ policy: S3FIFOEviction, _ goal: EvictionGoal) {
+        self.policy = policy
+        self.goal = goal
+    }
+
+    deinit { policy.count(evicted: evicted, kept: kept) }
+
+    func shouldEvict(_ candidate: EvictionCandidate) -> Bool {
+        // A merge that only brings entries down asks the others nothing.
+        if goal.kind == .entering, !candidate.isFromAbove { return false }
+        seenBytes &+= UInt64(candidate.bytes)
+        let credits = policy.credits.credits(of: candidate.keyHash)
+        if credits > 0, !mustGo(credits) {
+            policy.credits.lower(candidate.keyHash, to: min(credits, policy.lives) - 1)
+            kept += 1
+            return false
+        }
+        if credits > 0 { policy.credits.lower(candidate.keyHash, to: 0) }
+        evictedBytes &+= UInt64(candidate.bytes)
+        evicted += 1
+        if goal.kind != .sweep { policy.ghost.insert(candidate.keyHash) }
+        return true
+    }
+
+    /// Whether an entry has to go although it was read, since too little has gone for a pass that must make room. Those
+    /// that were read once first, and any when they do not suffice.
+    private func mustGo(_ credits: Int) -> Bool {
+        guard goal.kind == .sweep, seenBytes > goal.inputBytes / 8 else { return false }
+        let wanted = goal.share * Double(seenBytes) * (credits == 1 ? 1 : 0.5)
+        return Double(evictedBytes) < wanted
+    }
+}

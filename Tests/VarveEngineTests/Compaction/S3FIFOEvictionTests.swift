@@ -1,0 +1,177 @@
+import Testing
+import VarveTestSupport
+
+@testable import VarveEngine
+
+/// What the policy admits, keeps and lets go, without a store.
+@Suite struct S3FIFOEvictionTests {
+    private func hash(_ id: UInt64) -> UInt64 { XXH3.seed(id, 99) }
+
+    private func full(_ policy: S3FIFOEviction) -> S3FIFOEviction {
+        policy.noteOccupancy(1)
+        return policy
+    }
+
+    /// The ids that a pass over entries of equal size lets go.
+    private func pass(
+        _ policy: S3FIFOEviction, _ ids: some Sequence<UInt64>, _ kind: EvictionGoal.Kind, share: Double = 0.1,
+        isFromAbove: Bool = false
+    ) -> Set<UInt64> {
+        let ids = Array(ids)
+        let goal = EvictionGoal(
+            inputBytes: UInt64(ids.count) * 100, share: share, oldest: LSN(1), newest: LSN(9), kind: kind)
+        let pass = policy.makePass(goal)
+        return Set(
+            ids.filter {
+                pass.shouldEvict(
+                    EvictionCandidate(
+                        keyHash: hash($0), namespace: 16, bytes: 100, version: LSN(2), isFromAbove: isFromAbove))
+            })
+    }
+
+    @Test("While there is room all is admitted; then what was seen before")
+    func admission() {
+        let policy = S3FIFOEviction(expectedEntries: 1000)
+        for id in 0..<100 as Range<UInt64> { #expect(policy.admits(keyHash: hash(id))) }
+        policy.noteOccupancy(0.94)
+        #expect(!policy.isFull)
+        policy.noteOccupancy(0.96)
+        #expect(policy.isFull)
+        // A sweep makes room, which is not for what is seen once.
+        policy.noteOccupancy(0.7)
+        #expect(!policy.admits(keyHash: hash(7000)))
+        #expect(policy.wasSeenLately(keyHash: hash(7000)))
+        #expect(policy.admits(keyHash: hash(7000)))
+        #expect(!policy.admits(keyHash: hash(7001)))
+        #expect(policy.counts == S3FIFOEviction.Counts(evicted: 0, kept: 0, ghostHits: 1, sightings: 2))
+        policy.noteOccupancy(0.4)
+        #expect(policy.admits(keyHash: hash(7002)))
+    }
+
+    @Test("The ghost remembers about its capacity, and nothing else", arguments: [100, 5000])
+    func ghost(capacity: Int) {
+        let policy = full(S3FIFOEviction(expectedEntries: capacity))
+        for id in 0..<UInt64(capacity * 3) { _ = policy.admits(keyHash: hash(id)) }
+        let range = UInt64(capacity * 3)
+        let old = (0..<range / 2).count { policy.wasSeenLately(keyHash: hash($0)) }
+        let young = (range - UInt64(capacity) * 9 / 10..<range).count { policy.wasSeenLately(keyHash: hash($0)) }
+        #expect(old == 0)
+        #expect(young > capacity * 8 / 10, "\(young) of \(capacity * 9 / 10)")
+        let strangers = (1 << 30..<1 << 30 + 100_000 as Range<UInt64>).count { policy.wasSeenLately(keyHash: hash($0)) }
+        #expect(strangers < 5)
+    }
+
+    @Test("What was read is kept once for a credit, and goes when it is not read again")
+    func credits() {
+        let policy = full(S3FIFOEviction(expectedEntries: 10_000))
+        for id in stride(from: 0, to: 10_000, by: 3) as StrideTo<UInt64> { policy.recordRead(keyHash: hash(id)) }
+        let first = pass(policy, 0..<10_000, .sweep)
+        #expect(first.count { $0 % 3 == 0 } < 40, "those met in one word with four others")
+        // Few are taken for read that were not.
+        #expect(first.count > 6600, "\(first.count)")
+        let second = pass(policy, (0..<10_000).filter { !first.contains($0) }, .sweep)
+        #expect(second.count == 10_000 - first.count)
+        #expect(policy.counts.evicted == 10_000)
+    }
+
+    @Test("More credits keep longer", arguments: [1, 2, 3])
+    func moreCredits(limit: Int) {
+        let policy = full(S3FIFOEviction(expectedEntries: 1000, credits: limit))
+        for _ in 0..<10 { policy.recordRead(keyHash: hash(1)) }
+        var passes = 0
+        while pass(policy, 1...1, .fresh).isEmpty { passes += 1 }
+        #expect(passes == limit)
+    }
+
+    @Test("A sweep over what was all read makes room all the same")
+    func progress() {
+        let policy = full(S3FIFOEviction(expectedEntries: 4000, credits: 3))
+        for _ in 0..<4 { for id in 0..<1000 as Range<UInt64> { policy.recordRead(keyHash: hash(id)) } }
+        var left = Array(0..<1000 as Range<UInt64>)
+        var passes = 0
+        while !left.isEmpty, passes < 20 {
+            let gone = pass(policy, left, .sweep)
+            left.removeAll { gone.contains($0) }
+            passes += 1
+            for id in left { policy.recordRead(keyHash: hash(id)) }
+            #expect(left.count < 1000 - 20 * passes)
+        }
+        let single = full(S3FIFOEviction(expectedEntries: 4000))
+        for id in 0..<1000 as Range<UInt64> { single.recordRead(keyHash: hash(id)) }
+        let share = Double(pass(single, 0..<1000, .sweep, share: 0.3).count) / 1000
+        #expect(share > 0.25 && share < 0.35, "\(share)")
+    }
+
+    @Test("Who goes without having been read leaves a ghost, who had his time does not")
+    func ghosts() {
+        let policy = full(S3FIFOEviction(expectedEntries: 1000))
+        #expect(pass(policy, 0..<50, .fresh).count == 50)
+        #expect(pass(policy, 100..<150, .sweep).count == 50)
+        #expect((0..<50).allSatisfy { policy.wasSeenLately(keyHash: hash($0)) })
+        #expect(!(100..<150).contains { policy.wasSeenLately(keyHash: hash($0)) })
+        // A merge into the last level asks only of those that come.
+        #expect(pass(policy, 200..<250, .entering, share: 0).isEmpty)
+        policy.recordRead(keyHash: hash(300))
+        #expect(pass(policy, 300..<302, .entering, share: 0, isFromAbove: true) == [301])
+    }
+
+    @Test("Fresh tables go first where most was written unasked")
+    func preference() {
+        let policy = full(S3FIFOEviction(expectedEntries: 1000))
+        #expect(!policy.prefersFresh)
+        policy.noteWritten(entries: 200)
+        #expect(policy.prefersFresh)
+        for id in 0..<400 as Range<UInt64> {
+            _ = policy.admits(keyHash: hash(id))
+            if policy.admits(keyHash: hash(id)) { policy.noteWritten(entries: 1) }
+        }
+        #expect(!policy.prefersFresh)
+    }
+
+    @Test func state() {
+        let policy = full(S3FIFOEviction(expectedEntries: 3000))
+        for id in 0..<2000 as Range<UInt64> {
+            policy.recordRead(keyHash: hash(id))
+            _ = policy.admits(keyHash: hash(10_000 + id))
+        }
+        let state = policy.encodedState()
+        let other = S3FIFOEviction(expectedEntries: 3000)
+        #expect(other.restore(state))
+        #expect(other.isFull && other.encodedState() == state)
+        #expect(pass(other, 0..<2000, .fresh).count < 100)
+        let known = (10_000..<12_000 as Range<UInt64>).count { other.wasSeenLately(keyHash: hash($0)) }
+        #expect(known > 1900)
+        #expect(!S3FIFOEviction(expectedEntries: 3001).restore(state))
+        #expect(S3FIFOEviction(expectedEntries: 100).encodedState().count < 500, "an empty one is short")
+    }
+
+    @Test("Damaged state is refused and leaves a usable policy", arguments: 1...200 as ClosedRange<UInt64>)
+    func damage(seed: UInt64) {
+        var random = SplitMix(seed)
+        let policy = full(S3FIFOEviction(expectedEntries: 64))
+        for id in 0..<100 as Range<UInt64> {
+            policy.recordRead(keyHash: hash(id))
+            _ = policy.admits(keyHash: hash(id))
+        }
+        var state = policy.encodedState()
+        switch seed % 3 {
+        case 0: state.removeLast(Int.random(in: 1...state.count, using: &random))
+        case 1: state[Int.random(in: 0..<state.count, using: &random)] ^= UInt8.random(in: 1...255, using: &random)
+        default:
+            // Damaged before the checksum was made.
+            let place = Int.random(in: 0..<state.count - 8, using: &random)
+            state[place] ^= UInt8.random(in: 1...255, using: &random)
+            let sum = unsafe state.dropLast(8).withUnsafeBytes { unsafe XXH3.hash64($0) }
+            state.removeLast(8)
+            for byte in 0..<8 { state.append(UInt8(truncatingIfNeeded: sum >> UInt64(8 * byte))) }
+        }
+        let other = S3FIFOEviction(expectedEntries: 64)
+        let taken = other.restore(state)
+        #expect(!taken || seed % 3 == 2, "seed \(seed)")
+        for id in 0..<200 as Range<UInt64> {
+            other.recordRead(keyHash: hash(id))
+            _ = other.admits(keyHash: hash(id))
+        }
+        _ = pass(other, 0..<300, .sweep)
+    }
+}
