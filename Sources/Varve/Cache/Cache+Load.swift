@@ -117,7 +117,8 @@ extension Cache {
                 outcome = .success(stale)
                 isStale = true
             } else {
-                outcome = await Result { try await loadAndStore(key, hash, load) }
+                let isFirst = held == nil && !skipsDisk
+                outcome = await Result { try await loadAndStore(key, hash, isFirst: isFirst, load) }
                 // What is stale may be had when nothing better comes; nobody waits any more where the load was cancelled.
                 if case .failure(let error) = outcome, !(error is CancellationError), let stale = held?.value {
                     outcome = .success(stale)
@@ -140,7 +141,10 @@ extension Cache {
     }
 
     /// One load, guarded and timed, and its result stored unless something newer has come.
-    private func loadAndStore(_ key: Key, _ hash: UInt64, _ load: @escaping Loader) async throws -> Value? {
+    /// `isFirst`: the disk holds nothing of the key that the result would have to replace.
+    private func loadAndStore(
+        _ key: Key, _ hash: UInt64, isFirst: Bool, _ load: @escaping Loader
+    ) async throws -> Value? {
         do throws(LoadRefused) { try loadGuard.admit(key, at: store.clock.now()) } catch {
             counts.add(.loadRefused)
             throw error
@@ -164,7 +168,7 @@ extension Cache {
         }
         loadGuard.noteSuccess(key)
         let took = Latencies.now() &- start
-        try await keep(loaded, key, hash, began: began, took: took)
+        try await keep(loaded, key, hash, began: began, took: took, isFirst: isFirst)
         return loaded.value
     }
 
@@ -188,7 +192,7 @@ extension Cache {
 
     /// Stores what a load brought, unless its key was written or removed since it began.
     private func keep(
-        _ loaded: Loaded<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64
+        _ loaded: Loaded<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64, isFirst: Bool
     ) async throws {
         var entry = loaded.options
         if loaded.value == nil {
@@ -197,15 +201,24 @@ extension Cache {
         }
         let change = try change(loaded.value, entry, .loaded, loadNanoseconds: took)
         guard case .entry(let new) = change else { return }
+        if isFirst, let disk, !new.isPinned, !disk.admits(key) {
+            keepInMemory(new, key, hash, began: began)
+            counts.add(.diskWriteAvoided)
+            return
+        }
         do throws(VarveError) {
             if try await !store(new, key, hash, began: began, entry.durability) { counts.add(.loadOutdated) }
         } catch {
             guard error.isPassing else { throw error }
             // The value is good, only the disk could not take it: it lives in memory until it is evicted.
-            memory.change(hash) { shard, discarded in
-                _ = shard.publish(makeEntry(new, key, hash, began, []), .load, &discarded)
-            }
+            keepInMemory(new, key, hash, began: began)
             counts.add(.loadUnstored)
+        }
+    }
+
+    private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) {
+        memory.change(hash) { shard, discarded in
+            _ = shard.publish(makeEntry(new, key, hash, began, []), .load, &discarded)
         }
     }
 

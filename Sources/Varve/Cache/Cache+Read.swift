@@ -105,7 +105,7 @@ extension Cache {
             deadlines: Deadlines(
                 usableUntil: fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
             idle: IdleSpan.read(fields.extensions), tags: fields.tags, sourceVersion: fields.sourceVersion ?? 0,
-            traits: .onDisk)
+            traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
     }
 
     func makeEntry(

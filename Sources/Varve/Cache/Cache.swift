@@ -153,7 +153,7 @@ extension CacheStore {
         return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
             let tags = TagStore(engine: engine, namespace: namespace, registry: TagRegistry())
             try tags.load()
-            let disk = DiskTier(engine: engine, namespace: namespace, tags: tags)
+            let disk = DiskTier(engine: engine, namespace: namespace, tags: tags, eviction: self.eviction)
             guard let warmRestart = options.warmRestart else {
                 return Cache<Key, Value>(self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name)
             }

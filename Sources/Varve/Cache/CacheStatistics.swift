@@ -22,6 +22,8 @@ public struct CacheStatistics: Sendable {
     public var loadsOutdated: UInt64 = 0
     /// Loads whose result the disk could not take.
     public var loadsUnstored: UInt64 = 0
+    /// Loads whose result a full disk was spared, because the key was seen for the first time.
+    public var diskWritesAvoided: UInt64 = 0
     /// Stale values served while a fresh one was loaded, or because it could not be.
     public var staleServed: UInt64 = 0
     /// Entries on disk that the value's coding refused: misses.
@@ -92,6 +94,7 @@ extension Cache {
         snapshot.loadsShared = counts[.joined]
         snapshot.loadsOutdated = counts[.loadOutdated]
         snapshot.loadsUnstored = counts[.loadUnstored]
+        snapshot.diskWritesAvoided = counts[.diskWriteAvoided]
         snapshot.staleServed = counts[.staleServed]
         snapshot.undecodable = counts[.undecodable]
         snapshot.evictions = memoryCounts.evictions

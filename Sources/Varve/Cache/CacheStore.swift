@@ -17,6 +17,8 @@ public final class CacheStore: Sendable {
     let history: UInt64
     /// Names the store in metrics and log: its folder's last component.
     let name: String
+    /// What the store forgets when it is full; nil where it has no bound.
+    let eviction: S3FIFOEviction?
     /// Gives back the memory of what has expired, and samples counters.
     private let maintenance: BackgroundWork
     /// Warms memory and takes notes for the next start; may wait for the disk. Nil where there is none.
@@ -29,9 +31,11 @@ public final class CacheStore: Sendable {
     private let log: StoreLog
 
     private init(
-        _ engine: Engine?, _ clock: any SystemClock, _ observation: CacheObservation = CacheObservation()
+        _ engine: Engine?, _ clock: any SystemClock, _ eviction: S3FIFOEviction? = nil,
+        _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         self.engine = engine
+        self.eviction = eviction
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         if let timeline = engine?.position.timeline.unique {
             history = timeline.high ^ timeline.low
@@ -91,7 +95,9 @@ public final class CacheStore: Sendable {
         options.clock = clock
         let began = Latencies.now()
         let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
-        let store = try CacheStore(engine, clock, observation)
+        let isBounded = options.diskBudgetBytes != nil || options.diskBudgetEntries != nil
+        let eviction = isBounded ? options.eviction as? S3FIFOEviction : nil
+        let store = try CacheStore(engine, clock, eviction, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         return store
     }
@@ -149,5 +155,7 @@ extension EngineOptions {
         memtableBytes = min(memtableBytes, max(256 << 10, limit.amount / 32))
         logSegmentBytes = min(logSegmentBytes, max(256 << 10, limit.amount / 32))
         compaction = .scaled(toMemtable: UInt64(memtableBytes))
+        // Some 32 bytes of memory each, so the number is bounded; beyond it reads are remembered less exactly.
+        eviction = S3FIFOEviction(expectedEntries: min(1 << 18, limit.amount / 1024))
     }
 }

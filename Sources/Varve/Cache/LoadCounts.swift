@@ -9,6 +9,8 @@ final class LoadCounts: Sendable {
         case joined
         /// A load's result that was not stored, because its key was written or removed meanwhile.
         case loadOutdated
+        /// A load's result that a full disk was spared, because its key had not been seen lately.
+        case diskWriteAvoided
         case staleServed
         /// A load's result that lives in memory alone, because the disk could not take it.
         case loadUnstored

@@ -5,6 +5,8 @@ struct DiskTier: Sendable {
     let engine: Engine
     let namespace: Namespace
     let tags: TagStore
+    /// What the store forgets when it is full, and what it need not take; nil where it has no bound.
+    let eviction: S3FIFOEviction?
 
     /// What an entry's value is, in the engine's `valueType`.
     enum Kind: UInt8 {
@@ -38,6 +40,13 @@ struct DiskTier: Sendable {
         try await engine.entry(key, in: namespace)
     }
 
+    /// Whether a value that was loaded once should be stored: while there is room everything is, and in a full store what
+    /// was seen before. A question is a sighting.
+    func admits(_ key: some CacheKey) -> Bool {
+        guard let eviction else { return true }
+        return key.withKeyBytes { eviction.admits(keyHash: Engine.keyHash($0, in: namespace)) }
+    }
+
     /// The LSN that every reader sees by now.
     var visible: LSN { engine.visible }
 
@@ -50,18 +59,20 @@ struct DiskTier: Sendable {
         _ deadlines: Deadlines, tags: [UInt64], sourceVersion: UInt64?, kind: Kind, cause: Cause, idle: Int64,
         isPinned: Bool
     ) -> EntryFields {
-        EntryFields(
+        var fields = EntryFields(
             usableUntil: deadlines.usableUntil == .max ? nil : deadlines.usableUntil,
             freshUntil: deadlines.freshUntil == .max ? nil : deadlines.freshUntil,
             sourceVersion: sourceVersion, tags: tags, valueType: kind.rawValue, cause: cause.rawValue,
             extensions: IdleSpan.extensions(idle))
+        fields.isPinned = isPinned
+        return fields
     }
 }
 
 /// The span by which reads move an entry's deadline, kept with the entry: what reads it after a restart goes by the span
 /// that it was written with.
 enum IdleSpan {
-    static let tag: UInt64 = 1
+    static let tag: UInt64 = 2
 
     static func extensions(_ idle: Int64) -> [EntryExtension] {
         guard idle > 0 else { return [] }

@@ -1,0 +1,53 @@
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+struct AdmissionTests {
+    @Test("A full disk takes what a loader brings for the second time, and whatever is written by hand")
+    func secondSighting() async throws {
+        let eviction = S3FIFOEviction(expectedEntries: 1000)
+        let store = try await CacheRig().store {
+            $0.diskBudgetBytes = 64 << 20
+            // The engine tells the policy how full it is: not while this test says so.
+            $0.usesThreads = false
+            $0.eviction = eviction
+        }
+        let cache: Cache<String, Int> = try await store.cache(
+            named: "c", CacheOptions(memory: .entries(1), policy: .fifo))
+        #expect(try await cache.value(for: "while there is room") { _ in 1 } == 1)
+        eviction.noteOccupancy(1)
+        for number in 0..<3 {
+            #expect(try await cache.value(for: "once") { _ in number } == number)
+            // Out of memory again.
+            try await cache.set(0, for: "by hand \(number)")
+            if number == 1 { break }
+        }
+        // Its second sighting was stored: no third load.
+        #expect(try await cache.value(for: "once") { _ in 7 } == 1)
+        #expect(try await cache.value(for: "while there is room") { _ in 7 } == 1)
+        #expect(try await cache.value(for: "by hand 0") == 0)
+        #expect(cache.statistics.diskWritesAvoided == 1)
+        try await store.close()
+    }
+
+    @Test("A pinned entry is pinned on disk and after reopening, and keeps its idle span")
+    func pinned() async throws {
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c")
+        try await cache.set(1, for: "a", EntryOptions(expiry: Expiry(idle: .seconds(10)), isPinned: true))
+        try await cache.store.close()
+        let store = try await rig.store()
+        let again: Cache<String, Int> = try await store.cache(
+            named: "c", CacheOptions(memory: .entries(2), policy: .lru))
+        #expect(try await again.value(for: "a") == 1)
+        for number in 0..<10 { try await again.set(number, for: "\(number)") }
+        #expect(again.valueInMemory(for: "a") == 1)
+        rig.clock.advance(by: .seconds(8))
+        #expect(again.valueInMemory(for: "a") == 1)
+        rig.clock.advance(by: .seconds(8))
+        #expect(again.valueInMemory(for: "a") == 1)
+        try await store.close()
+    }
+}
