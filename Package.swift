@@ -52,7 +52,7 @@ let package = Package(
         .executableTarget(
             name: "VarveCLI",
             dependencies: [
-                "VarveEngine", "VarveIO", "CXXHash",
+                "Varve", "VarveEngine", "VarveIO", "CXXHash",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

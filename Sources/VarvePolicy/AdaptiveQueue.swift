@@ -30,19 +30,17 @@ struct AdaptiveQueue: EvictionQueue {
     mutating func hit(_ slot: UInt32) {
         queue.hit(slot)
         let mixed = queue.slots[slot].hash
-        if tuner.samples(mixed) { note(mixed, Int(queue.slots[slot].weight)) }
+        if tuner.samplesHit(mixed), tuner.noteHit(mixed, weight: Int(queue.slots[slot].weight)) {
+            queue.windowShare = tuner.share
+        }
     }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
-        if tuner.samples(hash) { note(hash, weight) }
+        if tuner.noteMiss(hash, weight: weight) { queue.windowShare = tuner.share }
         queue.admit(slot, mixed: hash, weight: weight, isPinned: isPinned)
     }
 
     mutating func victim() -> UInt32? { queue.victim() }
-
-    private mutating func note(_ mixed: UInt64, _ weight: Int) {
-        if tuner.note(mixed, weight: weight) { queue.windowShare = tuner.share }
-    }
 
     /// A key that left lately and was not promoted counts as seen once.
     func frequency(hash: UInt64) -> Int { queue.ghosts.tick(of: hash) == nil ? 0 : 1 }

@@ -11,6 +11,11 @@ struct WindowTuner: Sendable {
     /// A miniature holds at most this many entries, about; a cache below that is tried in full.
     static let miniatureEntries = 256
 
+    /// Each miss pays for this many sampled hits. Where more than that come between two misses there is nothing left to
+    /// gain, and hits cost nothing here.
+    private static let creditOfMiss = 64
+    private static let creditLimit = 1024
+
     private var miniatures: [Miniature] = []
     /// Hits of each, faded from epoch to epoch.
     private var scores = [Double](repeating: 0, count: shares.count)
@@ -20,6 +25,8 @@ struct WindowTuner: Sendable {
     private var mask: UInt64 = 0
     private var seen = 0
     private var capacity: Int
+    /// Sampled hits that are still looked at before the next miss.
+    private var credit = creditLimit
 
     init(capacity: Int, expectedEntries: Int) {
         self.capacity = capacity
@@ -33,8 +40,23 @@ struct WindowTuner: Sendable {
     @inline(__always)
     func samples(_ mixed: UInt64) -> Bool { mixed >> 20 & mask == 0 }
 
-    /// A sampled request, hit or miss. True if the choice has changed.
-    mutating func note(_ mixed: UInt64, weight: Int) -> Bool {
+    /// Whether a hit is to be noted.
+    @inline(__always)
+    func samplesHit(_ mixed: UInt64) -> Bool { credit > 0 && samples(mixed) }
+
+    /// A sampled hit. True if the choice has changed.
+    mutating func noteHit(_ mixed: UInt64, weight: Int) -> Bool {
+        credit -= 1
+        return note(mixed, weight: weight)
+    }
+
+    /// A request that was admitted. True if the choice has changed.
+    mutating func noteMiss(_ mixed: UInt64, weight: Int) -> Bool {
+        credit = min(credit + WindowTuner.creditOfMiss, WindowTuner.creditLimit)
+        return samples(mixed) && note(mixed, weight: weight)
+    }
+
+    private mutating func note(_ mixed: UInt64, weight: Int) -> Bool {
         for index in miniatures.indices where miniatures[index].access(mixed, weight: weight) { scores[index] += 1 }
         seen += 1
         return seen >= max(64, 4 * miniatures[choice].count) && judge()

@@ -11,7 +11,9 @@ import Testing
             "Glibc", "Synchronization",
         ],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
-        "VarveCLI": ["VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc"],
+        "VarveCLI": [
+            "Varve", "VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
+        ],
         "VarveCrashTest": [
             "VarveTestSupport", "VarveEngine", "VarveIO", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
         ],
@@ -22,7 +24,7 @@ import Testing
         "VarveIOTests": ["VarveIO", "CVarveIO"],
         "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "CVarveAtomics"],
         "VarvePolicyTests": ["VarvePolicy"],
-        "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics"],
+        "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "TidyTests": [],

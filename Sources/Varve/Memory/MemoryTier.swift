@@ -25,10 +25,12 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: Sendable {
         self.context = context
         self.seed = seed
         let count = MemoryTier.shardCount(limit)
-        let share = (max(1, limit.amount) + count - 1) / count
-        let expected = limit.unit == .entries ? share : max(1, share / MemoryTier.typicalBytes)
-        places = (0..<count).map { _ in
-            Place(
+        let amount = max(1, limit.amount)
+        places = (0..<count).map { index in
+            // Together the whole, and never more.
+            let share = amount / count + (index < amount % count ? 1 : 0)
+            let expected = limit.unit == .entries ? share : max(1, share / MemoryTier.typicalBytes)
+            return Place(
                 Shard(
                     policy: MemoryPolicy(policy.kind, capacity: share, expectedEntries: expected),
                     expectedEntries: expected, isAuthority: isAuthority, now: context.now()))

@@ -74,7 +74,7 @@ struct BenchRunner<Backend: BenchBackend> {
             return line(
                 "ycsb_load", store.version, measurement, options.records, options.records * options.recordBytes)
         case .ycsb(let mix): return try ycsb(mix, store)
-        case .open, .recovery: preconditionFailure("open and recovery open the store themselves")
+        case .open, .recovery, .cache: preconditionFailure("they open the store themselves")
         }
     }
 

@@ -19,8 +19,10 @@ struct ResultLine: Sendable {
     /// The fields a person looks for first.
     var summary: String {
         let shown = [
-            "workload", "threads", "ops", "secs", "ops_s", "mean_us", "p50_us", "p99_us", "max_us", "found", "bad",
-            "check", "entries_s", "writes_s", "missing", "open_ms", "write_amp", "space_amp",
+            "workload", "backend", "keys", "threads", "ops", "secs", "ops_s", "mean_us", "p50_us", "p99_us", "max_us",
+            "found", "bad",
+            "check", "entries_s", "writes_s", "missing", "open_ms", "write_amp", "space_amp", "ns_op",
+            "of_mutex", "of_actor", "hit_ratio",
         ]
         let named = fields.filter { shown.contains($0.name) }
         return named.map { "\($0.name) \($0.text.filter { $0 != "\"" })" }.joined(separator: "  ")

@@ -10,6 +10,13 @@ enum Workload: Hashable, Sendable, CustomStringConvertible {
     case recovery
     case ycsbLoad
     case ycsb(YCSBMix)
+    /// Through the cache instead of the engine.
+    case cache(CacheWork)
+
+    enum CacheWork: String, Sendable, CaseIterable {
+        case hit = "cache_hit"
+        case zipf = "cache_readzipf"
+    }
 
     enum Fill: String, Sendable, CaseIterable {
         case fillseq, fillrandom, fillbatch, fillsync, overwrite, overwrite3
@@ -32,6 +39,7 @@ enum Workload: Hashable, Sendable, CustomStringConvertible {
             ("scan", .scan), ("seekrandom", .seekRandom), ("readwhilewriting", .readWhileWriting), ("open", .open),
             ("recovery", .recovery), ("ycsb_load", .ycsbLoad),
         ] + YCSBMix.allCases.map { ("ycsb_\($0.rawValue)", .ycsb($0)) }
+        + CacheWork.allCases.map { ($0.rawValue, .cache($0)) }
 
     /// The workloads that a name stands for: one, or all of YCSB; empty for a name that is none.
     static func named(_ name: String) -> [Workload] {
@@ -51,7 +59,7 @@ enum Workload: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .fill(let fill): return fill.isFresh ? .nothing : .records
         case .read, .scan, .seekRandom, .readWhileWriting, .open: return .records
-        case .recovery, .ycsbLoad: return .nothing
+        case .recovery, .ycsbLoad, .cache: return .nothing
         case .ycsb: return .ycsbRecords
         }
     }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 
 /// `varve bench`: measures the engine with the workloads that the drivers of other stores run too.
-struct BenchCommand: ParsableCommand {
+struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the engine.",
         discussion: """
@@ -88,29 +88,41 @@ struct BenchCommand: ParsableCommand {
         guard condition else { throw ValidationError(rule + ".") }
     }
 
-    func run() throws {
+    func run() async throws {
         if selftest {
             var output = StandardOutput()
             try output.write(Selftest.text().utf8)
             return try output.flush()
         }
-        if null { try run(on: NullBackend()) } else { try run(on: EngineBackend()) }
+        if null { try await run(on: NullBackend()) } else { try await run(on: EngineBackend()) }
     }
 
-    private func run(on backend: some BenchBackend) throws {
+    private func run(on backend: some BenchBackend) async throws {
         let folder = try BenchFolder(dir)
         let options = options
         if isRecoveryChild {
             return try RecoveryWorkload.fillAndDie(backend, folder, RecoveryWorkload.options(options))
         }
         for workload in workloads.flatMap(Workload.named) {
+            if case .cache(let work) = workload {
+                try await run(work, folder)
+                continue
+            }
             let runner = BenchRunner(
                 backend: backend, folder: folder, options: options, childArguments: childArguments,
                 remark: { StandardError.print("bench: \($0)") })
-            let line = try runner.run(workload)
-            try StandardOutput.print(json ? line.json : line.summary)
+            try show(try runner.run(workload))
         }
     }
+
+    private func run(_ work: Workload.CacheWork, _ folder: BenchFolder) async throws {
+        switch work {
+        case .hit: try await CacheHitWorkload(options: options).run(show)
+        case .zipf: try show(try await CacheReadWorkload(options: options, folder: folder).run())
+        }
+    }
+
+    private func show(_ line: ResultLine) throws { try StandardOutput.print(json ? line.json : line.summary) }
 
     private var options: BenchOptions {
         var options = BenchOptions()

@@ -1,0 +1,61 @@
+import Synchronization
+internal import Varve
+
+/// Something that answers reads of keys that it holds in memory: what `cache_hit` compares.
+protocol HitContender: Sendable {
+    associatedtype Key: CacheKey
+    static var name: String { get }
+    init(_ entries: [Key: [UInt8]]) async throws
+    func read(_ key: Key) async throws -> [UInt8]?
+}
+
+/// `value(for:)`, as an application calls it.
+struct AsyncReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_value" }
+    let cache: Cache<Key, [UInt8]>
+    init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
+    func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
+}
+
+/// `value(for:load:)`, whose loader is never called.
+struct LoadingReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_load" }
+    let cache: Cache<Key, [UInt8]>
+    init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
+    func read(_ key: Key) async throws -> [UInt8]? {
+        try await cache.value(for: key) { _ in throw BenchFailure("an entry left memory") }
+    }
+}
+
+/// `valueInMemory(for:)`, for code that cannot wait.
+struct ImmediateReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_in_memory" }
+    let cache: Cache<Key, [UInt8]>
+    init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
+    func read(_ key: Key) async throws -> [UInt8]? { cache.valueInMemory(for: key) }
+}
+
+/// What one writes first.
+actor ActorReads<Key: CacheKey>: HitContender {
+    static var name: String { "actor" }
+    private let entries: [Key: [UInt8]]
+    init(_ entries: [Key: [UInt8]]) async throws { self.entries = entries }
+    func read(_ key: Key) async throws -> [UInt8]? { entries[key] }
+}
+
+/// What one writes when that is too slow. It forgets nothing, expires nothing and counts nothing.
+final class MutexReads<Key: CacheKey>: HitContender {
+    static var name: String { "mutex" }
+    private let entries: Mutex<[Key: [UInt8]]>
+    init(_ entries: [Key: [UInt8]]) async throws { self.entries = Mutex(entries) }
+    func read(_ key: Key) async throws -> [UInt8]? { entries.withLock { $0[key] } }
+}
+
+extension Cache where Value == [UInt8] {
+    /// A cache in memory that holds all of these, with room to spare.
+    static func holding(_ entries: [Key: [UInt8]]) async throws -> Cache {
+        let cache = try inMemory(.init(memory: .entries(entries.count * 2)))
+        for (key, value) in entries { try await cache.set(value, for: key) }
+        return cache
+    }
+}
