@@ -32,6 +32,8 @@ final class WarmKeeper: Sendable {
         state.statistics.keysNoted = state.keys.count
         state.statistics.notesDamaged = found.damaged
         state.statistics.hitRatioBefore = found.hitRatio
+        // With nothing to bring back it has ended: notes may be taken at once.
+        state.statistics.isDone = state.keys.isEmpty
         self.state = Mutex(state)
     }
 
