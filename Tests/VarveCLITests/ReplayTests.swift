@@ -58,6 +58,25 @@ import Testing
         #expect(counts["hits"] == 0)
     }
 
+    @Test func theDiskAnswersWhatMemoryForgot() throws {
+        let scratch = try Binary.Scratch()
+        let ids = Array(1...100 as ClosedRange<UInt64>)
+        let counts = try replay(
+            ids + ids, ["--memory-entries", "10", "--disk-entries", "1000", "--policy", "lru", "--dir", scratch.path])
+        // A loop of a hundred: memory of ten has forgotten each when it comes again, the disk has room for all.
+        #expect(
+            counts == [
+                "requests": 200, "hits": 100, "hitRatio": 0.5, "memoryHits": 0, "diskHits": 100, "diskWrites": 100,
+            ])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path).isEmpty)
+    }
+
+    @Test func theDiskHoldsNoMoreThanItMay() throws {
+        // Of ten thousand ids that come in a loop, at most what both hold can be found again.
+        let counts = try replay((0..<30_000).map { $0 % 10_000 }, ["--memory-entries", "10", "--disk-entries", "1000"])
+        #expect(try #require(counts["hits"]) <= 2 * 1010)
+    }
+
     // MARK: Mistakes
 
     @Test(arguments: [

@@ -66,8 +66,10 @@ public struct CacheStatistics: Sendable {
         /// To the log, and by flushes and compactions.
         public var bytesLogged: UInt64 = 0
         public var bytesRewritten: UInt64 = 0
-        /// Entries appended to the log, and entries that compactions dropped for want of room.
+        /// Entries appended to the log, entries that compactions wrote again, and those that they dropped for want of
+        /// room.
         public var entriesLogged: UInt64 = 0
+        public var entriesRewritten: UInt64 = 0
         public var entriesEvicted: UInt64 = 0
 
         public init() {}
@@ -119,6 +121,7 @@ extension CacheStatistics.DiskUse {
         bytesLogged = engine.logBytesAppended
         bytesRewritten = engine.flushedBytes &+ engine.compactedBytesWritten
         entriesLogged = engine.records
+        entriesRewritten = engine.entriesRewritten
         entriesEvicted = engine.entriesEvicted
     }
 }

@@ -144,9 +144,7 @@ extension EngineOptions {
     /// Bounds the disk, and scales the memtable and log to a small bound.
     mutating func setDiskLimit(_ limit: CacheLimit?) throws(VarveError) {
         guard let limit else { return }
-        guard limit.unit == .bytes else {
-            throw VarveError(.invalidArgument, "the disk is bounded in bytes")
-        }
+        guard limit.unit == .bytes else { return try setDiskEntries(limit.amount) }
         guard limit.amount >= 16 << 20 else {
             throw VarveError(.invalidArgument, "the disk's bound is at least 16 megabytes")
         }
@@ -157,5 +155,18 @@ extension EngineOptions {
         compaction = .scaled(toMemtable: UInt64(memtableBytes))
         // Some 32 bytes of memory each, so the number is bounded; beyond it reads are remembered less exactly.
         eviction = S3FIFOEviction(expectedEntries: min(1 << 18, limit.amount / 1024))
+    }
+
+    /// Bounds the entries on disk, however large they are. Those that wait in memtables count, and so do those of the
+    /// table that a flush adds before the sweep which makes room for it.
+    private mutating func setDiskEntries(_ count: Int) throws(VarveError) {
+        guard count >= 32 else { throw VarveError(.invalidArgument, "the disk's bound is at least 32 entries") }
+        let runs = 40
+        let memtable = max(1, count / runs)
+        memtableEntries = memtable
+        sealedMemtables = 1
+        diskBudgetEntries = UInt64(count - 3 * memtable)
+        compaction.runs = runs
+        eviction = S3FIFOEviction(expectedEntries: count)
     }
 }

@@ -22,7 +22,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     }
 
     @usableFromInline var table = SlotTable()
-    @usableFromInline var entries: [MemoryEntry<Key, Value>?] = []
+    @usableFromInline let entries = SlotStorage<MemoryEntry<Key, Value>>()
     @usableFromInline var policy: MemoryPolicy
     @usableFromInline var counts = MemoryCounts()
     private var free: [UInt32] = []
@@ -55,13 +55,12 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     /// What memory says of a key.
     @inlinable @inline(__always)
     mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
-        guard let slot = table.find(hash, { entries[$0]?.key == key }),
-            let carefree = entries[slot]?.carefreeUntil
-        else {
+        guard let slot = table.find(hash, { entries[taken: $0].key == key }) else {
             counts.misses &+= 1
             return .miss
         }
-        if carefree == .max || context.now() < carefree, let value = entries[slot]?.value {
+        let carefree = entries[taken: slot].carefreeUntil
+        if carefree == .max || context.now() < carefree, let value = entries[taken: slot].value {
             policy.hit(slot)
             counts.hits &+= 1
             return .hit(value)
@@ -107,7 +106,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
 
     /// The entry of a key as it lies there, good or not; no read is counted.
     func peek(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
-        table.find(hash) { entries[$0]?.key == key }.flatMap { entries[$0] }
+        table.find(hash) { entries[taken: $0].key == key }.flatMap { entries[$0] }
     }
 
     /// Counts a miss of memory and disk under the cause that is remembered.
@@ -165,7 +164,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     ) -> Bool {
         let isOutdated = isOutdated(entry.key, since: entry.version)
         if origin == .write { note(entry.key, entry.version) }
-        let slot = table.find(entry.hash) { entries[$0]?.key == entry.key }
+        let slot = table.find(entry.hash) { entries[taken: $0].key == entry.key }
         if let slot, let present = entries[slot] {
             if present.version > entry.version { return false }
             if present.version == entry.version, origin == .read { return true }
@@ -191,10 +190,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     mutating func warm(
         _ entry: MemoryEntry<Key, Value>, isHot: Bool, _ discarded: inout Discarded<Key, Value>
     ) -> Bool {
-        let isNew = table.find(entry.hash) { entries[$0]?.key == entry.key } == nil
+        let isNew = table.find(entry.hash) { entries[taken: $0].key == entry.key } == nil
         if isNew, entry.weight > policy.capacity - policy.weight { return false }
         guard publish(entry, .read, &discarded) else { return false }
-        if isNew, isHot, let slot = table.find(entry.hash, { entries[$0]?.key == entry.key }) { policy.hit(slot) }
+        if isNew, isHot, let slot = table.find(entry.hash, { entries[taken: $0].key == entry.key }) { policy.hit(slot) }
         return true
     }
 
@@ -204,7 +203,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     ) {
         note(key, version)
         ledger.note(hash, .invalidated)
-        if let slot = table.find(hash, { entries[$0]?.key == key }), let entry = entries[slot],
+        if let slot = table.find(hash, { entries[taken: $0].key == key }), let entry = entries[slot],
             entry.version <= version
         {
             discarded.add(remove(slot))
@@ -258,12 +257,14 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
     }
 
     func forEach(_ body: (MemoryEntry<Key, Value>) -> Void) {
-        for entry in entries { if let entry { body(entry) } }
+        for slot in entries.indices { if let entry = entries[slot] { body(entry) } }
     }
 
     /// Says that the disk knows a deadline that reads had moved.
     mutating func setStored(_ key: Key, _ hash: UInt64, version: UInt64, from old: UInt64, until: Int64) {
-        guard let slot = table.find(hash, { entries[$0]?.key == key }), entries[slot]?.version == old else { return }
+        guard let slot = table.find(hash, { entries[taken: $0].key == key }), entries[slot]?.version == old else {
+            return
+        }
         entries[slot]?.version = version
         entries[slot]?.storedUntil = until
     }
@@ -294,7 +295,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
             slot = entries.count
             entries.append(entry)
         }
-        table.insert(entry.hash, slot: slot) { entries[$0]?.hash ?? 0 }
+        table.insert(entry.hash, slot: slot) { entries[taken: $0].hash }
         policy.admit(slot, hash: entry.hash, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
         if entry.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil) }
         ledger.forget(entry.hash)
@@ -320,7 +321,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
 
     private mutating func release(_ slot: Int, _ entry: MemoryEntry<Key, Value>, isScheduled: Bool) {
         raiseFloor(entry.hash, entry.sourceVersion)
-        table.remove(entry.hash, slot: slot) { entries[$0]?.hash ?? 0 }
+        table.remove(entry.hash, slot: slot) { entries[taken: $0].hash }
         if isScheduled, entry.deadlines.usableUntil != .max { wheel.cancel(UInt32(slot)) }
         entries[slot] = nil
         free.append(UInt32(slot))

@@ -41,7 +41,7 @@ struct Replay {
         let statistics = cache.statistics
         let outcome = Outcome(
             requests: ids.count, memoryHits: statistics.memoryHits, diskHits: statistics.diskHits,
-            diskWrites: statistics.disk?.entriesLogged ?? 0)
+            diskWrites: statistics.disk.map { $0.entriesLogged + $0.entriesRewritten } ?? 0)
         // The source has seen every request that was no hit: the cache's own counts are held against that.
         let loads = source.loads.load(ordering: .relaxed)
         guard outcome.hits + loads == outcome.requests else {
