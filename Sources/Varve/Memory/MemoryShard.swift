@@ -11,7 +11,7 @@ public import VarvePolicy
 ///   home.
 /// - While a removal of many keys is under way nothing is brought home at all.
 @usableFromInline
-struct MemoryShard<Key: CacheKey, Value: Sendable>: Sendable {
+struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Operations on one key that have left the lock and will come back.
     struct Flight: Sendable {
         var holders = 0

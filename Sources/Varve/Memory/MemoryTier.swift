@@ -3,17 +3,24 @@ public import Synchronization
 
 /// The memory tier: shards by the hash of the key, each behind a lock of its own. Any thread.
 @usableFromInline
-final class MemoryTier<Key: CacheKey, Value: Sendable>: Sendable {
+@safe
+final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
+    // Unchecked: the places lie in raw memory of their own, each guarded by its lock; the rest is constant.
+
     @usableFromInline typealias Shard = MemoryShard<Key, Value>
 
-    /// A shard in an object of its own, so that two locks do not share a cache line.
+    /// A shard behind its lock, padded, so that two locks do not share a cache line.
     @usableFromInline
-    final class Place: Sendable {
+    struct Place: ~Copyable {
         @usableFromInline let shard: Mutex<Shard>
+        private let padding: [16 of UInt64] = InlineArray(repeating: 0)
         init(_ shard: consuming sending Shard) { self.shard = Mutex(shard) }
     }
 
-    @usableFromInline let places: [Place]
+    /// One behind the other and not objects: a read neither retains nor releases what all threads would meet at.
+    @usableFromInline let places: UnsafeMutablePointer<Place>
+    /// A power of two.
+    @usableFromInline let shardCount: Int
     @usableFromInline let context: MemoryContext
     @usableFromInline let seed: UInt64
     let limit: CacheLimit
@@ -26,15 +33,23 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: Sendable {
         self.seed = seed
         let count = MemoryTier.shardCount(limit)
         let amount = max(1, limit.amount)
-        places = (0..<count).map { index in
+        shardCount = count
+        unsafe places = .allocate(capacity: count)
+        for index in 0..<count {
             // Together the whole, and never more.
             let share = amount / count + (index < amount % count ? 1 : 0)
             let expected = limit.unit == .entries ? share : max(1, share / MemoryTier.typicalBytes)
-            return Place(
+            let place = Place(
                 Shard(
                     policy: MemoryPolicy(policy.kind, capacity: share, expectedEntries: expected),
                     expectedEntries: expected, isAuthority: isAuthority, now: context.now()))
+            unsafe (places + index).initialize(to: place)
         }
+    }
+
+    deinit {
+        unsafe places.deinitialize(count: shardCount)
+        unsafe places.deallocate()
     }
 
     /// What an entry is taken to weigh before any is known.
@@ -55,7 +70,13 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: Sendable {
     @inlinable @inline(__always)
     func withShard<R>(_ hash: UInt64, _ body: (inout Shard) -> sending R) -> sending R {
         // The top bits choose the shard, the low ones the place in its table.
-        places[Int(truncatingIfNeeded: hash >> 48) & (places.count - 1)].shard.withLock { body(&$0) }
+        unsafe places[Int(truncatingIfNeeded: hash >> 48) & (shardCount - 1)].shard.withLock { body(&$0) }
+    }
+
+    /// The shard of that number.
+    func withShard<R>(at index: Int, _ body: (inout Shard) -> sending R) -> sending R {
+        precondition(index >= 0 && index < shardCount, "there is no such shard")
+        return unsafe places[index].shard.withLock { body(&$0) }
     }
 
     @inlinable @inline(__always)
@@ -72,17 +93,17 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: Sendable {
     }
 
     func changeAll(_ body: (inout Shard, inout Discarded<Key, Value>) -> Void) {
-        for place in places {
+        for index in 0..<shardCount {
             var discarded = Discarded<Key, Value>()
-            place.shard.withLock { body(&$0, &discarded) }
+            withShard(at: index) { body(&$0, &discarded) }
             discarded.entries.removeAll()
         }
     }
 
     var counts: MemoryCounts {
         var sum = MemoryCounts()
-        for place in places {
-            place.shard.withLock { shard in
+        for index in 0..<shardCount {
+            withShard(at: index) { shard in
                 sum.add(shard.counts)
                 sum.entries += shard.entryCount
                 sum.weight += shard.weight
@@ -93,8 +114,8 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: Sendable {
 
     /// Up to `limit` entries, most wanted first: the shards' orders in turn.
     func hottest(_ limit: Int) -> [MemoryEntry<Key, Value>] {
-        let share = (limit + places.count - 1) / places.count
-        let lists = places.map { place in place.shard.withLock { $0.hottest(share) } }
+        let share = (limit + shardCount - 1) / shardCount
+        let lists = (0..<shardCount).map { index in withShard(at: index) { $0.hottest(share) } }
         var merged: [MemoryEntry<Key, Value>] = []
         for rank in 0..<share {
             for list in lists where rank < list.count { merged.append(list[rank]) }

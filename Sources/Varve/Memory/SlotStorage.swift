@@ -1,15 +1,15 @@
 /// The entries of a shard by their slots. An array of optionals would be simpler, but reading one field of an optional
 /// element copies all of it, with its references; here a field is read where it lies.
 ///
-/// Who names a slot as taken knows it from the table, which holds taken slots only. Not thread-safe: a shard's lock
-/// guards it.
+/// Who names a slot as taken knows it from the table, which holds taken slots only. Not thread-safe: its one owner, a
+/// shard that cannot be copied, stands behind a lock.
 @usableFromInline
 @safe
 final class SlotStorage<Element> {
-    /// Initialised where `isTaken` says so.
-    @usableFromInline private(set) var elements: UnsafeMutablePointer<Element>
+    /// Initialised where `isTaken` says so. Nothing here calls out while it changes, so accesses cannot overlap.
+    @exclusivity(unchecked) @usableFromInline private(set) var elements: UnsafeMutablePointer<Element>
     private var capacity = 0
-    private var isTaken: [Bool] = []
+    @usableFromInline private(set) var isTaken: [Bool] = []
 
     init() { unsafe elements = .allocate(capacity: 0) }
 
@@ -22,11 +22,17 @@ final class SlotStorage<Element> {
     var indices: Range<Int> { isTaken.indices }
     var count: Int { isTaken.count }
 
-    /// The element of a slot that is known to be taken.
+    /// The element of a slot that is known to be taken; debug builds look.
     @inlinable
     subscript(taken slot: Int) -> Element {
-        @inline(__always) _read { yield unsafe elements[slot] }
-        @inline(__always) _modify { yield unsafe &elements[slot] }
+        @inline(__always) _read {
+            assert(isTaken[slot], "the slot is free")
+            yield unsafe elements[slot]
+        }
+        @inline(__always) _modify {
+            assert(isTaken[slot], "the slot is free")
+            yield unsafe &elements[slot]
+        }
     }
 
     /// The element of any slot; nil where it is free.
@@ -56,5 +62,5 @@ final class SlotStorage<Element> {
     }
 }
 
-/// One owner, whose lock guards it.
+/// Unchecked: it has one owner, which a lock guards, and may move between threads with what it holds.
 extension SlotStorage: @unchecked Sendable where Element: Sendable {}

@@ -40,13 +40,13 @@ extension Cache {
         guard let warm else { return }
         var restored = 0
         for note in found.policies {
-            guard Int(note.shardCount) == memory.places.count else { continue }
-            let isTaken = memory.places[Int(note.shard)].shard.withLock { $0.policy.importState(note.body) }
+            guard Int(note.shardCount) == memory.shardCount else { continue }
+            let isTaken = memory.withShard(at: Int(note.shard)) { $0.policy.importState(note.body) }
             if isTaken { restored += 1 }
         }
         // What another number of shards, or another policy, left behind.
         let own = Set(
-            memory.places.indices.flatMap { shard in
+            (0..<memory.shardCount).flatMap { shard in
                 [WarmNote.Kind.keys, .policy].map {
                     warm.notes.name(WarmNote(kind: $0, shard: UInt16(shard), body: []))
                 }
@@ -108,7 +108,7 @@ extension Cache {
     /// Notes one shard, if its turn has come and something happened there.
     private func noteSlice(_ warm: WarmKeeper) -> BackgroundWork.Next {
         let now = store.clock.now()
-        let shards = memory.places.count
+        let shards = memory.shardCount
         guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
         // What waits for the disk now is more urgent.
         guard warm.notes.engine.takesWritesAtOnce else { return .later }
@@ -124,15 +124,15 @@ extension Cache {
     /// noted. Blocks.
     func noteAll() {
         guard let warm, warm.statistics.isDone else { return }
-        for shard in memory.places.indices { _ = note(shard, warm) }
+        for shard in 0..<memory.shardCount { _ = note(shard, warm) }
     }
 
     /// Writes what a shard's next start needs; returns the bytes.
     private func note(_ shard: Int, _ warm: WarmKeeper) -> Int {
-        let shards = memory.places.count
+        let shards = memory.shardCount
         let share = (warm.options.keys + shards - 1) / shards
         let known = warm.state.withLock { $0.round.activity[shard] }
-        let found = memory.places[shard].shard.withLock { part in
+        let found = memory.withShard(at: shard) { part in
             part.activity == known
                 ? nil : (activity: part.activity, keys: part.hottestKeys(share), policy: part.policy.exportState())
         }

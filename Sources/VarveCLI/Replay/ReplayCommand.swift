@@ -51,8 +51,10 @@ struct ReplayCommand: AsyncParsableCommand {
     func run() async throws {
         let source = try Input.open(file)
         var ids = try IDReader(source)
-        let options = CacheOptions(
+        var options = CacheOptions(
             memory: .entries(memoryEntries), disk: diskEntries.map { .entries($0) }, policy: policy.kind)
+        // The notes for a warm restart are records too, and would count among the disk's writes.
+        options.warmRestart = nil
         guard diskEntries != nil else { return try await replay(&ids, try .inMemory(options)) }
         let folder = try ReplayFolder(in: dir)
         defer { folder.remove() }
