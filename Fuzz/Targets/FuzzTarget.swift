@@ -32,7 +32,7 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] = [
         .segment, .frame, .batch, .entry, .block, .storedBlock, .filter, .index, .footer, .properties, .tombstones,
-        .table, .versionEdit, .manifest, .closed, .current, .lock, .ownerRequest, .ownerReply,
+        .table, .versionEdit, .manifest, .closed, .current, .lock, .degraded, .ownerRequest, .ownerReply,
     ]
 
     static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }

@@ -93,6 +93,27 @@ extension FuzzTarget {
             return [("held", record.encoded())]
         })
 
+    static let degraded = FuzzTarget(
+        name: "degraded",
+        decode: { bytes in
+            accepts {
+                let file = try DegradedMarkFile(decoding: bytes)
+                let again = try DegradedMarkFile(reading: file.encoded(), path: "")
+                let isSame = again.mark?.time == file.mark?.time && again.floors == file.floors
+                precondition(isSame, "a mark changed as it was read back")
+            }
+        },
+        repair: { bytes in
+            guard bytes.count >= DegradedMarkFile.sectorBytes else { return }
+            bytes.setNumber(bytes.hash(0..<504), at: 504)
+        },
+        seeds: {
+            var file = DegradedMarkFile(storeID: LogSeeds.header.storeID)
+            file.mark = DegradedMarkFile.Mark(time: 9, cause: "no space left")
+            file.floors.raise(FloorTable.Floor(slot: 1, version: 7))
+            return [("set", Array(file.encoded().prefix(2 * DegradedMarkFile.sectorBytes)))]
+        })
+
     private static func use(_ edit: VersionEdit) throws {
         var state = try ManifestState(snapshot: ManifestSeeds.snapshot)
         let make = { TableFile(number: $0, properties: $1) }

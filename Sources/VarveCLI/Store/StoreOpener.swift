@@ -41,7 +41,9 @@ enum StoreOpener {
         let end = clock.now + patience
         while true {
             do {
-                return EngineStore(try openHere(directory, access, promotes))
+                let engine = try openHere(directory, access, promotes)
+                remark(on: engine)
+                return EngineStore(engine)
             } catch let error as VarveError where error.code == .storeInUse {
                 if let client = try? OwnerClient.connect(toStoreAt: directory, PosixFileSystem()) {
                     return OwnedStore(client)
@@ -52,6 +54,19 @@ enum StoreOpener {
                 guard isUnborn(directory) else { throw error }
                 return EmptyStore(directory)
             }
+        }
+    }
+
+    /// What the degraded mark did or does to the store, which nobody would guess from its being empty.
+    private static func remark(on engine: Engine) {
+        if let cause = engine.degradedMark {
+            StandardError.print(
+                "varve: the degraded mark of \(engine.directory) is set (\(cause)): its entries may be outdated and are "
+                    + "not shown; the next process that writes the store drops them")
+        }
+        if let cause = engine.droppedAtOpening {
+            StandardError.print(
+                "varve: the degraded mark of \(engine.directory) was set (\(cause)): all its entries were dropped")
         }
     }
 

@@ -16,12 +16,14 @@ enum FileName: Hashable, Sendable, CustomStringConvertible {
     case lock
     /// The record of a clean close.
     case closed
+    /// The degraded mark.
+    case degraded
 
     /// The number of a numbered file.
     var number: UInt64? {
         switch self {
         case .manifest(let number), .log(let number), .table(let number): return number
-        case .current, .lock, .closed: return nil
+        case .current, .lock, .closed, .degraded: return nil
         }
     }
 
@@ -33,6 +35,7 @@ enum FileName: Hashable, Sendable, CustomStringConvertible {
         case .table(let number): return FileName.digits(number) + ".sst"
         case .lock: return "LOCK"
         case .closed: return "CLOSED"
+        case .degraded: return "DEGRADED"
         }
     }
 
@@ -49,6 +52,7 @@ enum FileName: Hashable, Sendable, CustomStringConvertible {
         case "CURRENT": self = .current
         case "LOCK": self = .lock
         case "CLOSED": self = .closed
+        case "DEGRADED": self = .degraded
         default:
             if text.hasPrefix("MANIFEST-"), let number = FileName.parse(text.dropFirst(9)) {
                 self = .manifest(number)

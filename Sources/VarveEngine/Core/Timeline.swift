@@ -56,6 +56,8 @@ public struct TimelineOrigin: Hashable, Sendable {
         case fork = 3
         /// The kernel went down under an open store.
         case powerLoss = 4
+        /// A writer found the degraded mark set and dropped what it covers.
+        case degraded = 5
     }
 
     public let timeline: TimelineID

@@ -9,7 +9,7 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
             case corruption, unsupportedFormat, missingFile
             case io, diskFull
             case storeInUse, notAStore, storeExists, closed, readOnly, failedStop
-            case notContinuing, logGap, stalled, wouldBlock, cancelled
+            case notContinuing, logGap, stalled, wouldBlock, cancelled, degraded
         }
         private let kind: Kind
         private init(_ kind: Kind) { self.kind = kind }
@@ -47,6 +47,9 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         /// Memory alone cannot answer, and the caller asked not to touch the disk.
         public static let wouldBlock = Code(.wouldBlock)
         public static let cancelled = Code(.cancelled)
+        /// The degraded mark is set: what the store holds may have been changed in memory alone, and must not be shown or
+        /// copied. Opened to write, the store drops it.
+        public static let degraded = Code(.degraded)
 
         public var description: String { kind.rawValue }
 

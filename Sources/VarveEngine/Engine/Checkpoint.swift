@@ -215,6 +215,7 @@ extension Engine {
         to destination: String, slot: String? = nil, progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }
     ) throws(VarveError) -> LogPosition {
         guard let writing else { throw VarveError(.readOnly, "a checkpoint is made of a store that is open to write") }
+        try checkUnmarked("copied")
         // The version first: whatever it holds lies before the position that is taken after it.
         let (state, version, reader) = try pinned(writing.log)
         let position = writing.pipeline.position

@@ -271,20 +271,25 @@ extension CommitPipeline {
         }
     }
 
-    /// Appends a record that changes no key (a mark, a reading of the clock) and returns its LSN.
-    func append(_ kind: FrameKind, _ payload: UnsafeRawBufferPointer) throws(VarveError) -> Ticket {
+    /// Appends a record that changes no key (a mark, a reading of the clock) and returns its LSN. `upTo`: it takes all LSNs
+    /// up to that one, where there are any.
+    func append(
+        _ kind: FrameKind, _ payload: UnsafeRawBufferPointer, upTo last: LSN = .zero
+    ) throws(VarveError) -> Ticket {
         do throws(Refusal) {
             return try state.withLock { (state) throws(Refusal) in
                 try prepare(&state, 0, 0)
                 let position: LogPosition
+                let first = log.appendedLSN.next
+                let count = last > first ? last.rawValue &- first.rawValue &+ 1 : 1
                 do throws(VarveError) {
                     position = unsafe try log.append(
-                        kind, payload: payload, count: 1, commitTime: state.clock.next(), via: .buffer)
+                        kind, payload: payload, count: count, commitTime: state.clock.next(), via: .buffer)
                 } catch {
                     throw refused(error)
                 }
                 state.unsyncedEnd = position.lsn
-                return Ticket(first: position.lsn, last: position.lsn, waitsFor: position.lsn)
+                return Ticket(first: first, last: position.lsn, waitsFor: position.lsn)
             }
         } catch {
             throw CommitPipeline.lift(error)

@@ -12,6 +12,13 @@ extension Engine {
     /// Whether a write that asks for no sync would be taken without waiting for background work.
     package var takesWritesAtOnce: Bool { !isClosed && health.failure == nil && gate.current == .none }
 
+    /// Whether a write would get in without waiting for a flush.
+    package var hasRoomForWrites: Bool {
+        guard !isClosed, health.failure == nil, keeper.sealedCount < options.sealedMemtables else { return false }
+        if case .stop = gate.current { return false }
+        return true
+    }
+
     /// What stopped writes for good, and what background work met last and will try again.
     package var troubles: (failure: VarveError?, passing: VarveError?) { (health.failure, health.passing) }
 }

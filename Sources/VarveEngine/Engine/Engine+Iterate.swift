@@ -8,7 +8,8 @@ extension Engine {
         at snapshot: Snapshot? = nil
     ) throws(VarveError) -> EngineIterator {
         try checkOwner(of: snapshot)
-        let bounds = KeyBounds(namespace: namespace.id, prefix: prefix, from: from, to: to)
+        var bounds = KeyBounds(namespace: namespace.id, prefix: prefix, from: from, to: to)
+        if hidesEntries, namespace.id.isCoveredByMark { bounds = KeyBounds(lower: bounds.lower, upper: bounds.lower) }
         let pin = keeper.cell.pin()
         let lsn = snapshot?.lsn ?? visibleLSN
         let cursor = try SourceAssembly.visibleCursor(

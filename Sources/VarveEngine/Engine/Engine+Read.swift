@@ -157,6 +157,7 @@ extension Engine {
     ) throws(VarveError) -> R? {
         try RecordWriter.checkKey(key.byteCount)
         try checkOwner(of: snapshot)
+        if hidesEntries, namespace.isCoveredByMark { return nil }
         return unsafe try FullKey.withFullKey(namespace, key) { (full) throws(VarveError) in
             let hash = unsafe XXH3.hash64(full)
             // The state is pinned before the LSN is loaded: what the LSN may see cannot be missing from the state.

@@ -32,6 +32,7 @@ extension Engine {
         result.blockCacheHits = cache.hits
         result.blockCacheMisses = cache.misses
         result.blockCacheBytes = UInt64(cache.bytes)
+        result.degradedMark = degradedMark
         result.failure = health.failure?.description
         result.backgroundFailure = health.passing?.description
         result.writePressure = gate.current.text

@@ -7,6 +7,8 @@ public struct VerifyReport: Sendable {
     public var logSegments = 0
     public var logFrames: UInt64 = 0
     public var logBytes: UInt64 = 0
+    /// Why the degraded mark is set; nil: it is not.
+    public var degradedMark: String?
     /// Each damaged file, named; empty: everything is as it was written.
     public var damage: [VarveError] = []
 
@@ -20,6 +22,7 @@ public struct VerifyReport: Sendable {
         text.add("logSegments", logSegments)
         text.add("logFrames", logFrames)
         text.add("logBytes", logBytes)
+        text.add("degradedMark", degradedMark)
         text.add("ok", damage.isEmpty)
         text.add(
             "damage",
@@ -62,7 +65,18 @@ extension Engine {
         guard goesOn else { throw VarveError(.cancelled, "the verification was stopped") }
         do throws(VarveError) { try verifyLog(&report) } catch { try collect(error, &report) }
         do throws(VarveError) { try verifyManifest() } catch { try collect(error, &report) }
+        do throws(VarveError) { try verifyMark() } catch { try collect(error, &report) }
+        report.degradedMark = degradedMark
         return report
+    }
+
+    /// One that cannot be read counts as set.
+    private func verifyMark() throws(VarveError) {
+        if let mark { return try mark.verify() }
+        let path = FileName.degraded.path(in: directory)
+        guard let bytes = try AtomicFile.read(.degraded, in: directory, context.files, limit: DegradedMarkFile.bytes)
+        else { return }
+        try DegradedMarkFile(reading: bytes, path: path).checkFloors(path: path)
     }
 
     /// Reads CURRENT and the manifest back, up to where it must be whole.

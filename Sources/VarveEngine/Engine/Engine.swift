@@ -44,6 +44,12 @@ public final class Engine: Sendable {
     let openedCommitTime: Timestamp
     /// Nil for a reader.
     let writing: WritingParts?
+    /// A writer's degraded mark, where one is kept.
+    package let mark: DegradedMark?
+    /// The degraded mark as the opening found it; nil: it was not set.
+    let marked: DegradedMarkFile.Mark?
+    /// Whether the entries are not to be shown: see `marked`.
+    let hidesEntries: Bool
     private let hold: StoreHold
     private let closed = Atomic<Bool>(false)
     var isClosed: Bool { closed.load(ordering: .relaxed) }
@@ -71,6 +77,9 @@ public final class Engine: Sendable {
         gate = WriteGate(clock: parts.context.clock, limit: parts.context.options.stallLimit, health: health)
         keeper = ReadStateKeeper(active: memtables.active, sealed: memtables.sealed, versions: parts.versions)
         hold = StoreHold(parts.lock)
+        mark = parts.mark
+        marked = parts.marked
+        hidesEntries = parts.role == .readOnly && parts.marked != nil
         if let log = parts.log {
             writing = WritingParts(
                 parts, log, memtables, keeper: keeper, snapshots: snapshots, health: health, gate: gate)
@@ -84,6 +93,7 @@ public final class Engine: Sendable {
     func start(fork: TimelineOrigin.Reason?) throws(VarveError) {
         do throws(VarveError) {
             try writing?.start(fork: fork)
+            if mark?.isSet == true { try dropMarked() }
             if role != .readOnly { try announce() }
         } catch {
             closed.store(true, ordering: .relaxed)
@@ -131,6 +141,7 @@ public final class Engine: Sendable {
         try writing?.close(versions, context)
         versions.close()
         context.threads.shutdown()
+        mark?.close()
         isClean = health.failure == nil
     }
 

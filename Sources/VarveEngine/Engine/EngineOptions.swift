@@ -40,6 +40,9 @@ public struct EngineOptions: Sendable {
     /// Threads of the engine's own. False for tests that must not depend on scheduling: flushes and compactions then run
     /// only when they are asked for.
     package var usesThreads = true
+    /// Whether a degraded mark is kept ready in the store's folder, for a cache that goes on in memory when the disk takes no
+    /// writes. A mark that is set counts in any case.
+    package var keepsDegradedMark = false
     /// Whether a store is created where there is none. Default true.
     public var createIfMissing = true
     /// Whether a copy (a checkpoint, or a store that follows) may be opened to write: it then begins a timeline of its own

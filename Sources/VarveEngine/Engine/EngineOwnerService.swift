@@ -67,6 +67,7 @@ final class EngineOwnerService: OwnerService {
 
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {
         let engine = try open()
+        try engine.checkUnmarked("shown")
         let pin = engine.keeper.cell.pin()
         let lsn = engine.visibleLSN
         return unsafe try fullKey.withBytes { (key) throws(VarveError) in
@@ -79,7 +80,9 @@ final class EngineOwnerService: OwnerService {
     }
 
     func openScan(_ request: OwnerScanRequest) throws(VarveError) -> any OwnerScan {
-        try EngineOwnerScan(open(), request)
+        let engine = try open()
+        try engine.checkUnmarked("shown")
+        return try EngineOwnerScan(engine, request)
     }
 
     /// Hands the log over segment by segment, in pieces of whole frames, and follows its end.

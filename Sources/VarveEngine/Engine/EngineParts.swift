@@ -15,6 +15,10 @@ struct EngineParts {
     let position: LogPosition
     let lastCommitTime: Timestamp
     let cut: RecoveryCut?
+    /// A writer's, where there is one.
+    let mark: DegradedMark?
+    /// The degraded mark as it was found set.
+    let marked: DegradedMarkFile.Mark?
 }
 
 /// What every part needs and none changes.

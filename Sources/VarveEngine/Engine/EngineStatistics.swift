@@ -77,6 +77,8 @@ public struct EngineStatistics: Sendable {
     public var writePressure = "none"
     /// How often and how long writes waited, by cause.
     public var waits: [String: (count: UInt64, nanoseconds: UInt64)] = [:]
+    /// Why the degraded mark is set; nil: it is not. A reader shows no entries of a store whose mark is set.
+    public var degradedMark: String?
     /// The failure that stopped writes for good, if one did.
     public var failure: String?
     /// The failure that background work met last and will try again (a full disk).
@@ -164,6 +166,7 @@ extension EngineStatistics {
             waited.add(cause, object)
         }
         text.add("waits", waited)
+        text.add("degradedMark", degradedMark)
         text.add("failure", failure)
         text.add("backgroundFailure", backgroundFailure)
     }

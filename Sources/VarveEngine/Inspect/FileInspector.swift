@@ -16,7 +16,7 @@ package struct FileInspector {
     }
 
     private enum Kind {
-        case current, log, manifest, table, lock, closed
+        case current, log, manifest, table, lock, closed, degraded
     }
 
     /// Calls `line` for each line. A file is shown as far as it can be read; damage is thrown then.
@@ -32,6 +32,7 @@ package struct FileInspector {
             line("CURRENT names \(FileName.manifest(try CurrentFile.read(atPath: path, fileSystem)).text)")
         case .closed: try inspectClose(line)
         case .lock: try inspectLock(line)
+        case .degraded: try inspectMark(line)
         }
     }
 
@@ -45,6 +46,7 @@ package struct FileInspector {
         case .table: return .table
         case .lock: return .lock
         case .closed: return .closed
+        case .degraded: return .degraded
         case nil: break
         }
         let (head, tail) = try ends()
@@ -82,6 +84,15 @@ package struct FileInspector {
         line("closed with the log at LSN \(closed.log.lsn), timeline \(closed.log.timeline)")
         line("running hash \(hexadecimal(closed.log.runningHash))")
         line("\(FileName.manifest(closed.manifest).text) with \(closed.manifestBytes) bytes")
+    }
+
+    private func inspectMark(_ line: (String) -> Void) throws(VarveError) {
+        let bytes = try AtomicFile.read(atPath: path, fileSystem, limit: DegradedMarkFile.bytes)
+        let file = try DegradedMarkFile(reading: bytes, path: path)
+        line(file.mark.map { "set at \($0.time): \($0.cause)" } ?? "not set")
+        let floors = file.floors.raised
+        if !floors.isEmpty { line("\(floors.count) floors, the highest \(floors.map(\.version).max() ?? 0)") }
+        for sector in file.damagedSectors { line("sector \(sector) is damaged: its floors are lost") }
     }
 
     private func inspectLock(_ line: (String) -> Void) throws(VarveError) {

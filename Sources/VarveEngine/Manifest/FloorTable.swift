@@ -25,6 +25,8 @@ struct FloorTable: Hashable, Sendable {
         versions.isEmpty ? 0 : versions[Int(Self.slot(ofKeyHash: hash))]
     }
 
+    func floor(ofSlot slot: UInt16) -> UInt64 { versions.isEmpty ? 0 : versions[Int(slot) % Self.slotCount] }
+
     /// Raises a floor; a lower one changes nothing.
     mutating func raise(_ floor: Floor) {
         guard floor.version > 0 else { return }

@@ -102,10 +102,22 @@ struct Repair {
             try files.exists(source) ? try files.list(source) : []
         }.compactMap { FileName($0) }
         guard !names.isEmpty else { throw VarveError(.notAStore, "there is no store in \(source)", path: source) }
+        if names.contains(.degraded) { try checkMark() }
         guard try lifted({ () throws(IOError) in try !files.exists(destination) }) else {
             throw VarveError(.storeExists, "\(destination) is there already; name a new folder", path: destination)
         }
         return names.sorted { ($0.number ?? 0) < ($1.number ?? 0) }
+    }
+
+    /// What a set mark covers was changed elsewhere: salvaging it would bring old values back.
+    private func checkMark() throws(VarveError) {
+        let path = FileName.degraded.path(in: source)
+        let bytes = try AtomicFile.read(atPath: path, files, limit: DegradedMarkFile.bytes)
+        if let file = try? DegradedMarkFile(reading: bytes, path: path), file.mark == nil { return }
+        throw VarveError(
+            .degraded,
+            "the degraded mark of \(source) is set, or cannot be read: its entries were changed in memory alone, and none "
+                + "may be trusted; to salvage what may be outdated remove \(path) first", path: path)
     }
 
     private func salvage(

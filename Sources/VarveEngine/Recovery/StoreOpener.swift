@@ -93,7 +93,7 @@ struct StoreOpener {
     /// most the first manifest.
     private static func provesStore(_ name: FileName) -> Bool {
         switch name {
-        case .table, .log, .closed: true
+        case .table, .log, .closed, .degraded: true
         case .manifest(let number): number > 1
         case .current, .lock: false
         }
@@ -150,6 +150,7 @@ struct StoreOpener {
     private func assemble(_ found: Found, _ lock: StoreLock) throws(VarveError) -> Engine {
         let state = found.versions.state
         try checkTables(found.versions)
+        let marked = try findMark(found)
         var memtables = try MemtableRecovery(limit: options.memtableBytes, from: state.flushed)
         let replayed = try replay(found, into: &memtables)
         let reading = max(state.clock.reading, memtables.clockReading)
@@ -159,6 +160,10 @@ struct StoreOpener {
         }
         try found.versions.learn(memtables.timelines)
         if role != .readOnly { try makeWritable(found, lock) }
+        let mark =
+            role == .primary
+            ? try DegradedMark.open(
+                in: directory, of: state.identity.storeID, files, makes: options.keepsDegradedMark) : nil
         let log = role == .readOnly ? nil : try openLog(found, replayed)
         let position = replayed?.position ?? state.flushed
         let threads: IOThreads
@@ -180,10 +185,23 @@ struct StoreOpener {
             catalog: log?.catalog ?? replayed?.catalog
                 ?? LogCatalog(fileSystem: files, directory: directory),
             position: position, lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
-            cut: replayed?.cut.map { RecoveryCut($0) })
+            cut: replayed?.cut.map { RecoveryCut($0) }, mark: mark, marked: marked)
         let engine = Engine(parts, memtables)
-        try engine.start(fork: forkReason(found, endingAt: position))
+        try engine.start(fork: forkReason(found, endingAt: position) ?? (marked == nil ? nil : .degraded))
         return engine
+    }
+
+    /// The degraded mark, where it is set. A writer drops what it covers, a reader shows nothing of it; a store that follows
+    /// another one can write no deletes of its own.
+    private func findMark(_ found: Found) throws(VarveError) -> DegradedMarkFile.Mark? {
+        guard !found.isNew else { return nil }
+        let mark = try DegradedMark.find(in: directory, of: found.versions.state.identity.storeID, files)
+        guard let mark, role == .follower else { return mark }
+        let path = FileName.degraded.path(in: directory)
+        throw VarveError(
+            .degraded,
+            "\(directory) cannot follow while its degraded mark is set (\(mark.cause)); open it once to write, or begin "
+                + "from another checkpoint", path: path)
     }
 
     /// The steps after which the folder is this process's to write in.
@@ -230,7 +248,7 @@ struct StoreOpener {
                     switch known {
                     case .table(let number): !tables.contains(number)
                     case .manifest(let number): number != manifest
-                    case .current, .lock, .closed, .log: false
+                    case .current, .lock, .closed, .degraded, .log: false
                     }
                 if isLeft { try files.remove(known.path(in: directory)) }
             }

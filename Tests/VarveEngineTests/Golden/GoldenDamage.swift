@@ -38,6 +38,9 @@ struct GoldenDamage: Sendable {
                 return "whole: \(try CleanClose.read(in: Golden.directory, system) == GoldenManifest.close)"
             case .lock:
                 return "whole: \(try LockRecord(decoding: bytes) == GoldenManifest.lock)"
+            case .degraded:
+                let mark = try DegradedMarkFile(reading: bytes, path: file.text)
+                return "whole: \(mark.mark == GoldenManifest.mark.mark && mark.floors == GoldenManifest.mark.floors)"
             }
         } catch let error as VarveError {
             return describe(error)

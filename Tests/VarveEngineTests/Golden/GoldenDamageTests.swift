@@ -35,6 +35,7 @@ import VarveTestSupport
         case .current: try GoldenManifest.writtenCurrent()
         case .closed: try GoldenManifest.writtenClose()
         case .lock: GoldenManifest.lock.encoded()
+        case .degraded: GoldenManifest.mark.encoded()
         }
     }
 

@@ -17,10 +17,11 @@ import VarveTestSupport
         try check(try GoldenManifest.written(), GoldenManifest.name)
     }
 
-    @Test("CURRENT, CLOSED and LOCK are written as they were") func writesSmallFiles() throws {
+    @Test("CURRENT, CLOSED, LOCK and DEGRADED are written as they were") func writesSmallFiles() throws {
         try check(try GoldenManifest.writtenCurrent(), .current)
         try check(try GoldenManifest.writtenClose(), .closed)
         try check(GoldenManifest.lock.encoded(), .lock)
+        try check(GoldenManifest.mark.encoded(), .degraded)
     }
 
     @Test("Tables are written as they were", arguments: GoldenTable.all.indices) func writesTable(_ index: Int) throws {

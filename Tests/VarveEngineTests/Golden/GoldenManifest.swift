@@ -143,6 +143,14 @@ enum GoldenManifest {
         return try Golden.take(.current, from: system)
     }
 
+    static var mark: DegradedMarkFile {
+        var file = DegradedMarkFile(storeID: LogFixture.storeID)
+        file.mark = DegradedMarkFile.Mark(time: 1_700_000_000_000_000_000, cause: "no space left")
+        file.floors.raise(FloorTable.Floor(slot: 0, version: 7))
+        file.floors.raise(FloorTable.Floor(slot: 4095, version: 1 << 40))
+        return file
+    }
+
     static func writtenClose() throws -> [UInt8] {
         let system = try Golden.folder()
         try close.write(in: Golden.directory, system)

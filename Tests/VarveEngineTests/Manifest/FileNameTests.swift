@@ -5,7 +5,7 @@ import Testing
 /// File names are built and parsed in one place, and one file has one spelling.
 @Suite struct FileNameTests {
     @Test(arguments: [
-        ("CURRENT", FileName.current), ("LOCK", .lock), ("CLOSED", .closed),
+        ("CURRENT", FileName.current), ("LOCK", .lock), ("CLOSED", .closed), ("DEGRADED", .degraded),
         ("MANIFEST-000005", .manifest(5)), ("000012.log", .log(12)), ("000013.sst", .table(13)),
         ("12345678.sst", .table(12_345_678)),
     ])

@@ -1,0 +1,234 @@
+import Glibc
+import Testing
+import VarveIO
+import VarveTestSupport
+
+@testable import VarveEngine
+
+/// A store that is opened with its degraded mark set has forgotten what it held, for good and everywhere.
+struct DegradedMarkTests {
+    private func options(keepsMark: Bool = true) -> EngineOptions {
+        var options = Fixture.options()
+        options.keepsDegradedMark = keepsMark
+        return options
+    }
+
+    private func mark(_ engine: Engine) throws -> DegradedMark { try #require(engine.mark) }
+
+    @Test("what the mark covers is gone after the process died, in every namespace, and on followers")
+    func dropped() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        let other = try engine.namespace(named: "other")
+        try Fixture.fill(engine, 0..<50)
+        try engine.flush()
+        try Fixture.fill(engine, 50..<60)
+        try engine.put([1], [2], in: other)
+        try engine.put([1], [2], in: .loadProgress)
+        try engine.put([1], [2], in: .marks)
+        try engine.checkpoint(to: "/copy")
+        let before = engine.position.timeline
+        try mark(engine).set(cause: "the disk is full", at: 7)
+        // Without the option: whoever opens the store.
+        let next = try Fixture.store(files.killProcess(), options(keepsMark: false))
+        #expect(try Fixture.contents(next).isEmpty)
+        #expect(try next.get([1], in: other) == nil && next.get([1], in: .loadProgress) == nil)
+        #expect(try next.get([1], in: .marks) != nil)
+        #expect(next.droppedAtOpening == "the disk is full" && next.statistics.degradedMark == nil)
+        let origin = next.versions.state.timelines.currentOrigin
+        #expect(next.position.timeline != before && origin.reason == .degraded)
+        try next.put([9], [9])
+        try next.close()
+    }
+
+    @Test("a follower takes the deletes of what was dropped")
+    func followed() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<20)
+        try engine.checkpoint(to: "/copy", slot: "copy")
+        try mark(engine).set(cause: "test", at: 7)
+        let image = files.killProcess()
+        let next = try Fixture.store(image, options())
+        let copy = try Engine.openFollower(at: "/copy", Fixture.options(), fileSystem: image)
+        #expect(try Fixture.contents(copy).count == 20)
+        try copy.apply(from: next)
+        #expect(try Fixture.contents(copy).isEmpty)
+    }
+
+    @Test("a reader shows nothing of a marked store, and changes nothing; a follower and a repair refuse it")
+    func readers() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<20)
+        try mark(engine).set(cause: "test", at: 7)
+        #expect(code { try engine.checkpoint(to: "/copy") } == .degraded)
+        let image = files.killProcess()
+        let before = try Fixture.folder("/store", image)
+        let reader = try Engine.openReadOnly(at: "/store", Fixture.options(), fileSystem: image)
+        #expect(try Fixture.contents(reader).isEmpty)
+        #expect(try reader.get(Fixture.key(3)) == nil)
+        #expect(try reader.verify().damage.isEmpty && reader.verify().degradedMark == "test")
+        #expect(reader.statistics.degradedMark == "test")
+        try reader.close()
+        #expect(try Fixture.folder("/store", image) == before)
+        #expect(code { _ = try Engine.openFollower(at: "/store", Fixture.options(), fileSystem: image) } == .degraded)
+        #expect(code { _ = try Engine.repair(storeAt: "/store", into: "/new", fileSystem: image) } == .degraded)
+    }
+
+    @Test(
+        "a store that was closed with the mark set drops, one whose mark was cleared keeps", arguments: [false, true])
+    func closed(isCleared: Bool) throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<20)
+        try mark(engine).set(cause: "test", at: 7)
+        if isCleared { try mark(engine).clear() }
+        try engine.close()
+        let next = try Fixture.store(files, options())
+        #expect(try Fixture.contents(next).count == (isCleared ? 20 : 0))
+        #expect(try !mark(next).isSet)
+    }
+
+    @Test("power cut at any call while the mark is made, set and cleared", arguments: 1...3 as ClosedRange<UInt64>)
+    func powerCut(seed: UInt64) throws {
+        var change = 0
+        var isDone = false
+        while !isDone {
+            change += 1
+            let files = SimulatedFileSystem()
+            let engine = try Fixture.store(files, options(keepsMark: false))
+            try Fixture.fill(engine, 0..<3)
+            try engine.close()
+            files.cutPower(atChange: change + files.changeCount)
+            var (set, clears, cleared) = (false, false, false)
+            do {
+                let engine = try Fixture.store(files, options())
+                try mark(engine).set(cause: "test", at: 7)
+                set = true
+                try engine.put([1], [1], durability: .synced)
+                clears = true
+                try mark(engine).clear()
+                cleared = true
+            } catch {}
+            isDone = !files.isPowerCut
+            let next = try Fixture.store(files.crash(seed: seed &* 1000 &+ UInt64(change)), options(keepsMark: false))
+            let found = try Fixture.contents(next).count
+            if set && !clears { #expect(found == 0, "seed \(seed), change \(change)") }
+            if !set { #expect(found == 0 || found == 3, "seed \(seed), change \(change)") }
+            if clears { #expect(found == 0 || found == 4, "seed \(seed), change \(change)") }
+            if cleared { #expect(found == 4, "seed \(seed), change \(change)") }
+            try next.close()
+        }
+        #expect(change > 8)
+    }
+
+    @Test("power cut at any call while a marked store is opened: the next opening drops it all the same")
+    func powerCutWhileDropping() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<3)
+        try engine.flush()
+        try mark(engine).set(cause: "test", at: 7)
+        var change = 0
+        var isOpen = false
+        while !isOpen {
+            change += 1
+            let image = files.crash(seed: UInt64(change))
+            image.cutPower(atChange: change)
+            isOpen = (try? Fixture.store(image, options())) != nil
+            let next = try Fixture.store(image.crash(seed: UInt64(change)), options())
+            #expect(try Fixture.contents(next).isEmpty, "change \(change)")
+            try next.close()
+        }
+        #expect(change > 10)
+    }
+
+    @Test("a mark that cannot be read counts as set", arguments: [0, 13, 300, 511])
+    func damaged(offset: Int) throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<3)
+        try engine.close()
+        try files.corrupt("/store/DEGRADED", at: offset)
+        let reader = try Engine.openReadOnly(at: "/store", Fixture.options(), fileSystem: files)
+        #expect(try reader.verify().damage.map(\.path) == ["/store/DEGRADED"])
+        try reader.close()
+        let next = try Fixture.store(files, options())
+        #expect(try Fixture.contents(next).isEmpty)
+        #expect(try next.verify().damage.isEmpty)
+        try next.put([1], [1])
+        try next.close()
+        #expect(try Fixture.contents(try Fixture.store(files, options())).count == 1)
+    }
+
+    @Test("a sync that failed proves nothing: the next attempt writes again")
+    func syncFails() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<3)
+        try engine.sync()
+        files.fail(EIO) { $0.operation == .sync && $0.path.hasSuffix("DEGRADED") }
+        #expect(code { try mark(engine).set(cause: "test", at: 7) } == .io)
+        #expect(try !mark(engine).isSet)
+        try mark(engine).set(cause: "test", at: 7)
+        #expect(try mark(engine).isSet)
+        for seed in 1...10 as ClosedRange<UInt64> {
+            let next = try Fixture.store(files.crash(seed: seed), options())
+            #expect(try Fixture.contents(next).isEmpty, "seed \(seed)")
+            try next.close()
+        }
+    }
+
+    @Test("source versions that were acknowledged under the mark stay floors")
+    func floors() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try engine.putIfNotOlder([1], [1], EntryFields(sourceVersion: 3))
+        try mark(engine).set(cause: "test", at: 7)
+        let key: [UInt8] = [1]
+        try mark(engine).raise(7, ofKeyHash: Engine.keyHash(key))
+        try mark(engine).raise(5, ofKeyHash: Engine.keyHash(key))
+        #expect(try mark(engine).floor(ofKeyHash: Engine.keyHash(key)) == 7)
+        let next = try Fixture.store(files.crash(seed: 1), options(keepsMark: false))
+        #expect(code { try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 6)) } == .conditionFailed)
+        try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 7))
+        try next.putIfNotOlder([2], [2], EntryFields(sourceVersion: 1))
+    }
+
+    @Test("LSNs that were given out elsewhere are passed over, and found passed over again")
+    func skipping() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try engine.put([1], [1])
+        let end = LSN(engine.appended.rawValue + 3_000_000)
+        try engine.skipLSNs(upTo: end)
+        #expect(engine.appended == end && engine.visible == end)
+        try engine.skipLSNs(upTo: .zero)
+        #expect(engine.appended == end.next)
+        let version = try engine.put([2], [2], durability: .synced)
+        #expect(version > end)
+        let next = try Fixture.store(files.crash(seed: 1), options())
+        #expect(try next.get([2])?.version == version)
+        #expect(try Fixture.contents(next).count == 2)
+    }
+
+    @Test("no bytes make the decoder trap, and what it takes is what was written")
+    func decoding() throws {
+        var random = SplitMix(11)
+        var file = DegradedMarkFile(storeID: UniqueID(high: 1, low: 2))
+        file.mark = DegradedMarkFile.Mark(time: 5, cause: String(repeating: "ä", count: 200))
+        file.floors.raise(FloorTable.Floor(slot: 4095, version: 9))
+        let whole = file.encoded()
+        #expect(whole.count == DegradedMarkFile.bytes)
+        let read = try DegradedMarkFile(reading: whole, path: "DEGRADED")
+        #expect(read.mark?.cause == String(repeating: "ä", count: 128) && read.floors == file.floors)
+        for _ in 0..<2000 {
+            var bytes = whole
+            for _ in 0...3 { bytes[Int.random(in: 0..<bytes.count, using: &random)] ^= random.byte() }
+            if Bool.random(using: &random) { bytes.removeLast(Int.random(in: 0...bytes.count, using: &random)) }
+            guard let read = try? DegradedMarkFile(reading: bytes, path: "DEGRADED") else { continue }
+            #expect(read.mark == DegradedMarkFile.Mark(time: 5, cause: String(repeating: "ä", count: 128)))
+        }
+    }
+}
