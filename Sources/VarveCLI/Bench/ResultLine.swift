@@ -22,7 +22,10 @@ struct ResultLine: Sendable {
             "workload", "backend", "keys", "threads", "ops", "secs", "ops_s", "mean_us", "p50_us", "p99_us", "max_us",
             "found", "bad",
             "check", "entries_s", "writes_s", "missing", "open_ms", "write_amp", "space_amp", "ns_op",
-            "of_mutex", "of_actor", "hit_ratio",
+            "of_mutex", "of_actor", "phase", "hit_ratio", "memory_hit_ratio", "hit_ratio_before", "warm_95_s",
+            "cold_95_s",
+            "warm_memory_95_s", "cold_memory_95_s", "late_p50_ms", "late_p99_ms", "quiet_late_p99_ms", "rss_anon_kb",
+            "disk_blocks", "files", "descriptors", "grown",
         ]
         let named = fields.filter { shown.contains($0.name) }
         return named.map { "\($0.name) \($0.text.filter { $0 != "\"" })" }.joined(separator: "  ")

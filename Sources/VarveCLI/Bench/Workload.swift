@@ -16,6 +16,9 @@ enum Workload: Hashable, Sendable, CustomStringConvertible {
     enum CacheWork: String, Sendable, CaseIterable {
         case hit = "cache_hit"
         case zipf = "cache_readzipf"
+        case restart = "cache_restart"
+        case pool = "cache_pool"
+        case soak = "cache_soak"
     }
 
     enum Fill: String, Sendable, CaseIterable {

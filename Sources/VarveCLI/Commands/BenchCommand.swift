@@ -33,9 +33,9 @@ struct BenchCommand: AsyncParsableCommand {
     var ops: UInt64 = 0
     @Option(help: "Entries of a batch in fillbatch.")
     var batch = 100
-    @Option(help: "Seconds that readwhilewriting runs.")
+    @Option(help: "Seconds that readwhilewriting, cache_pool and each process of cache_restart run.")
     var seconds = 10.0
-    @Option(help: "Puts a second of the writer in readwhilewriting (0: as fast as it can).")
+    @Option(help: "Puts a second in readwhilewriting (0: as fast as it can), requests a second in cache_restart.")
     var rate: UInt64 = 20_000
     @Option(help: "Seed of the random choices.")
     var seed: UInt64 = 42
@@ -61,6 +61,8 @@ struct BenchCommand: AsyncParsableCommand {
     var recoverMebibytes: UInt64 = 256
     @Flag(name: .customLong("recovery-child"), help: .private)
     var isRecoveryChild = false
+    @Option(name: .customLong("restart-child"), help: .private)
+    var restartPhase: CacheRestartWorkload.Phase?
 
     enum Compression: String, ExpressibleByArgument, CaseIterable, Sendable { case lz4, none }
 
@@ -103,6 +105,7 @@ struct BenchCommand: AsyncParsableCommand {
         if isRecoveryChild {
             return try RecoveryWorkload.fillAndDie(backend, folder, RecoveryWorkload.options(options))
         }
+        if let restartPhase { return try await serve(restartPhase, folder) }
         for workload in workloads.flatMap(Workload.named) {
             if case .cache(let work) = workload {
                 try await run(work, folder)
@@ -119,6 +122,20 @@ struct BenchCommand: AsyncParsableCommand {
         switch work {
         case .hit: try await CacheHitWorkload(options: options).run(show)
         case .zipf: try show(try await CacheReadWorkload(options: options, folder: folder).run())
+        case .pool: try show(try await CachePoolWorkload(options: options, folder: folder).run())
+        case .soak: try await CacheSoakWorkload(options: options, folder: folder).run(show)
+        case .restart:
+            let arguments = restartArguments
+            try CacheRestartWorkload(options: options, folder: folder) { arguments + ["\($0)"] }.run(show)
+        }
+    }
+
+    /// One process of `cache_restart`.
+    private func serve(_ phase: CacheRestartWorkload.Phase, _ folder: BenchFolder) async throws {
+        let traffic = RestartTraffic(options: options, directory: folder.storeDirectory, phase: phase)
+        let encoder = JSONEncoder()
+        try await traffic.serveAndDie { slice in
+            try StandardOutput.print(String(decoding: try encoder.encode(slice), as: UTF8.self))
         }
     }
 
@@ -148,6 +165,14 @@ struct BenchCommand: AsyncParsableCommand {
         return options
     }
 
+    /// This command once more, for a child of `cache_restart`, whose phase follows.
+    private var restartArguments: [String] {
+        [
+            "bench", "cache_restart", "--dir", dir, "--value-size", "\(valueSize)", "--n", "\(n)", "--rate", "\(rate)",
+            "--seconds", "\(seconds)", "--seed", "\(seed)", "--restart-child",
+        ]
+    }
+
     /// This command once more, for the child of `recovery`.
     private var childArguments: [String] {
         [
@@ -157,3 +182,5 @@ struct BenchCommand: AsyncParsableCommand {
         ] + (null ? ["--null"] : [])
     }
 }
+
+extension CacheRestartWorkload.Phase: ExpressibleByArgument {}

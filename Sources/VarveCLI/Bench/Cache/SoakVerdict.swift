@@ -1,0 +1,46 @@
+/// What a process takes at one moment of a soak.
+struct SoakSample: Sendable {
+    var operations: UInt64 = 0
+    var seconds = 0.0
+    var anonymousKibibytes: UInt64 = 0
+    var diskBytes: UInt64 = 0
+    var files = 0
+    var descriptors = 0
+    var threads = 0
+    var memoryEntries = 0
+    var memoryWeight = 0
+}
+
+/// Whether something grows for as long as a cache is used: the last quarter of a soak is held against its second quarter.
+/// The first quarter, in which everything fills up, does not count.
+enum SoakVerdict {
+    /// What the last quarter may be above the second one: a tenth of it, and something for chance.
+    private struct Measure: Sendable {
+        let name: String
+        let slack: Double
+        let value: @Sendable (SoakSample) -> Double
+    }
+
+    private static let measures = [
+        Measure(name: "anonymous memory (KiB)", slack: 8192) { Double($0.anonymousKibibytes) },
+        Measure(name: "bytes on disk", slack: 16_777_216) { Double($0.diskBytes) },
+        Measure(name: "files", slack: 16) { Double($0.files) },
+        Measure(name: "open descriptors", slack: 8) { Double($0.descriptors) },
+        Measure(name: "threads", slack: 4) { Double($0.threads) },
+    ]
+
+    /// What grew, in a sentence each; empty: nothing did.
+    static func growth(in samples: [SoakSample]) -> [String] {
+        let quarter = samples.count / 4
+        guard quarter > 0 else { return ["too few samples to tell"] }
+        return measures.compactMap { measure in
+            func mean(_ part: ArraySlice<SoakSample>) -> Double {
+                part.reduce(0) { $0 + measure.value($1) } / Double(part.count)
+            }
+            let early = mean(samples[quarter..<2 * quarter])
+            let late = mean(samples.suffix(quarter))
+            guard late > early * 1.1 + measure.slack else { return nil }
+            return "\(measure.name) grew from \(Int(early)) to \(Int(late))"
+        }
+    }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import Testing
+
+@testable import VarveCLI
+
+/// The bench's workloads through the cache: what they say of a run, and that they notice what they look for.
+@Suite struct CacheWorkloadTests {
+    private func samples(_ change: (Int, inout SoakSample) -> Void) -> [SoakSample] {
+        (0..<40).map { index in
+            var sample = SoakSample()
+            sample.anonymousKibibytes = 100_000
+            sample.diskBytes = 20 << 20
+            (sample.files, sample.descriptors, sample.threads) = (10, 20, 12)
+            change(index, &sample)
+            return sample
+        }
+    }
+
+    @Test func nothingGrowsWhereTheFirstQuarterFillsUp() {
+        #expect(SoakVerdict.growth(in: samples { $1.anonymousKibibytes = UInt64(min($0, 10)) * 10_000 }).isEmpty)
+        // Ups and downs are no growth.
+        #expect(SoakVerdict.growth(in: samples { $1.diskBytes = UInt64(20 + $0 % 7) << 20 }).isEmpty)
+    }
+
+    @Test func whatGrowsIsNamed() {
+        #expect(SoakVerdict.growth(in: samples { $1.anonymousKibibytes += UInt64($0) * 2000 }).count == 1)
+        #expect(SoakVerdict.growth(in: samples { $1.diskBytes += UInt64($0) << 20 }).first?.contains("disk") == true)
+        #expect(SoakVerdict.growth(in: samples { $1.descriptors += $0 }).first?.contains("descriptors") == true)
+        #expect(SoakVerdict.growth(in: samples { $1.files += $0 * 2 }).first?.contains("files") == true)
+        #expect(SoakVerdict.growth(in: samples { $1.threads += $0 }).first?.contains("threads") == true)
+        #expect(!SoakVerdict.growth(in: []).isEmpty)
+    }
+
+    @Test func aRestartIsHeldAgainstTheEndOfWhatWasBefore() {
+        func slices(_ ratios: [Double]) -> [TrafficSlice] {
+            ratios.enumerated().map { index, ratio in
+                var slice = TrafficSlice()
+                slice.seconds = Double(index + 1) / 4
+                slice.requests = 1000
+                slice.hits = UInt64(ratio * 1000)
+                slice.memoryHits = UInt64(ratio * 500)
+                return slice
+            }
+        }
+        let summary = CacheRestartSummary([
+            .before: slices([0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 0.9]), .warm: slices([0.8, 0.85, 0.86]),
+            .cold: slices([0.1, 0.2, 0.3]),
+        ])
+        #expect(summary.hitRatioBefore == 0.9)
+        #expect(summary.memoryHitRatioBefore == 0.45)
+        #expect(summary.warm == 0.75)
+        #expect(summary.cold == nil)
+        #expect(summary.line(BenchOptions())["cold_95_s"] == nil)
+    }
+
+    @Test func aShortSoakDoesEveryOperation() throws {
+        let scratch = try Binary.Scratch()
+        let outcome = try Binary.run([
+            "bench", "cache-soak", "--dir", scratch.path + "/bench", "--n", "500", "--value-size", "100", "--ops",
+            "12000",
+            "--json",
+        ])
+        // Twelve thousand operations are too few to tell growth, so either verdict is right; what was done is not.
+        #expect(outcome.status == 0 || outcome.errors.contains("grew"), "\(outcome.errors)")
+        let last = try #require(outcome.text.split(separator: "\n").last)
+        let line = try #require(try JSONSerialization.jsonObject(with: Data(last.utf8)) as? [String: Any])
+        #expect(line["ops"] as? Int == 12_000)
+        #expect(line["loads"] as? Int ?? 0 > 0)
+        #expect(line["failed_loads"] as? Int ?? 0 > 0)
+    }
+
+    @Test func timersAreHeldAgainstAQuietPool() throws {
+        let scratch = try Binary.Scratch()
+        let outcome = try Binary.run([
+            "bench", "cache-pool", "--dir", scratch.path + "/bench", "--n", "2000", "--seconds", "0.5", "--json",
+        ])
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        let line = try #require(try JSONSerialization.jsonObject(with: Data(outcome.output)) as? [String: Any])
+        #expect(line["timers"] as? Int ?? 0 > 0)
+        #expect(line["writes"] as? Int ?? 0 > 0)
+        #expect(line["disk_hits"] as? Int ?? 0 > 0)
+    }
+}
