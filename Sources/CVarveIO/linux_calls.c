@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -63,6 +64,13 @@ int varve_next_hole(int fd, uint64_t offset, uint64_t size, uint64_t *start, uin
     *start = (uint64_t)hole;
     *end = data < 0 || (uint64_t)data > size ? size : (uint64_t)data;
     return 0;
+}
+
+int varve_read_cached(int fd, void *buffer, size_t length, uint64_t offset) {
+    struct iovec part = {buffer, length};
+    ssize_t count = preadv2(fd, &part, 1, (off_t)offset, RWF_NOWAIT);
+    if (count < 0) return errno;
+    return (size_t)count == length ? 0 : EAGAIN;
 }
 
 int varve_is_resident(const void *base, size_t length, bool *resident) {

@@ -61,6 +61,9 @@ public protocol File: AnyObject, Sendable {
     func size() throws(IOError) -> UInt64
     /// Reads up to `buffer.count` bytes from `offset`; returns fewer only at the end of the file.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(IOError) -> Int
+    /// Fills `buffer` from `offset` if the kernel has those bytes in memory; false, and nothing to rely on in the buffer,
+    /// where it would have to wait for the device, or for any other reason: `read` tells which.
+    func readIfInMemory(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(IOError)
     /// Makes [0, length) really allocated, so that later writes and stores into it cannot meet a full disk. Grows the
@@ -78,6 +81,11 @@ public protocol File: AnyObject, Sendable {
     func mapForStores(length: UInt64) throws(IOError) -> (any StoreMap)?
     /// Closes the descriptor; maps stay valid. Closing twice is fine. Other calls after it fail with EBADF.
     func close()
+}
+
+extension File {
+    /// A file of which nobody can tell what is in memory.
+    public func readIfInMemory(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool { false }
 }
 
 /// What the kernel is told of the access to come.

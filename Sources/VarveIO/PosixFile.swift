@@ -69,6 +69,16 @@ final class PosixFile: File {
         }
     }
 
+    func readIfInMemory(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        do throws(IOError) {
+            return try withDescriptor("read") { descriptor in
+                unsafe varve_read_cached(descriptor, buffer.baseAddress, buffer.count, offset) == 0
+            }
+        } catch {
+            return false
+        }
+    }
+
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(IOError) {
         try withDescriptor("write") { descriptor throws(IOError) in
             let start = try position(offset, "write")

@@ -31,6 +31,9 @@ public struct KernelClock: SystemClock {
     public var wallNanoseconds: Int64 { Self.read(CLOCK_REALTIME) }
     public var bootNanoseconds: Int64 { Self.read(CLOCK_BOOTTIME) }
 
+    /// Nanoseconds of a clock that only moves on, for measuring spans of real time.
+    public static var monotonicNanoseconds: Int64 { read(CLOCK_MONOTONIC) }
+
     private static func read(_ clock: clockid_t) -> Int64 {
         var now = timespec()
         unsafe clock_gettime(clock, &now)

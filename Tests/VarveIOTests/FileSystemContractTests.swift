@@ -68,6 +68,23 @@ import VarveTestSupport
         #expect(try file.read(count: 4, at: 4094) == [0, 7, 7, 0])
     }
 
+    @Test(arguments: Kind.allCases) func whatIsInMemoryIsReadWhole(_ kind: Kind) throws {
+        let ground = try Ground(kind)
+        let file = try ground.make("a", (0..<10_000).map { UInt8(truncatingIfNeeded: $0 / 7) })
+        func cached(_ count: Int, at offset: UInt64) -> [UInt8]? {
+            var bytes = [UInt8](repeating: 0, count: count)
+            let isThere = unsafe bytes.withUnsafeMutableBytes { unsafe file.readIfInMemory(into: $0, at: offset) }
+            return isThere ? bytes : nil
+        }
+        // What was just written the kernel has; where nobody can tell, nothing is claimed.
+        let found = cached(5000, at: 3000)
+        if let found { #expect(try found == file.read(count: 5000, at: 3000)) }
+        #expect(found != nil || kind != .kernel)
+        #expect(cached(5000, at: 8000) == nil)
+        file.close()
+        #expect(cached(10, at: 0) == nil)
+    }
+
     @Test(arguments: Kind.allCases) func randomWritesMatchAnArray(_ kind: Kind) throws {
         let ground = try Ground(kind)
         let seed: UInt64 = 11

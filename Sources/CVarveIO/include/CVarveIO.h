@@ -38,6 +38,9 @@ int varve_try_lock(int fd, bool shared);
 int varve_names_same_file(int fd, const char *path, bool *same);
 /* The first hole at or after `offset`, as [start, end) within `size`; start = end = size where there is none. */
 int varve_next_hole(int fd, uint64_t offset, uint64_t size, uint64_t *start, uint64_t *end);
+/* Fills the buffer from the page cache without waiting for the device; EAGAIN where not all of it is there, EOPNOTSUPP
+   where the file system cannot tell. */
+int varve_read_cached(int fd, void *buffer, size_t length, uint64_t offset);
 /* Whether all pages of [base, base + length) are in memory. */
 int varve_is_resident(const void *base, size_t length, bool *resident);
 

@@ -10,7 +10,7 @@ package import VarveIO
 ///     let sessions = try await store.cache(named: "sessions", of: UUID.self, to: Session.self, .init(expiry: .hours(1)))
 public final class CacheStore: Sendable {
     /// Nil: memory alone.
-    let engine: Engine?
+    package let engine: Engine?
     let clock: CacheClock
     let hashSeed: UInt64
     /// Names the history in which this store's versions are places.

@@ -108,10 +108,5 @@ final class Latencies: Sendable {
     let write = LatencyRecorder()
 
     /// Nanoseconds of a clock that only moves on; real time even where a store's clock is turned by hand.
-    static func now() -> Int64 {
-        let since = ContinuousClock.now
-        return origin.duration(to: since).clampedNanoseconds
-    }
-
-    private static let origin = ContinuousClock.now
+    static func now() -> Int64 { KernelClock.monotonicNanoseconds }
 }

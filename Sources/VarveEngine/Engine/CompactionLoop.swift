@@ -80,6 +80,7 @@ final class CompactionLoop: Sendable {
 
     /// The thread's body.
     func run() {
+        var asked = ContinuousClock.now
         while !isStopping {
             let seen = wake.generation
             do throws(VarveError) {
@@ -97,8 +98,10 @@ final class CompactionLoop: Sendable {
                 continue
             }
             wake.wait(after: seen, atMost: CompactionLoop.period)
-            // What the kernel had in memory a while ago may be gone: reads that must not wait ask it anew.
-            for table in store.versions.version.allTables { table.reader?.forgetResidency() }
+            // What the kernel had in memory a while ago may be gone.
+            guard asked.duration(to: .now) >= CompactionLoop.period else { continue }
+            for table in store.versions.version.allTables { table.reader?.checkResidency() }
+            asked = .now
         }
         fail(VarveError(.closed, "the store was closed"))
     }

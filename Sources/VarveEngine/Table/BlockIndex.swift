@@ -89,10 +89,13 @@ struct BlockIndex {
         unsafe Int(chunkLengths.load(fromByteOffset: block, as: UInt8.self))
     }
 
+    /// One more than there are blocks.
+    private func tailOffset(_ block: Int) -> UInt32 {
+        unsafe UInt32(littleEndian: tailOffsets.loadUnaligned(fromByteOffset: block &* 4, as: UInt32.self))
+    }
+
     private func tail(_ block: Int) -> UnsafeRawBufferPointer? {
-        let low = unsafe UInt32(littleEndian: tailOffsets.loadUnaligned(fromByteOffset: block &* 4, as: UInt32.self))
-        let high = unsafe UInt32(
-            littleEndian: tailOffsets.loadUnaligned(fromByteOffset: block &* 4 &+ 4, as: UInt32.self))
+        let (low, high) = (tailOffset(block), tailOffset(block &+ 1))
         guard low <= high, unsafe Int(high) <= tails.count else { return nil }
         return unsafe UnsafeRawBufferPointer(rebasing: tails[Int(low)..<Int(high)])
     }
@@ -134,20 +137,42 @@ struct BlockIndex {
             length &-= half
         }
         if low < count, chunk(low) < wanted { low &+= 1 }
-        if low < count, chunk(low) == wanted { return unsafe firstOfEqualChunks(low, wanted, key, seek) }
-        return low
+        guard low < count, chunk(low) == wanted else { return low }
+        // Mostly one separator alone has this chunk.
+        if unsafe compare(rest: rest, seek, toEqualChunk: low) <= 0 { return low }
+        if low &+ 1 == count || chunk(low &+ 1) != wanted { return low &+ 1 }
+        return unsafe firstOfEqualChunks(low &+ 1, wanted, rest, seek)
+    }
+
+    /// How a key whose chunk equals a separator's sorts against it. `rest`: what follows the index's prefix in the key.
+    /// Nothing sorts before a separator that a mapped page lost: the reader asks afterwards.
+    @inline(__always)
+    private func compare(rest: UnsafeRawBufferPointer, _ seek: Trailer, toEqualChunk block: Int) -> Int {
+        let length = chunkLength(block)
+        // Chunks are filled up with zeros: equal ones of different lengths are told apart by these.
+        let (own, other) = (min(rest.count, IndexFormat.chunkBytes), min(length, IndexFormat.chunkBytes))
+        if own != other { return own - other }
+        guard rest.count > IndexFormat.chunkBytes || tailOffset(block) != tailOffset(block &+ 1) else {
+            let found = trailer(block)
+            return seek == found ? 0 : (seek > found ? -1 : 1)
+        }
+        guard let tail = unsafe tail(block) else { return -1 }
+        let end = unsafe UnsafeRawBufferPointer(rebasing: rest[own...])
+        return unsafe FullKey.compare(end, seek, tail, trailer(block))
     }
 
     /// The same among the blocks from `start` on whose chunk equals the key's.
     @inline(never)
     private func firstOfEqualChunks(
-        _ start: Int, _ wanted: UInt64, _ key: UnsafeRawBufferPointer, _ seek: Trailer
+        _ start: Int, _ wanted: UInt64, _ rest: UnsafeRawBufferPointer, _ seek: Trailer
     ) -> Int {
         var low = start
         var high = count
         while low < high {
             let middle = (low + high) / 2
-            let isBefore = unsafe chunk(middle) == wanted ? compare(key, seek, middle) > 0 : chunk(middle) < wanted
+            let isBefore =
+                unsafe chunk(middle) == wanted
+                ? compare(rest: rest, seek, toEqualChunk: middle) > 0 : chunk(middle) < wanted
             if isBefore { low = middle + 1 } else { high = middle }
         }
         return low

@@ -40,6 +40,20 @@ struct BlockStates: ~Copyable, @unchecked Sendable {
     func setResident(_ block: Int) {
         _ = unsafe resident[block >> 6].bitwiseOr(1 << UInt64(block & 63), ordering: .relaxed)
     }
+    /// Up to `count` blocks that are remembered as resident, from the word `start` on, at most one of each word.
+    func sampleResident(_ count: Int, from start: Int) -> [Int] {
+        var sample: [Int] = []
+        for step in 0..<words where sample.count < count {
+            let word = (start + step) % words
+            let bits = unsafe resident[word].load(ordering: .relaxed)
+            if bits != 0 { sample.append(word * 64 + bits.trailingZeroBitCount) }
+        }
+        return sample
+    }
+
+    /// Where a sample begins.
+    var randomWord: Int { Int.random(in: 0..<words) }
+
     func forgetResidency() {
         for index in 0..<words { unsafe resident[index].store(0, ordering: .relaxed) }
     }

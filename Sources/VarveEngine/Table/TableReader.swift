@@ -138,9 +138,20 @@ final class TableReader: @unchecked Sendable {
         TableCursor(self, mode: mode, access: access)
     }
 
-    /// Forgets which mapped blocks the kernel was found to have in memory, so that reads which may not wait ask again.
-    /// For the engine to call every second or so.
+    /// Asks the kernel whether it still has in memory what it was found to have, by a few blocks. Where one is gone all is
+    /// forgotten, so that reads which may not wait ask again; each asking costs them a call. For the engine to call every
+    /// few seconds.
+    func checkResidency() {
+        for block in states.sampleResident(TableReader.residencySample, from: states.randomWord) {
+            guard let extent = index.extent(of: block), extent.upperBound <= map.count,
+                map.isResident(offset: extent.lowerBound, length: extent.count)
+            else { return forgetResidency() }
+        }
+    }
+
     func forgetResidency() { states.forgetResidency() }
+
+    private static let residencySample = 16
 }
 
 /// A block that stays where it is as long as this value.
@@ -174,12 +185,12 @@ extension TableReader {
         throw .corruption("the index contradicts itself at block \(number)", path: path)
     }
 
-    /// The block's raw bytes: from the map, the cache, or read and verified now.
+    /// The block's raw bytes: from the map, the cache, or read and verified now. Who may not wait reads too what the kernel
+    /// has in memory: a hand-over to another thread costs more than the whole read.
     @inline(__always)
     func pin(_ number: Int, _ mode: ReadMode) throws(VarveError) -> PinnedBlock {
         if let present = try pinPresent(number, mode) { return present }
-        if mode == .memoryOnly { throw .wouldBlock }
-        return try load(number)
+        return try load(number, mode)
     }
 
     /// The same without reading the file; nil where that is needed.
@@ -204,17 +215,24 @@ extension TableReader {
 
     /// Reads and verifies the block; remembers it in the cache, or that it is served from the map.
     @inline(never)
-    private func load(_ number: Int) throws(VarveError) -> PinnedBlock {
+    private func load(_ number: Int, _ mode: ReadMode) throws(VarveError) -> PinnedBlock {
+        // What was verified is served from the map, where the kernel has it in memory: it was asked just now.
+        if mode == .memoryOnly, states.isMapped(number) { throw .wouldBlock }
         let extent = try extent(of: number)
         let offset = UInt64(extent.lowerBound)
         let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: extent.count, alignment: 16)
         defer { unsafe scratch.deallocate() }
-        unsafe try read(into: scratch, at: offset)
+        if mode == .memoryOnly {
+            guard unsafe file.readIfInMemory(into: scratch, at: offset) else { throw .wouldBlock }
+        } else {
+            unsafe try read(into: scratch, at: offset)
+        }
         let (codec, payload) = unsafe try StoredBlock.open(
             UnsafeRawBufferPointer(scratch), fileID: footer.fileID, offset: offset, path: path)
         switch codec {
         case .stored:
             states.setMapped(number)
+            states.setResident(number)
             if let mapped = try pinMapped(number, .mayBlock) { return mapped }
             throw mapDamage()
         case .lz4:

@@ -22,11 +22,20 @@ struct Record: Equatable, CustomStringConvertible {
 /// A folder, a cache and the means to write and open tables in it.
 final class TableFixture {
     let directory: TemporaryDirectory
-    let fileSystem = PosixFileSystem()
+    let fileSystem: any FileSystem
     let cache: BlockCache
 
-    init(cacheBytes: Int = 8 << 20) throws {
+    /// `isSimulated`: on a file system that cannot tell what is in memory.
+    init(cacheBytes: Int = 8 << 20, isSimulated: Bool = false) throws {
         directory = try TemporaryDirectory()
+        fileSystem = isSimulated ? SimulatedFileSystem() : PosixFileSystem()
+        if isSimulated {
+            var path = ""
+            for part in directory.path.split(separator: "/") {
+                path += "/" + part
+                try fileSystem.createDirectory(path)
+            }
+        }
         cache = BlockCache(capacity: cacheBytes)
     }
 

@@ -15,7 +15,7 @@ struct TableServingTests {
     @Test("a read that may not wait throws until the block is in memory")
     func memoryOnly() throws {
         for options in [TableOptions(), Self.stored()] {
-            let fixture = try TableFixture()
+            let fixture = try TableFixture(isSimulated: true)
             let records = TableData.sequence(500)
             let table = try fixture.open(expected: try fixture.write(records, options: options))
             let error = #expect(throws: VarveError.self) { try table.get(records[3].key, mode: .memoryOnly) }
@@ -31,6 +31,18 @@ struct TableServingTests {
                     && !table.mayContain(keyHash: Self.hash(TableData.key(index * 2 + 1)))
             }
             #expect(refused > 380)
+        }
+    }
+
+    @Test("a read that may not wait is served at once from what the kernel has in memory")
+    func cachedByTheKernel() throws {
+        for options in [TableOptions(), Self.stored()] {
+            let fixture = try TableFixture()
+            let records = TableData.sequence(500)
+            let table = try fixture.open(expected: try fixture.write(records, options: options))
+            for record in records { #expect(try table.get(record.key, mode: .memoryOnly) == record) }
+            table.checkResidency()
+            for record in records { #expect(try table.get(record.key, mode: .memoryOnly) == record) }
         }
     }
 
