@@ -20,6 +20,10 @@ let engine: [SwiftSetting] =
 /// Every line of the fuzz targets hands raw bytes on: marking each would say nothing.
 let handlingBytes: [SwiftSetting] = Array(strict.dropFirst())
 
+/// The HTTP example brings NIO with it, and minutes of building: VARVE_EXAMPLES=no leaves it and its tests out, where only
+/// the cache and the engine are of interest (the sanitizers).
+let hasHTTPExample = Context.environment["VARVE_EXAMPLES"] != "no"
+
 let package = Package(
     name: "varve",
     products: [
@@ -31,7 +35,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
-    ],
+    ] + (hasHTTPExample ? [.package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1")] : []),
     targets: [
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .target(name: "CXXHash"),
@@ -86,5 +90,26 @@ let package = Package(
         .testTarget(
             name: "FuzzTests", dependencies: ["VarveEngine", "VarveIO", "CLZ4"], path: "Fuzz",
             exclude: ["Entry", "seeds", "README.md"], swiftSettings: handlingBytes),
+        .executableTarget(
+            name: "TicksExample",
+            dependencies: [
+                "Varve", "VarveEngine",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
     ]
+        + (hasHTTPExample
+            ? [
+                .executableTarget(
+                    name: "HTTPCacheExample",
+                    dependencies: [
+                        "Varve",
+                        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                        .product(name: "Hummingbird", package: "hummingbird"),
+                        .product(name: "Logging", package: "swift-log"),
+                    ],
+                    swiftSettings: strict),
+                .testTarget(
+                    name: "ExampleTests", dependencies: ["TicksExample", "HTTPCacheExample"], swiftSettings: strict),
+            ] : [])
 )

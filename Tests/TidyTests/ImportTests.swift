@@ -14,6 +14,11 @@ import Testing
         "VarveCLI": [
             "Varve", "VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
         ],
+        "TicksExample": ["Varve", "VarveEngine", "ArgumentParser", "Foundation", "Synchronization"],
+        "HTTPCacheExample": [
+            "Varve", "ArgumentParser", "Foundation", "FoundationNetworking", "Hummingbird", "Logging", "NIOCore",
+            "Synchronization",
+        ],
         "VarveCrashTest": [
             "VarveTestSupport", "VarveEngine", "VarveIO", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
         ],
@@ -27,6 +32,7 @@ import Testing
         "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
+        "ExampleTests": ["FoundationNetworking"],
         "TidyTests": [],
     ]
 

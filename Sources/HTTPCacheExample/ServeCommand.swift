@@ -1,0 +1,69 @@
+import ArgumentParser
+import Foundation
+import FoundationNetworking
+import Hummingbird
+internal import Varve
+
+/// The service that applications would write: every item comes from the cache, or once from upstream.
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "The cached service: GET /items/ID, DELETE /items/ID, GET /statistics.")
+
+    @OptionGroup var listening: Listening
+    @Option(help: "The service to cache, such as http://127.0.0.1:8081.")
+    var upstream: String
+    @Option(help: "The cache's folder.")
+    var store: String
+
+    func run() async throws {
+        guard let upstream = URL(string: upstream), upstream.scheme?.hasPrefix("http") == true else {
+            throw ValidationError("--upstream is the address of an HTTP service.")
+        }
+        // Fresh for a minute, and for an hour good enough while upstream is slow or down.
+        var options = CacheOptions(
+            memory: .megabytes(64), disk: .gigabytes(1),
+            expiry: Expiry(usable: .seconds(3600), fresh: .seconds(60), jitter: 0.1))
+        options.loading.hardTimeout = .seconds(5)
+        options.loading.backOff = .init()
+        let items = try await Cache<String, String>.open(at: store, options)
+        await items.ready(atMost: .seconds(5))
+
+        let router = Router()
+        router.get("items/:id") { _, context -> String in
+            let id = try context.parameters.require("id")
+            do {
+                return try await items.value(for: id) { id in try await Self.fetch(id, from: upstream) }
+            } catch is UpstreamMissing {
+                throw HTTPError(.notFound)
+            } catch {
+                throw HTTPError(.badGateway, message: "\(error)")
+            }
+        }
+        router.delete("items/:id") { _, context -> HTTPResponse.Status in
+            try await items.remove(try context.parameters.require("id"))
+            return .noContent
+        }
+        router.get("statistics") { _, _ -> String in
+            let statistics = items.statistics
+            return """
+                {"requests": \(statistics.requests), "memoryHits": \(statistics.memoryHits), \
+                "diskHits": \(statistics.diskHits), "loads": \(statistics.loads), \
+                "loadsShared": \(statistics.loadsShared)}
+                """
+        }
+        try await Service.run(router, on: listening.port)
+        try await items.close()
+    }
+
+    private struct UpstreamMissing: Error {}
+
+    private static func fetch(_ id: String, from upstream: URL) async throws -> String {
+        let address = upstream.appendingPathComponent("items").appendingPathComponent(id)
+        let (data, response) = try await URLSession.shared.data(from: address)
+        switch (response as? HTTPURLResponse)?.statusCode {
+        case 200: return String(decoding: data, as: UTF8.self)
+        case 404: throw UpstreamMissing()
+        case let status: throw URLError(.badServerResponse, userInfo: ["status": status ?? 0])
+        }
+    }
+}
