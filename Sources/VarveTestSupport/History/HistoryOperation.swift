@@ -1,0 +1,74 @@
+/// One operation on a register as its client saw it: what was asked, what was answered, and between which ticks.
+///
+/// Values are numbers, and no two writes but increments write the same one, so that a number names its write.
+public struct HistoryOperation: Sendable, Hashable {
+    public enum Action: Sendable, Hashable {
+        /// Nil: a miss.
+        case read(Int?)
+        case set(Int)
+        case remove
+        /// `expected` nil: there was none (add).
+        case compareAndSet(expected: Int?, to: Int, succeeded: Bool)
+        case replace(with: Int, succeeded: Bool)
+        case take(Int?)
+        case increment(by: Int, result: Int)
+        /// One whose result nobody learned.
+        case incrementUnanswered(by: Int)
+        /// The source was asked: a load that will bring this value began.
+        case loadBegan(Int)
+        /// A load's value is stored, if nothing changed the key since it began.
+        case loadStored(Int)
+        /// A read that loads, or waits for another's load: the register's value, or that of a load which no change has
+        /// outdated.
+        case loaded(Int)
+        case drop(tag: String)
+        /// The clock stands there from then on.
+        case clock(Int64)
+        /// Everything before it is durable.
+        case sync
+        /// The process ends, and the store is opened again; with `power`, what is not durable may be lost.
+        case crash(power: Bool)
+    }
+
+    public var action: Action
+    public var invocation: Int
+    /// Nil: it was never answered. It happened at any time since, or not at all.
+    public var response: Int?
+    /// Whether what it changed is durable once it is done.
+    public var isSynced: Bool
+
+    public init(_ action: Action, from invocation: Int, to response: Int?, isSynced: Bool = false) {
+        self.action = action
+        self.invocation = invocation
+        self.response = response
+        self.isSynced = isSynced
+    }
+}
+
+/// What is known of a value beside its number.
+public struct HistoryValue: Sendable, Hashable {
+    public var tags: Set<String>
+    /// At which time of the clock it must be gone at the latest.
+    public var deadline: Int64?
+    public init(tags: Set<String> = [], deadline: Int64? = nil) {
+        self.tags = tags
+        self.deadline = deadline
+    }
+}
+
+extension HistoryOperation.Action {
+    /// Whether it changes nothing, whatever the register holds.
+    var isObservation: Bool {
+        switch self {
+        case .read, .loaded, .take(nil), .compareAndSet(_, _, succeeded: false), .replace(_, succeeded: false): true
+        default: false
+        }
+    }
+}
+
+extension HistoryOperation: CustomStringConvertible {
+    public var description: String {
+        let synced = isSynced ? ", synced" : ""
+        return "[\(invocation), \(response.map(String.init) ?? "?")] \(action)\(synced)"
+    }
+}

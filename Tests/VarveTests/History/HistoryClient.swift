@@ -1,0 +1,255 @@
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+/// One of many clients that do everything to a cache's registers at once, and write down what they saw.
+struct HistoryClient {
+    let cache: Cache<String, Int>
+    let recorder: HistoryRecorder
+    let plan: HistoryPlan
+    let clock: ManualClock
+    private var random: SplitMix
+    /// What this client knows of registers: for conditional writes.
+    private var known: [String: (value: Int, version: EntryVersion)] = [:]
+
+    init(
+        _ cache: Cache<String, Int>, _ recorder: HistoryRecorder, _ plan: HistoryPlan, _ clock: ManualClock,
+        seed: UInt64
+    ) {
+        (self.cache, self.recorder, self.plan, self.clock) = (cache, recorder, plan, clock)
+        random = SplitMix(seed)
+    }
+
+    private mutating func chance(_ oneIn: UInt64) -> Bool { random.next() % oneIn == 0 }
+    private mutating func pick<T>(_ items: [T]) -> T { items[Int(random.next() % UInt64(items.count))] }
+
+    mutating func run(_ operations: Int) async {
+        for _ in 0..<operations {
+            if Task.isCancelled { return }
+            let key = pick(plan.registers)
+            switch random.next() % 32 {
+            case 0..<6: await read(key)
+            case 6..<11: await set(key)
+            case 11..<13: await remove(key)
+            case 13..<16: await compareAndSet(key)
+            case 16: await add(key)
+            case 17: await replace(key)
+            case 18..<20: await take(key)
+            case 20..<25: await load(key)
+            case 25: await refresh(key)
+            case 26: await loadMany()
+            case 27: await drop()
+            case 28: if chance(2) { await removeAll() }
+            default: await increment(pick(plan.counters))
+            }
+            if chance(3) { await Task.yield() }
+        }
+    }
+
+    /// Reads everything: what is left is judged too.
+    mutating func readAll() async { for key in plan.registers + plan.counters { await read(key) } }
+
+    // MARK: Writing down
+
+    /// Does something and records it, on every key that it covers. `attempted`: what may have happened where it threw.
+    private func record<R>(
+        _ keys: [String], isSynced: Bool = false, attempted: HistoryOperation.Action? = nil, body: () async throws -> R,
+        saw: (R) -> HistoryOperation.Action?
+    ) async -> R? {
+        let from = recorder.tick()
+        do {
+            let result = try await body()
+            let to = recorder.tick()
+            if let action = saw(result) {
+                for key in keys {
+                    recorder.record(HistoryOperation(action, from: from, to: to, isSynced: isSynced), on: key)
+                }
+            }
+            return result
+        } catch {
+            let isKnown = (error as? VarveError)?.leavesNothingWritten ?? false
+            if let attempted, !isKnown {
+                for key in keys {
+                    recorder.record(HistoryOperation(attempted, from: from, to: nil, isSynced: isSynced), on: key)
+                }
+            }
+            return nil
+        }
+    }
+
+    private struct Choice {
+        var value: Int
+        var options: EntryOptions
+        var isSynced: Bool { options.durability == .synced }
+    }
+
+    private mutating func choose() -> Choice {
+        let tags = plan.tags.filter { _ in chance(3) }
+        var options = EntryOptions(tags: tags, durability: pick(plan.durabilities))
+        if plan.expires, chance(2) { options.expiry = .after(.milliseconds(5)) }
+        return Choice(value: recorder.newValue(tags: Set(tags)), options: options)
+    }
+
+    /// A value was written at this time at the latest.
+    private func note(_ choice: Choice) {
+        guard let span = choice.options.expiry?.usable else { return }
+        recorder.setDeadline(Deadlines.add(span.clampedNanoseconds, to: cache.store.clock.now()), of: choice.value)
+    }
+
+    // MARK: Operations
+
+    private mutating func read(_ key: String) async {
+        if chance(2) {
+            _ = await record([key], body: { try await cache.value(for: key) }, saw: { .read($0) })
+        } else if chance(4) {
+            _ = await record([key], body: { cache.valueInMemory(for: key) }, saw: { $0.map { .read($0) } })
+        } else {
+            let entry = await record([key], body: { try await cache.entry(for: key) }, saw: { .read($0?.value) })
+            known[key] = entry.flatMap { $0 }.map { ($0.value, $0.version) }
+        }
+    }
+
+    private mutating func set(_ key: String) async {
+        let choice = choose()
+        let version = await record(
+            [key], isSynced: choice.isSynced, attempted: .set(choice.value),
+            body: { try await cache.set(choice.value, for: key, choice.options) }, saw: { _ in .set(choice.value) })
+        note(choice)
+        known[key] = version.map { (choice.value, $0) }
+    }
+
+    private mutating func remove(_ key: String) async {
+        let durability = pick(plan.durabilities)
+        _ = await record(
+            [key], isSynced: durability == .synced, attempted: .remove,
+            body: { try await cache.remove(key, durability: durability) }, saw: { .remove })
+    }
+
+    private mutating func compareAndSet(_ key: String) async {
+        if known[key] == nil { await read(key) }
+        guard let expected = known[key] else { return }
+        let choice = choose()
+        let version = await record(
+            [key], isSynced: choice.isSynced,
+            attempted: .compareAndSet(expected: expected.value, to: choice.value, succeeded: true),
+            body: { try await cache.set(choice.value, for: key, ifVersion: expected.version, choice.options) },
+            saw: { .compareAndSet(expected: expected.value, to: choice.value, succeeded: $0 != nil) })
+        note(choice)
+        known[key] = version.flatMap { $0 }.map { (choice.value, $0) }
+    }
+
+    private mutating func add(_ key: String) async {
+        let choice = choose()
+        _ = await record(
+            [key], isSynced: choice.isSynced,
+            attempted: .compareAndSet(expected: nil, to: choice.value, succeeded: true),
+            body: { try await cache.add(choice.value, for: key, choice.options) },
+            saw: { .compareAndSet(expected: nil, to: choice.value, succeeded: $0 != nil) })
+        note(choice)
+    }
+
+    private mutating func replace(_ key: String) async {
+        let choice = choose()
+        _ = await record(
+            [key], isSynced: choice.isSynced, attempted: .replace(with: choice.value, succeeded: true),
+            body: { try await cache.replace(choice.value, for: key, choice.options) },
+            saw: { .replace(with: choice.value, succeeded: $0 != nil) })
+        note(choice)
+    }
+
+    private mutating func take(_ key: String) async {
+        let durability = pick(plan.durabilities)
+        _ = await record(
+            [key], isSynced: durability == .synced, attempted: .remove,
+            body: { try await cache.take(key, durability: durability) }, saw: { .take($0) })
+    }
+
+    private mutating func increment(_ key: String) async {
+        let durability = pick(plan.durabilities)
+        // What it would have made of the counter is not known where it failed: such a history says nothing of it.
+        _ = await record(
+            [key], isSynced: durability == .synced, attempted: .incrementUnanswered(by: 1),
+            body: { try await cache.increment(key, by: 1, EntryOptions(durability: durability)) },
+            saw: { .increment(by: 1, result: $0) })
+    }
+
+    private mutating func drop() async {
+        guard !plan.tags.isEmpty else { return }
+        let (tag, durability) = (pick(plan.tags), pick(plan.durabilities))
+        _ = await record(
+            plan.registers, isSynced: durability == .synced, attempted: .drop(tag: tag),
+            body: { try await cache.remove(taggedWith: tag, durability: durability) }, saw: { .drop(tag: tag) })
+    }
+
+    private mutating func removeAll() async {
+        let durability = pick(plan.durabilities)
+        let prefix = pick(plan.prefixes)
+        _ = await record(
+            plan.registers.filter { $0.hasPrefix(prefix) }, isSynced: durability == .synced, attempted: .remove,
+            body: { try await cache.removeAll(withPrefix: prefix, durability: durability) }, saw: { .remove })
+    }
+
+    // MARK: Loading
+
+    /// What a source answers for a key, some while after it was asked.
+    private static func answer(
+        _ key: String, _ recorder: HistoryRecorder, _ options: EntryOptions, yields: UInt64
+    ) async -> Loaded<Int> {
+        let value = recorder.newValue(tags: Set(options.tags))
+        let began = recorder.tick()
+        recorder.record(HistoryOperation(.loadBegan(value), from: began, to: began), on: key)
+        for _ in 0..<yields { await Task.yield() }
+        // A write of the loader's durability: what it is takes part in no promise here.
+        recorder.record(HistoryOperation(.loadStored(value), from: recorder.tick(), to: nil), on: key)
+        return Loaded(value, options)
+    }
+
+    private mutating func loader() -> Cache<String, Int>.Loader {
+        let (options, yields) = (choose().options, random.next() % 30)
+        let recorder = recorder
+        return { key in await HistoryClient.answer(key, recorder, options, yields: yields) }
+    }
+
+    private mutating func load(_ key: String) async {
+        let (loader, isCancelled, patience) = (loader(), chance(6), random.next() % 20)
+        _ = await record(
+            [key],
+            body: {
+                let call = Task { [cache] in try await cache.value(for: key, loading: loader) }
+                if isCancelled {
+                    for _ in 0..<patience { await Task.yield() }
+                    call.cancel()
+                }
+                return try await call.value
+            }, saw: { $0.map { .loaded($0) } })
+    }
+
+    private mutating func refresh(_ key: String) async {
+        let loader = loader()
+        _ = await record(
+            [key], body: { try await cache.refresh(key, loading: loader) }, saw: { $0.map { .loaded($0) } })
+    }
+
+    private mutating func loadMany() async {
+        let keys = plan.registers.filter { _ in chance(2) }
+        let (yields, recorder) = (random.next() % 30, recorder)
+        let from = recorder.tick()
+        let found = try? await cache.values(for: keys) { asked in
+            var brought: [String: Int] = [:]
+            await withTaskGroup(of: (String, Int?).self) { group in
+                for key in asked {
+                    group.addTask {
+                        (key, await HistoryClient.answer(key, recorder, EntryOptions(), yields: yields).value)
+                    }
+                }
+                for await (key, value) in group { brought[key] = value }
+            }
+            return brought
+        }
+        let to = recorder.tick()
+        for (key, value) in found ?? [:] {
+            recorder.record(HistoryOperation(.loaded(value), from: from, to: to), on: key)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import Foundation
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+/// What a run of concurrent clients is like.
+struct HistoryPlan: Sendable {
+    enum Ending: Sendable { case kill, powerCut }
+
+    var registers = ["a/1", "a/2", "ab/1", "b/1"]
+    var counters = ["n/1", "n/2"]
+    var prefixes = ["a/", "a", "b/"]
+    var tags = ["red", "blue"]
+    var durabilities: [Durability?] = [nil]
+    var clients = 8
+    var operations = 120
+    var home = CacheRig.Home.disk
+    /// Few, so that entries go back and forth between memory and disk.
+    var memoryEntries = 3
+    /// How the process ends after each round but the last.
+    var endings: [Ending] = []
+    /// Whether values expire, and the clock moves meanwhile.
+    var expires = false
+
+    /// A miss is right where entries may be forgotten: in memory alone, or by time, whose moment no client knows. A write
+    /// that is on disk, but not acknowledged yet, is lost to a drop of its tag, though readers may see what was before it
+    /// until both are over.
+    var mayForget: Bool { expires || !tags.isEmpty || (home == .memory && memoryEntries < 1000) }
+
+    /// Half of the runs are without tags, so that each miss is judged too.
+    func varied(_ seed: UInt64) -> HistoryPlan {
+        var plan = self
+        if seed % 2 == 0 { plan.tags = [] }
+        return plan
+    }
+}
+
+/// Runs a plan and judges it.
+struct HistoryRun {
+    let plan: HistoryPlan
+    let seed: UInt64
+    let recorder: HistoryRecorder
+    let clock = ManualClock()
+
+    init(_ plan: HistoryPlan, seed: UInt64) {
+        self.plan = plan
+        self.seed = seed
+        recorder = HistoryRecorder(keys: plan.registers + plan.counters)
+    }
+
+    /// How many seeds to run: a slice in `swift test`, as many as VARVE_HISTORY_SEEDS says elsewhere, from
+    /// VARVE_HISTORY_FROM on.
+    static func seeds(_ slice: Int) -> [UInt64] {
+        let environment = ProcessInfo.processInfo.environment
+        let first = environment["VARVE_HISTORY_FROM"].flatMap { UInt64($0) } ?? 1
+        let count = environment["VARVE_HISTORY_SEEDS"].flatMap { UInt64($0) } ?? UInt64(slice)
+        return (0..<count).map { first + $0 }
+    }
+
+    /// What is wrong with the history; empty: nothing.
+    func violations() async throws -> [String] {
+        var random = SplitMix(seed)
+        var files = SimulatedFileSystem()
+        for round in 0...plan.endings.count {
+            let ending = round < plan.endings.count ? plan.endings[round] : nil
+            let cache = try await open(files)
+            files = try await run(cache, files, ending, &random)
+        }
+        return recorder.violations(mayForget: plan.mayForget).map { "seed \(seed): \($0)" }
+    }
+
+    private func open(_ files: SimulatedFileSystem) async throws -> Cache<String, Int> {
+        let options = CacheOptions(memory: .entries(plan.memoryEntries), policy: .lru)
+        guard plan.home == .disk else { return try CacheStore.inMemory(clock: clock).cacheInMemory(options) }
+        var engine = EngineOptions()
+        engine.clock = clock
+        engine.offersSocket = false
+        engine.memtableBytes = 64 << 10
+        engine.logSegmentBytes = 64 << 10
+        engine.blockCacheBytes = 0
+        engine.durability = .interval(.milliseconds(5))
+        let store = try await CacheStore.open(at: CacheRig.path, engine, fileSystem: files)
+        return try await store.cache(named: "test", coding: .own, options, ownsStore: true)
+    }
+
+    /// One life of a process. Returns what the next one finds.
+    private func run(
+        _ cache: Cache<String, Int>, _ files: SimulatedFileSystem, _ ending: HistoryPlan.Ending?,
+        _ random: inout SplitMix
+    ) async throws -> SimulatedFileSystem {
+        let seeds = (0..<plan.clients).map { _ in random.next() }
+        let (crashSeed, patience) = (random.next(), 200 + random.next() % 2000)
+        let unrest = Task { await disturb(cache, files, seed: crashSeed) }
+        var image = files
+        var crash: (from: Int, to: Int)?
+        await withTaskGroup(of: Void.self) { group in
+            for seed in seeds {
+                group.addTask {
+                    var client = HistoryClient(cache, recorder, plan, clock, seed: seed)
+                    await client.run(plan.operations)
+                }
+            }
+            guard let ending else { return await group.waitForAll() }
+            for _ in 0..<patience { await Task.yield() }
+            let from = recorder.tick()
+            if ending == .powerCut { files.cutPower() } else { image = files.killProcess() }
+            crash = (from, recorder.tick())
+            // What the dead process does from here on reaches no disk that anybody will see.
+            files.cutPower()
+            group.cancelAll()
+            await group.waitForAll()
+        }
+        unrest.cancel()
+        await unrest.value
+        if let crash, let ending {
+            try? await cache.close()
+            if ending == .powerCut {
+                image = files.crash(seed: crashSeed)
+                clock.reboot()
+            }
+            recorder.recordCrash(from: crash.from, to: crash.to, power: ending == .powerCut)
+        } else {
+            var client = HistoryClient(cache, recorder, plan, clock, seed: 0)
+            await client.readAll()
+            try await cache.close()
+        }
+        return image
+    }
+
+    /// What else happens: flushes and compactions, files that are read slowly, time that passes.
+    private func disturb(_ cache: Cache<String, Int>, _ files: SimulatedFileSystem, seed: UInt64) async {
+        var random = SplitMix(seed)
+        files.observe { call in
+            // Now and then another thread gets ahead of this one.
+            if (UInt64(call.number) &* 0x9E37_79B9_7F4A_7C15) >> 62 == 0 { sched_yield() }
+        }
+        while !Task.isCancelled {
+            for _ in 0..<(random.next() % 40) { await Task.yield() }
+            if plan.expires, random.next() % 8 == 0 {
+                let from = recorder.tick()
+                clock.advance(by: .milliseconds(1))
+                let now = cache.store.clock.now()
+                recorder.record(HistoryOperation(.clock(now), from: from, to: recorder.tick()))
+            }
+            guard let engine = cache.store.engine else { continue }
+            try? await engine.flush()
+            if random.next() % 4 == 0 { try? await engine.compact() }
+        }
+        files.observe(nil)
+    }
+}

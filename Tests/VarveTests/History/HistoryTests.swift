@@ -1,0 +1,53 @@
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+/// Many clients at once on a real cache, and every key's history judged: each operation happened at one moment between
+/// its call and its return, forgotten or not, and what was acknowledged survived. More seeds: VARVE_HISTORY_SEEDS.
+@Suite(.serialized)
+struct HistoryTests {
+    private func judge(_ plan: HistoryPlan, _ seed: UInt64) async throws {
+        let violations = try await HistoryRun(plan.varied(seed), seed: seed).violations()
+        #expect(violations.isEmpty, "seed \(seed)\n\(violations.joined(separator: "\n"))")
+    }
+
+    @Test("In memory alone, with room for everything", arguments: HistoryRun.seeds(6))
+    func roomyMemory(seed: UInt64) async throws {
+        try await judge(HistoryPlan(operations: 200, home: .memory, memoryEntries: 100_000), seed)
+    }
+
+    @Test("In memory alone, with room for little", arguments: HistoryRun.seeds(6))
+    func tightMemory(seed: UInt64) async throws {
+        try await judge(HistoryPlan(operations: 200, home: .memory, memoryEntries: 3), seed)
+    }
+
+    @Test("On disk with entries that come and go, under flushes and compactions", arguments: HistoryRun.seeds(6))
+    func disk(seed: UInt64) async throws {
+        try await judge(HistoryPlan(memoryEntries: seed % 2 == 0 ? 2 : 4), seed)
+    }
+
+    @Test("With synced writes among the others", arguments: HistoryRun.seeds(6))
+    func synced(seed: UInt64) async throws {
+        try await judge(HistoryPlan(durabilities: [nil, .synced, .interval(.milliseconds(1))]), seed)
+    }
+
+    @Test("With time that passes", arguments: CacheRig.Home.allCases, HistoryRun.seeds(3))
+    func expiry(home: CacheRig.Home, seed: UInt64) async throws {
+        try await judge(HistoryPlan(home: home, expires: true), seed)
+    }
+
+    @Test("A killed process loses nothing that was acknowledged", arguments: HistoryRun.seeds(6))
+    func kills(seed: UInt64) async throws {
+        let plan = HistoryPlan(durabilities: [nil, .synced], operations: 100_000, endings: [.kill, .kill])
+        try await judge(plan, seed)
+    }
+
+    @Test("A power cut loses nothing that was synced", arguments: HistoryRun.seeds(6))
+    func powerCuts(seed: UInt64) async throws {
+        let plan = HistoryPlan(
+            durabilities: [nil, .synced], operations: 100_000, endings: [.powerCut, .kill, .powerCut])
+        try await judge(plan, seed)
+    }
+}
