@@ -1,3 +1,5 @@
+internal import Synchronization
+
 extension Cache {
     /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that it
     /// brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
@@ -13,8 +15,16 @@ extension Cache {
         let batch = BatchLoad(missing, load)
         try await withThrowingTaskGroup(of: (Key, Value?).self) { group in
             for key in missing {
+                let (shared, isNew) = place(key, memory.hash(key), skipsDisk: false) { key in
+                    Loaded(try await batch.value(for: key))
+                }
+                // Another's load may wait for a batch of its own, which may wait for a key of this one.
+                if !isNew { await batch.end(key) }
                 group.addTask {
-                    (key, try await self.value(for: key, loading: { Loaded(try await batch.value(for: $0)) }))
+                    let outcome: Result<Value?, any Error>
+                    do { outcome = .success(try await shared.wait()) } catch { outcome = .failure(error) }
+                    await batch.end(key)
+                    return (key, try outcome.get())
                 }
             }
             for try await (key, value) in group { found[key] = value }
@@ -23,31 +33,64 @@ extension Cache {
     }
 }
 
-/// One call for many keys, made when the first of them is asked for and shared by all; cancelled when all of them are.
+/// One call for many keys, shared by their loads; cancelled when all of them are.
+///
+/// The call is made once each of the loads has arrived here or ended elsewhere: so every one of them has begun before the
+/// source is asked, and finds out what changed since.
 private actor BatchLoad<Key: CacheKey, Value: Sendable> {
-    private let keys: [Key]
-    private let load: @Sendable ([Key]) async throws -> [Key: Value]
-    private var call: Task<[Key: Value], any Error>?
-    private var waiting = 0
+    private final class Call: Sendable {
+        let task: Task<[Key: Value], any Error>
+        let places: Atomic<Int>
+        init(_ keys: [Key], _ load: @escaping @Sendable ([Key]) async throws -> [Key: Value]) {
+            places = Atomic(keys.count)
+            task = Task { try await load(keys) }
+        }
 
-    init(_ keys: [Key], _ load: @escaping @Sendable ([Key]) async throws -> [Key: Value]) {
-        self.keys = keys
-        self.load = load
-    }
-
-    func value(for key: Key) async throws -> Value? {
-        let call = self.call ?? Task { [keys, load] in try await load(keys) }
-        self.call = call
-        waiting += 1
-        return try await withTaskCancellationHandler {
-            try await call.value[key]
-        } onCancel: {
-            Task { await self.leave() }
+        /// One of the loads was cancelled; with the last one goes the call.
+        func leave() {
+            if places.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { task.cancel() }
         }
     }
 
-    private func leave() {
-        waiting -= 1
-        if waiting == 0 { call?.cancel() }
+    private let load: @Sendable ([Key]) async throws -> [Key: Value]
+    /// Keys whose loads have neither arrived nor ended.
+    private var awaited: Set<Key>
+    private var arrived: [Key] = []
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var call: Call?
+
+    init(_ keys: [Key], _ load: @escaping @Sendable ([Key]) async throws -> [Key: Value]) {
+        awaited = Set(keys)
+        self.load = load
+    }
+
+    /// The key's load ended, or it never was this batch's.
+    func end(_ key: Key) {
+        awaited.remove(key)
+        beginIfReady()
+    }
+
+    func value(for key: Key) async throws -> Value? {
+        awaited.remove(key)
+        // Where the call was made without it, because its first caller had gone, it gets one of its own.
+        let isLate = call != nil
+        if !isLate {
+            arrived.append(key)
+            beginIfReady()
+            if call == nil { await withCheckedContinuation { waiting.append($0) } }
+        }
+        let call = isLate ? Call([key], load) : self.call ?? Call([key], load)
+        return try await withTaskCancellationHandler {
+            try await call.task.value[key]
+        } onCancel: {
+            call.leave()
+        }
+    }
+
+    private func beginIfReady() {
+        guard awaited.isEmpty, call == nil, !arrived.isEmpty else { return }
+        call = Call(arrived, load)
+        for waiter in waiting { waiter.resume() }
+        waiting = []
     }
 }

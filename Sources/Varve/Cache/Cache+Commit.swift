@@ -27,8 +27,9 @@ extension Cache {
     /// What must hold for a change to be made.
     enum Demand: Sendable {
         case none
-        /// The authority's present version of the key; nil: it holds none that has not expired.
-        case version(UInt64?)
+        /// The authority's present version of the key; nil: it holds none that has not expired. And none of these tags, the
+        /// entry's, was dropped after `since`.
+        case version(UInt64?, tags: [UInt64], since: UInt64)
         /// No newer source version is known.
         case notOlder(UInt64)
         /// Nothing has written or removed the key, nor dropped one of the entry's tags, after this version.
@@ -64,6 +65,10 @@ extension Cache {
             version = try await disk.engine.write(batch, durability: durability ?? options.durability).rawValue
             latencies.write.add(since: began)
         } catch {
+            // A write whose task is cancelled stands none the less, and is seen once it is synced: until then the flight
+            // has not ended.
+            let engine = disk.engine
+            if error.code == .cancelled { try? await Task { try await engine.sync() }.value }
             // Where it is not known whether the write stands, the disk shall say.
             if !error.leavesNothingWritten { forget(key, hash) }
             throw error
@@ -92,7 +97,9 @@ extension Cache {
         }
         switch demand {
         case .none: break
-        case .version(let number): try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
+        case .version(let number, let tags, let since):
+            try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
+            for tag in tags { try batch.requireUnchanged(disk.tags.key(tag), since: LSN(since), in: .tagDrops) }
         case .notOlder(let version): try batch.requireNotOlder(key, than: version, in: disk.namespace)
         case .unchanged(let since, let notOlder):
             try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
@@ -112,18 +119,21 @@ extension Cache {
     ) throws(VarveError) -> UInt64 {
         let outcome: Result<UInt64, VarveError> = memory.change(hash) { shard, discarded in
             let now = store.clock.now()
+            let tags = memory.context.tags
             let held = shard.peek(key, hash)
+            // Before the look at the tags: a drop that the look does not see gets a later version.
+            let version = store.nextVersion()
             let live = held.flatMap { entry in
-                entry.deadlines.usableUntil > now && memory.context.tags.keeps(entry.tags, version: entry.version)
-                    ? entry : nil
+                entry.deadlines.usableUntil > now && tags.keeps(entry.tags, version: entry.version) ? entry : nil
             }
             func refuse(_ what: String) -> Result<UInt64, VarveError> {
                 .failure(VarveError(.conditionFailed, what + "; nothing was written"))
             }
             switch demand {
             case .none: break
-            case .version(let expected):
+            case .version(let expected, _, _):
                 if live?.version != expected { return refuse("the key has another version") }
+                if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
             case .notOlder(let version):
                 if shard.standingSourceVersion(held, hash) > version {
                     return refuse("a newer source version is known")
@@ -135,11 +145,10 @@ extension Cache {
                 if let notOlder, shard.standingSourceVersion(held, hash) > notOlder {
                     return refuse("a newer source version is known")
                 }
-                if case .entry(let new) = change, !memory.context.tags.keeps(new.tags, version: since + 1) {
+                if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
                     return refuse("a tag was dropped since")
                 }
             }
-            let version = store.nextVersion()
             switch change {
             case .entry(let new):
                 _ = shard.publish(makeEntry(new, key, hash, version, []), .write, &discarded)

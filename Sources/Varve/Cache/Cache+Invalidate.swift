@@ -15,9 +15,9 @@ extension Cache {
         }
         if let disk {
             let promised = durability ?? options.durability
-            version = try await disk.engine.put(
-                disk.tags.key(id), [], in: .tagDrops, durability: promised
-            ).rawValue
+            version = try await uncancelled { () async throws(VarveError) in
+                try await disk.engine.put(disk.tags.key(id), [], in: .tagDrops, durability: promised).rawValue
+            }
         } else {
             version = store.nextVersion()
         }
@@ -40,16 +40,33 @@ extension Cache {
     private func removeRange(
         from begin: [UInt8], to end: [UInt8]?, _ durability: Durability?, _ matches: (Key) -> Bool
     ) async throws(VarveError) {
+        guard let disk else {
+            // Where memory is the authority, a shard's removal is one step.
+            return memory.changeAll { shard, discarded in
+                shard.beginMassRemoval(&discarded) { matches($0.key) }
+                shard.endMassRemoval(at: store.nextVersion(), where: matches)
+            }
+        }
         memory.changeAll { $0.beginMassRemoval(&$1) { matches($0.key) } }
         var version: UInt64?
         defer { memory.changeAll { shard, _ in shard.endMassRemoval(at: version, where: matches) } }
-        if let disk {
+        let promised = durability ?? options.durability
+        version = try await uncancelled { () async throws(VarveError) in
             var batch = WriteBatch()
             try batch.deleteRange(from: begin, to: end, in: disk.namespace)
-            version = try await disk.engine.write(batch, durability: durability ?? options.durability).rawValue
-        } else {
-            version = store.nextVersion()
+            return try await disk.engine.write(batch, durability: promised).rawValue
         }
+    }
+
+    /// Sees a write through, whether or not its caller is cancelled meanwhile: what covers many keys must not be left in
+    /// doubt, and is rare enough for a task of its own.
+    private func uncancelled(
+        _ write: @escaping @Sendable () async throws(VarveError) -> UInt64
+    ) async throws(VarveError) -> UInt64 {
+        let outcome = await Task { () -> Result<UInt64, VarveError> in
+            do throws(VarveError) { return .success(try await write()) } catch { return .failure(error) }
+        }.value
+        return try outcome.get()
     }
 }
 

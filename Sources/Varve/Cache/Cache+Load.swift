@@ -86,6 +86,13 @@ extension Cache {
     private func joinUnderWay(
         _ key: Key, _ hash: UInt64, isBackground: Bool, skipsDisk: Bool, _ load: @escaping Loader
     ) -> Load<Value> {
+        place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, load).load
+    }
+
+    /// The same, and whether it is new.
+    func place(
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, _ load: @escaping Loader
+    ) -> (load: Load<Value>, isNew: Bool) {
         let (shared, isNew) = memory.withShard(hash) { shard in
             if let present = shard.loads[key] {
                 if isBackground || present.join() { return (present, false) }
@@ -100,7 +107,7 @@ extension Cache {
         } else if !isBackground {
             counts.add(.joined)
         }
-        return shared
+        return (shared, isNew)
     }
 
     private func carryOut(
@@ -110,7 +117,7 @@ extension Cache {
         var outcome: Load<Value>.Outcome
         var isStale = false
         do {
-            let held = skipsDisk ? nil : try await fetch(key)
+            let held = skipsDisk ? nil : try await fetch(key, isForLoad: true)
             if let held, held.deadlines.freshUntil > store.clock.now() {
                 outcome = .success(held.value)
             } else if let stale = held?.value, options.loading.softTimeout == .zero {
@@ -216,8 +223,12 @@ extension Cache {
         }
     }
 
+    /// Where the disk holds nothing of the key, as far as it can tell at once: what it holds would show again when memory
+    /// has forgotten this.
     private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) {
+        guard let disk, case .absent? = try? key.withKeyBytes({ try disk.probe($0) }) else { return }
         memory.change(hash) { shard, discarded in
+            if shard.mayBeOutdated(key, since: began) { return }
             _ = shard.publish(makeEntry(new, key, hash, began, []), .load, &discarded)
         }
     }

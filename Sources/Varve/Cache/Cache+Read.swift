@@ -51,9 +51,9 @@ extension Cache {
     func version(_ number: UInt64) -> EntryVersion { EntryVersion(history: store.history, number: number) }
 
     /// Brings an entry from disk to memory and returns it; one without a value says that the source is known to have none.
-    /// Nil where the disk has nothing that may be served.
+    /// Nil where the disk has nothing that may be served. `isForLoad`: the load of the key goes on from what is found.
     @usableFromInline
-    func fetch(_ key: Key) async throws(VarveError) -> MemoryEntry<Key, Value>? {
+    func fetch(_ key: Key, isForLoad: Bool = false) async throws(VarveError) -> MemoryEntry<Key, Value>? {
         let hash = memory.hash(key)
         guard let disk else {
             noteMiss(hash)
@@ -62,6 +62,7 @@ extension Cache {
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         let began = Latencies.now()
+        let looked = disk.visible.rawValue
         let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
         let stored: StoredEntry?
         switch probe {
@@ -70,7 +71,10 @@ extension Cache {
         case .wouldBlock: stored = try await disk.entry(keyBytes(key))
         }
         guard let stored, let entry = admit(stored, key, hash) else {
-            noteMiss(hash)
+            memory.withShard(hash) { shard in
+                shard.noteMiss(hash)
+                if !isForLoad { shard.noteAbsent(key, since: looked) }
+            }
             return nil
         }
         counts.add(.diskHit)

@@ -97,7 +97,8 @@ extension Cache {
         _ key: Key, _ change: Change, _ present: Present, _ durability: Durability?
     ) async throws(VarveError) -> UInt64? {
         do throws(VarveError) {
-            return try await commit(key, change, .version(present.standing), durability)
+            let demand = Demand.version(present.standing, tags: present.tags, since: present.looked)
+            return try await commit(key, change, demand, durability)
         } catch {
             guard error.code == .conditionFailed else { throw error }
             return nil
@@ -112,6 +113,9 @@ extension Cache {
         var version: UInt64?
         /// The version that the authority holds, be it servable or not: what a conditional write compares.
         var standing: UInt64?
+        /// The tags of `value`, none of which had been dropped up to the version `looked`, nor was being dropped.
+        var tags: [UInt64] = []
+        var looked: UInt64 = 0
     }
 
     /// The present entry from where the truth is: the disk, or memory where there is none. What memory holds alone (a
@@ -120,7 +124,11 @@ extension Cache {
     /// What the disk said is taken to memory before this returns: who acts on it must not read something older next.
     private func present(_ key: Key) async throws(VarveError) -> Present {
         let hash = memory.hash(key)
-        let entry = memory.withShard(hash) { $0.peek(key, hash) }
+        var entry = memory.withShard(hash) { $0.peek(key, hash) }
+        while let tags = entry?.tags, memory.context.tags.isPending(tags) {
+            await memory.context.tags.settled(tags)
+            entry = memory.withShard(hash) { $0.peek(key, hash) }
+        }
         let live = entry.flatMap { isLive($0) ? $0 : nil }
         guard let disk else {
             return Present(
@@ -128,14 +136,25 @@ extension Cache {
         }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
-        guard let stored = try await disk.entry(keyBytes(key)) else {
-            if let live, !live.traits.contains(.onDisk) { return Present(value: live.value, version: live.version) }
-            if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
-            return Present()
+        while true {
+            let looked = disk.visible.rawValue
+            guard let stored = try await disk.entry(keyBytes(key)) else {
+                if let live, !live.traits.contains(.onDisk) { return Present(value: live.value, version: live.version) }
+                if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
+                memory.withShard(hash) { $0.noteAbsent(key, since: looked) }
+                return Present()
+            }
+            // A drop that has begun but not ended may be older than what is written on the strength of this look.
+            let tags = stored.fields.tags
+            if disk.tags.registry.isPending(tags) {
+                await disk.tags.registry.settled(tags)
+                continue
+            }
+            guard let found = admit(stored, key, hash) else { return Present(standing: stored.version.rawValue) }
+            return Present(
+                value: found.value, version: found.value == nil ? nil : found.version,
+                standing: stored.version.rawValue, tags: tags, looked: looked)
         }
-        guard let found = admit(stored, key, hash) else { return Present(standing: stored.version.rawValue) }
-        return Present(
-            value: found.value, version: found.value == nil ? nil : found.version, standing: stored.version.rawValue)
     }
 
     private func isLive(_ entry: MemoryEntry<Key, Value>) -> Bool {

@@ -129,8 +129,8 @@ public final class CacheStore: Sendable {
         log.closed()
     }
 
-    func nextVersion() -> UInt64 { lastVersion.add(1, ordering: .relaxed).newValue }
-    var presentVersion: UInt64 { lastVersion.load(ordering: .relaxed) }
+    func nextVersion() -> UInt64 { lastVersion.add(1, ordering: .acquiringAndReleasing).newValue }
+    var presentVersion: UInt64 { lastVersion.load(ordering: .acquiring) }
 
     /// Has small work done every so often, which never waits.
     func maintain(_ work: @escaping BackgroundWork.Work) { maintenance.add(work) }

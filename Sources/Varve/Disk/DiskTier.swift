@@ -105,7 +105,9 @@ struct TagStore: Sendable {
     }
 
     /// Under which a tag's drop is kept.
-    func key(_ tag: UInt64) -> [UInt8] { tag.withKeyBytes { bytes in prefix + [UInt8](copying: bytes) } }
+    func key(_ tag: UInt64) -> [UInt8] {
+        TagRegistry.slot(of: tag).withKeyBytes { bytes in prefix + [UInt8](copying: bytes) }
+    }
 
     private var prefix: [UInt8] { namespace.keyPrefix }
 }

@@ -134,6 +134,20 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         loads[key] = nil
     }
 
+    /// Tells the flights of the key that a version was seen on disk: none of them may bring an older one home, though the
+    /// write that made it has not come back yet.
+    private mutating func noteSeen(_ key: Key, _ version: UInt64) {
+        guard !flights.isEmpty, let flight = flights[key], flight.newest < version else { return }
+        if flight.writers > 0 { note(key, version) } else { flights[key]?.newest = version }
+    }
+
+    /// A reader saw that the disk, as of `looked` or later, has nothing of the key. Where that is the work of a removal still
+    /// under way, no flight may bring home what was there before it, and a load that began before it is no longer for
+    /// those who come later.
+    mutating func noteAbsent(_ key: Key, since looked: UInt64) {
+        if massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 { note(key, looked + 1) }
+    }
+
     /// Leaves the loads under way to those who wait for them: who comes later begins another.
     mutating func detachLoads() { loads.removeAll() }
 
@@ -164,6 +178,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     ) -> Bool {
         let isOutdated = isOutdated(entry.key, since: entry.version)
         if origin == .write { note(entry.key, entry.version) }
+        if origin == .read { noteSeen(entry.key, entry.version) }
         let slot = table.find(entry.hash) { entries[taken: $0].key == entry.key }
         if let slot, let present = entries[slot] {
             if present.version > entry.version { return false }

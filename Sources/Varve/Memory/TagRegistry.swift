@@ -3,21 +3,34 @@ internal import Synchronization
 /// Which tags were dropped, and when. An entry is alive while it is newer than the latest drop of each of its tags, so
 /// dropping a tag is one write, however many entries carry it.
 ///
+/// Drops are never forgotten, so they are kept by slot: a million slots, in which tags that share one are dropped
+/// together. That costs misses and nothing else, and bounds what drops take, here and on disk.
+///
 /// Entries in memory remember up to which drop they were checked; while no tag is dropped a hit reads one number.
 @usableFromInline
 final class TagRegistry: Sendable {
     private let generation = Atomic<UInt64>(0)
+    /// A drop that has begun and not ended.
+    private struct Pending {
+        var count = 0
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
     private struct State {
-        /// By tag, the version of its latest drop.
+        /// By slot, the version of the latest drop.
         var drops: [UInt64: UInt64] = [:]
-        /// Tags that are just being dropped, and how often.
-        var pending: [UInt64: Int] = [:]
+        var pending: [UInt64: Pending] = [:]
     }
     private let state = Mutex(State())
 
-    /// The entry's tags, as ids: the hash of the tag's name. Two tags that share an id are dropped together, which costs
-    /// misses and nothing else.
+    /// The entry's tags, as ids: the hash of the tag's name.
     static func id(of tag: String) -> UInt64 { unsafe stableHash(tag.utf8Span.span.bytes, seed: 0x7461_6773) }
+
+    private static let slots: UInt64 = 1 << 20
+    /// Under which drops of the tag are kept.
+    static func slot(of tag: UInt64) -> UInt64 { tag % slots }
+
+    /// How many drops are remembered.
+    var count: Int { state.withLock { $0.drops.count } }
 
     /// Whether an entry of this version outlived every drop of its tags. `evenIfPending`: drops that are under way do not
     /// count yet.
@@ -25,7 +38,8 @@ final class TagRegistry: Sendable {
         if tags.isEmpty { return true }
         return state.withLock { state in
             tags.allSatisfy { tag in
-                (state.drops[tag] ?? 0) < version && (evenIfPending || state.pending[tag] == nil)
+                let slot = TagRegistry.slot(of: tag)
+                return (state.drops[slot] ?? 0) < version && (evenIfPending || state.pending[slot] == nil)
             }
         }
     }
@@ -40,21 +54,47 @@ final class TagRegistry: Sendable {
         return true
     }
 
+    /// Whether one of the tags is just being dropped.
+    func isPending(_ tags: [UInt64]) -> Bool {
+        !tags.isEmpty && state.withLock { state in tags.contains { state.pending[TagRegistry.slot(of: $0)] != nil } }
+    }
+
+    /// Returns once no drop of these tags is under way that was when it was called. A drop waits for one write at most.
+    func settled(_ tags: [UInt64]) async {
+        for slot in Set(tags.map(TagRegistry.slot)) {
+            await withCheckedContinuation { continuation in
+                let waits = state.withLock { state in
+                    guard state.pending[slot] != nil else { return false }
+                    state.pending[slot]?.waiting.append(continuation)
+                    return true
+                }
+                if !waits { continuation.resume() }
+            }
+        }
+    }
+
     /// A tag is about to be dropped.
-    func begin(_ tag: UInt64) { state.withLock { $0.pending[tag, default: 0] += 1 } }
+    func begin(_ tag: UInt64) {
+        state.withLock { $0.pending[TagRegistry.slot(of: tag), default: Pending()].count += 1 }
+    }
 
     /// It was, or was not after all.
     func end(_ tag: UInt64, at version: UInt64?) {
-        state.withLock { state in
-            let others = (state.pending[tag] ?? 1) - 1
-            state.pending[tag] = others > 0 ? others : nil
-        }
         if let version { note(tag, at: version) }
+        let slot = TagRegistry.slot(of: tag)
+        let waiting: [CheckedContinuation<Void, Never>] = state.withLock { state in
+            guard var pending = state.pending[slot] else { return [] }
+            pending.count -= 1
+            state.pending[slot] = pending.count > 0 ? pending : nil
+            return pending.count > 0 ? [] : pending.waiting
+        }
+        for waiter in waiting { waiter.resume() }
     }
 
     /// A tag was dropped at a version.
     func note(_ tag: UInt64, at version: UInt64) {
-        state.withLock { $0.drops[tag] = max($0.drops[tag] ?? 0, version) }
+        let slot = TagRegistry.slot(of: tag)
+        state.withLock { $0.drops[slot] = max($0.drops[slot] ?? 0, version) }
         generation.add(1, ordering: .releasing)
     }
 }
