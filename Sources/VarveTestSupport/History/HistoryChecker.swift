@@ -34,31 +34,103 @@ public struct HistoryChecker {
 
     /// One step of the search: what was done, and what else could have been.
     private struct Step {
+        var state: HistoryState
         var done: Done
         var choices: [(operation: Int, state: HistoryState)]
         var taken: Int?
     }
 
-    /// Which operations stand in the order already. All before `first` do.
+    /// Which operations stand in the order already, or never will. All before `first` do.
     private struct Done: Hashable {
-        var first = 0
-        var beyond: [UInt64] = []
+        private(set) var first = 0
+        private var word: UInt64 = 0
+        private var beyond: [UInt64] = []
 
         func contains(_ index: Int) -> Bool {
-            if index < first { return true }
-            let word = (index - first) / 64
-            return word < beyond.count && beyond[word] >> UInt64((index - first) % 64) & 1 == 1
+            let place = index - first
+            if place < 64 { return place < 0 || word >> UInt64(place) & 1 == 1 }
+            return place / 64 <= beyond.count && beyond[place / 64 - 1] >> UInt64(place % 64) & 1 == 1
         }
 
         mutating func insert(_ index: Int) {
-            let word = (index - first) / 64
-            while beyond.count <= word { beyond.append(0) }
-            beyond[word] |= 1 << UInt64((index - first) % 64)
+            let place = index - first
+            if place < 64 {
+                word |= 1 << UInt64(place)
+            } else {
+                while beyond.count < place / 64 { beyond.append(0) }
+                beyond[place / 64 - 1] |= 1 << UInt64(place % 64)
+            }
             // Whole words go, so that positions in the others stay.
-            while beyond.first == .max {
-                beyond.removeFirst()
+            while word == .max {
+                word = beyond.isEmpty ? 0 : beyond.removeFirst()
                 first += 64
             }
+        }
+    }
+
+    /// A history as the search asks for it.
+    private struct Context {
+        let operations: [HistoryOperation]
+        private let rules: HistoryState.Rules
+        /// Between which crashes each operation lies.
+        private let epochs: [Int]
+        /// For the storing of a load, where the load began.
+        private let begins: [Int?]
+
+        init(_ operations: [HistoryOperation], _ rules: HistoryState.Rules) {
+            self.operations = operations
+            self.rules = rules
+            let crashes = operations.compactMap { operation in
+                if case .crash = operation.action { operation.response } else { Int?.none }
+            }
+            epochs = operations.map { operation in crashes.count { $0 < operation.invocation } }
+            var began: [Int: Int] = [:]
+            for (index, operation) in operations.enumerated() {
+                if case .loadBegan(let value) = operation.action { began[value] = index }
+            }
+            begins = operations.map { operation in
+                if case .loadStored(let value) = operation.action { began[value] } else { nil }
+            }
+        }
+
+        /// What may come next: operations that began before any of those left was answered, with the states they lead to,
+        /// the likeliest last. One that only looks is taken at once: it can only be in the way later. Those that cannot
+        /// come any more are put aside, so that they hold nothing up.
+        func choices(_ state: HistoryState, _ done: inout Done) -> [(operation: Int, state: HistoryState)] {
+            var found: [(operation: Int, state: HistoryState)] = []
+            var earliest = Int.max
+            var index = done.first
+            while index < operations.count, operations[index].invocation < earliest {
+                defer { index += 1 }
+                if done.contains(index) { continue }
+                if isPast(index, state, done) {
+                    done.insert(index)
+                    continue
+                }
+                let operation = operations[index]
+                if let response = operation.response { earliest = min(earliest, response) }
+                if epochs[index] != state.crashes { continue }
+                let next = state.after(operation, rules)
+                if operation.action.isObservation, !next.isEmpty {
+                    if operation.response == nil { continue }
+                    return [(index, state)]
+                }
+                for state in next { found.append((index, state)) }
+            }
+            return found.sorted { lhs, rhs in
+                (operations[lhs.operation].response ?? .max) > (operations[rhs.operation].response ?? .max)
+            }
+        }
+
+        /// Whether an operation that need not have happened cannot happen any more: a load that a change outdated is not
+        /// stored, and what a dead process left undone is not done by the next one.
+        private func isPast(_ index: Int, _ state: HistoryState, _ done: Done) -> Bool {
+            if operations[index].response != nil { return false }
+            if epochs[index] < state.crashes { return true }
+            guard case .loadStored(let value) = operations[index].action, let began = begins[index] else {
+                return false
+            }
+            return done.contains(began) && !state.loads.contains(value)
         }
     }
 
@@ -73,17 +145,19 @@ public struct HistoryChecker {
         let rules = HistoryState.Rules(
             mayForget: mayForget, values: values,
             losesPower: operations.contains { $0.action == .crash(power: true) })
-        let epochs = HistoryChecker.epochs(of: operations)
+        let context = Context(operations, rules)
         let wanted = operations.count { $0.response != nil }
         if wanted == 0 { return .linearizable }
         var visited: Set<Visit> = []
         var order: [Int] = []
-        var best: (order: [Int], state: HistoryState) = ([], HistoryState())
+        var best: (order: [Int], step: Step?) = ([], nil)
         var certain = 0
         var mostCertain = 0
 
         func step(_ state: HistoryState, _ done: Done, _ taken: Int?) -> Step {
-            Step(done: done, choices: choices(operations, epochs, state, done, rules), taken: taken)
+            var step = Step(state: state, done: done, choices: [], taken: taken)
+            step.choices = context.choices(state, &step.done)
+            return step
         }
         var stack = [step(HistoryState(), Done(), nil)]
         while !stack.isEmpty {
@@ -101,58 +175,22 @@ public struct HistoryChecker {
             order.append(choice.operation)
             if operations[choice.operation].response != nil { certain += 1 }
             if certain == wanted { return .linearizable }
+            stack.append(step(choice.state, done, choice.operation))
             if certain > mostCertain {
                 mostCertain = certain
-                best = (order, choice.state)
+                best = (order, stack.last)
             }
-            stack.append(step(choice.state, done, choice.operation))
         }
-        return .violated(describe(operations, best.order, best.state))
+        return .violated(describe(operations, best.order, best.step))
     }
 
-    /// What may come next: operations that began before any of those left was answered, with the states they lead to,
-    /// the likeliest last. One that only looks is taken at once: it can only be in the way later.
-    private func choices(
-        _ operations: [HistoryOperation], _ epochs: [Int], _ state: HistoryState, _ done: Done,
-        _ rules: HistoryState.Rules
-    ) -> [(operation: Int, state: HistoryState)] {
-        var found: [(operation: Int, state: HistoryState)] = []
-        var earliest = Int.max
-        var index = done.first
-        while index < operations.count, operations[index].invocation < earliest {
-            defer { index += 1 }
-            if done.contains(index) { continue }
-            let operation = operations[index]
-            if let response = operation.response { earliest = min(earliest, response) }
-            // What a dead process left undone is not done by the next one.
-            if epochs[index] != state.crashes { continue }
-            let next = state.after(operation, rules)
-            if operation.action.isObservation, !next.isEmpty {
-                if operation.response == nil { continue }
-                return [(index, state)]
-            }
-            for state in next { found.append((index, state)) }
-        }
-        return found.sorted { lhs, rhs in
-            (operations[lhs.operation].response ?? .max) > (operations[rhs.operation].response ?? .max)
-        }
-    }
-
-    /// Between which crashes each operation lies.
-    private static func epochs(of operations: [HistoryOperation]) -> [Int] {
-        let crashes = operations.compactMap { operation in
-            if case .crash = operation.action { operation.response } else { Int?.none }
-        }
-        return operations.map { operation in crashes.count { $0 < operation.invocation } }
-    }
-
-    private func describe(_ operations: [HistoryOperation], _ order: [Int], _ state: HistoryState) -> String {
+    private func describe(_ operations: [HistoryOperation], _ order: [Int], _ step: Step?) -> String {
+        let state = step?.state ?? HistoryState()
         var text = "in this order (the last 40)\n"
         for index in order.suffix(40) { text += "  \(operations[index])\n" }
         text += "the register holds \(state.value.map(String.init) ?? "nothing")"
         text += " with loads \(state.loads.sorted()), and none of these can follow\n"
-        let placed = Set(order)
-        let left = operations.indices.filter { !placed.contains($0) }
+        let left = operations.indices.filter { step?.done.contains($0) != true }
         let earliest = left.compactMap { operations[$0].response }.min() ?? .max
         for index in left where operations[index].invocation < earliest { text += "  \(operations[index])\n" }
         return text

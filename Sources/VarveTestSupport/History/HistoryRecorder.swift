@@ -56,7 +56,9 @@ public final class HistoryRecorder: Sendable {
                 }
             }
             // What was synced is durable with all that came before it, whichever key it was of.
-            let synced = state.operations.values.joined().filter { $0.isSynced && $0.response != nil }
+            let synced = state.operations.values.joined().filter {
+                $0.isSynced && $0.response != nil && !$0.action.isObservation
+            }
             let last = synced.max { $0.invocation < $1.invocation }
             for key in keys {
                 if power, let last {

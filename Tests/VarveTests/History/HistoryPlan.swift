@@ -15,6 +15,7 @@ struct HistoryPlan: Sendable {
     var tags = ["red", "blue"]
     var durabilities: [Durability?] = [nil]
     var clients = 8
+    /// Of each client, in the last life.
     var operations = 120
     var home = CacheRig.Home.disk
     /// Few, so that entries go back and forth between memory and disk.
@@ -91,7 +92,7 @@ struct HistoryRun {
         _ random: inout SplitMix
     ) async throws -> SimulatedFileSystem {
         let seeds = (0..<plan.clients).map { _ in random.next() }
-        let (crashSeed, patience) = (random.next(), 200 + random.next() % 2000)
+        let (crashSeed, patience) = (random.next(), Int(random.next() % 1500))
         let unrest = Task { await disturb(cache, files, seed: crashSeed) }
         var image = files
         var crash: (from: Int, to: Int)?
@@ -99,11 +100,13 @@ struct HistoryRun {
             for seed in seeds {
                 group.addTask {
                     var client = HistoryClient(cache, recorder, plan, clock, seed: seed)
-                    await client.run(plan.operations)
+                    // Until the end, where one comes.
+                    await client.run(ending == nil ? plan.operations : .max)
                 }
             }
             guard let ending else { return await group.waitForAll() }
-            for _ in 0..<patience { await Task.yield() }
+            let enough = recorder.operationCount + patience
+            while recorder.operationCount < enough { await Task.yield() }
             let from = recorder.tick()
             if ending == .powerCut { files.cutPower() } else { image = files.killProcess() }
             crash = (from, recorder.tick())
