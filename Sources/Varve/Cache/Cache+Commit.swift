@@ -70,7 +70,10 @@ extension Cache {
             let engine = disk.engine
             if error.code == .cancelled { try? await Task { try await engine.sync() }.value }
             // Where it is not known whether the write stands, the disk shall say.
-            if !error.leavesNothingWritten { forget(key, hash) }
+            if !error.leavesNothingWritten {
+                let seen = engine.visible.rawValue
+                memory.change(hash) { $0.erase(key, hash, at: seen, &$1) }
+            }
             throw error
         }
         memory.change(hash) { shard, discarded in
@@ -168,11 +171,6 @@ extension Cache {
             key, hash, new.value, version: version, encoded: disk == nil ? nil : new.bytes.count,
             deadlines: new.deadlines, idle: new.idle, loadNanoseconds: new.loadNanoseconds, tags: new.tags,
             sourceVersion: new.sourceVersion ?? 0, traits: new.isPinned ? traits.union(.pinned) : traits)
-    }
-
-    /// Drops what memory holds of a key, whatever its version.
-    private func forget(_ key: Key, _ hash: UInt64) {
-        memory.change(hash) { $0.erase(key, hash, at: .max, &$1) }
     }
 }
 

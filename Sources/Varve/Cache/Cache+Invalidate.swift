@@ -6,7 +6,7 @@ extension Cache {
     public func remove(taggedWith tag: String, durability: Durability? = nil) async throws(VarveError) {
         let id = TagRegistry.id(of: tag)
         var version: UInt64?
-        memory.context.tags.begin(id)
+        memory.context.tags.begin(id, since: disk?.visible.rawValue ?? store.presentVersion)
         // Entries on disk and in memory are judged by the registry: its end is the moment at which the drop happens.
         defer {
             memory.context.tags.end(id, at: version)

@@ -157,7 +157,12 @@ extension Cache {
             throw error
         }
         // Everything up to here is visible to whatever the source is asked: what comes later outdates the result.
-        let began = disk?.visible.rawValue ?? store.presentVersion
+        let visible = memory.change(hash) { shard, discarded in
+            let visible = disk?.visible.rawValue ?? store.presentVersion
+            if disk != nil { shard.beginLoad(key, hash, at: visible, &discarded) }
+            return visible
+        }
+        let began = memory.context.tags.beginLoad(at: visible)
         let start = Latencies.now()
         counts.add(.load)
         let loaded: Loaded<Value>
@@ -253,8 +258,9 @@ extension Cache {
                 return true
             } catch {
                 guard error.code == .conditionFailed else { throw error }
-                // A flush hides from the engine what was written lately: look again.
+                // A flush hides from the engine what was written lately: look again, once it can be seen.
                 guard case .changed = error.failedCondition?.reason else { return false }
+                try await disk?.engine.settle()
             }
         }
     }

@@ -62,7 +62,6 @@ extension Cache {
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         let began = Latencies.now()
-        let looked = disk.visible.rawValue
         let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
         let stored: StoredEntry?
         switch probe {
@@ -71,9 +70,10 @@ extension Cache {
         case .wouldBlock: stored = try await disk.entry(keyBytes(key))
         }
         guard let stored, let entry = admit(stored, key, hash) else {
-            memory.withShard(hash) { shard in
+            let seen = disk.visible.rawValue
+            memory.change(hash) { shard, discarded in
                 shard.noteMiss(hash)
-                if !isForLoad { shard.noteAbsent(key, since: looked) }
+                if !isForLoad { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
             }
             return nil
         }

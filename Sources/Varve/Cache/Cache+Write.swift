@@ -101,6 +101,8 @@ extension Cache {
             return try await commit(key, change, demand, durability)
         } catch {
             guard error.code == .conditionFailed else { throw error }
+            // What was written lately may not be visible yet, and never is where the log has failed.
+            if case .changed = error.failedCondition?.reason { try await disk?.engine.settle() }
             return nil
         }
     }
@@ -141,7 +143,7 @@ extension Cache {
             guard let stored = try await disk.entry(keyBytes(key)) else {
                 if let live, !live.traits.contains(.onDisk) { return Present(value: live.value, version: live.version) }
                 if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
-                memory.withShard(hash) { $0.noteAbsent(key, since: looked) }
+                noteAbsent(key, hash, disk)
                 return Present()
             }
             // A drop that has begun but not ended may be older than what is written on the strength of this look.
@@ -150,11 +152,19 @@ extension Cache {
                 await disk.tags.registry.settled(tags)
                 continue
             }
-            guard let found = admit(stored, key, hash) else { return Present(standing: stored.version.rawValue) }
+            guard let found = admit(stored, key, hash) else {
+                noteAbsent(key, hash, disk)
+                return Present(standing: stored.version.rawValue)
+            }
             return Present(
                 value: found.value, version: found.value == nil ? nil : found.version,
                 standing: stored.version.rawValue, tags: tags, looked: looked)
         }
+    }
+
+    private func noteAbsent(_ key: Key, _ hash: UInt64, _ disk: DiskTier) {
+        let seen = disk.visible.rawValue
+        memory.change(hash) { $0.noteAbsent(key, hash, upTo: seen, &$1) }
     }
 
     private func isLive(_ entry: MemoryEntry<Key, Value>) -> Bool {

@@ -141,11 +141,33 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         if flight.writers > 0 { note(key, version) } else { flights[key]?.newest = version }
     }
 
-    /// A reader saw that the disk, as of `looked` or later, has nothing of the key. Where that is the work of a removal still
-    /// under way, no flight may bring home what was there before it, and a load that began before it is no longer for
-    /// those who come later.
-    mutating func noteAbsent(_ key: Key, since looked: UInt64) {
-        if massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 { note(key, looked + 1) }
+    /// A reader saw that the disk, as of `seen` or earlier, has nothing of the key that may be served. Where that is the
+    /// work of a change still under way, what was there before it is served no more and no flight brings it home, and a
+    /// load that began before it is no longer for those who come later.
+    mutating func noteAbsent(
+        _ key: Key, _ hash: UInt64, upTo seen: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
+        guard massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 else { return }
+        note(key, seen)
+        discard(key, hash, olderThan: seen, &discarded)
+    }
+
+    /// The source is about to be asked, and changes up to `began` do not outdate its answer. One that is still under way
+    /// may be among them: then nobody may see from here on what was before it.
+    mutating func beginLoad(
+        _ key: Key, _ hash: UInt64, at began: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
+        guard let flight = flights[key], flight.writers > 0 else { return }
+        flights[key]?.newest = max(flight.newest, began)
+        discard(key, hash, olderThan: began, &discarded)
+    }
+
+    private mutating func discard(
+        _ key: Key, _ hash: UInt64, olderThan version: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
+        guard let slot = table.find(hash, { entries[taken: $0].key == key }), entries[taken: slot].version < version
+        else { return }
+        discarded.add(remove(slot))
     }
 
     /// Leaves the loads under way to those who wait for them: who comes later begins another.
@@ -184,11 +206,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
             if present.version > entry.version { return false }
             if present.version == entry.version, origin == .read { return true }
         }
-        if isOutdated || (massRemovals > 0 && origin != .write) { return false }
-        if massRemovals > 0 {
-            // A write may be newer or older than the removal; only the disk can tell.
-            if let slot { discarded.add(remove(slot)) }
-            return true
+        if isOutdated || massRemovals > 0 {
+            // Whether it is newer than a removal under way only the disk can tell. But who saw it must not see next what
+            // is older.
+            if origin != .load, let slot { discarded.add(remove(slot)) }
+            return origin == .write && !isOutdated
         }
         if let slot {
             discarded.add(entries[slot])

@@ -13,6 +13,8 @@ final class TagRegistry: Sendable {
     /// A drop that has begun and not ended.
     private struct Pending {
         var count = 0
+        /// Before its version.
+        var since: UInt64
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
     private struct State {
@@ -73,9 +75,15 @@ final class TagRegistry: Sendable {
         }
     }
 
-    /// A tag is about to be dropped.
-    func begin(_ tag: UInt64) {
-        state.withLock { $0.pending[TagRegistry.slot(of: tag), default: Pending()].count += 1 }
+    /// A tag is about to be dropped, at a version after `since`.
+    func begin(_ tag: UInt64, since: UInt64) {
+        state.withLock { $0.pending[TagRegistry.slot(of: tag), default: Pending(since: since)].count += 1 }
+    }
+
+    /// Up to which version drops do not outdate a load that begins now, when everything up to `visible` is visible: readers
+    /// do not see yet those that are under way, whatever their version will be.
+    func beginLoad(at visible: UInt64) -> UInt64 {
+        state.withLock { state in state.pending.values.reduce(visible) { min($0, $1.since) } }
     }
 
     /// It was, or was not after all.

@@ -3,6 +3,11 @@ extension Engine {
     /// The LSN as of which a reader that starts now reads.
     package var visible: LSN { visibleLSN }
 
+    /// Returns once everything that is in the log is visible, what waits for its sync too; throws where that cannot be.
+    package func settle() async throws(VarveError) {
+        if let log = writing?.log, visibleLSN < log.appendedLSN { try await log.sync() }
+    }
+
     /// A seed for hashes of keys that outlive a restart: the store's own, so that nobody can choose colliding keys ahead.
     package var hashSeed: UInt64 {
         let identity = versions.state.identity.storeID
