@@ -1,0 +1,124 @@
+import Foundation
+import Synchronization
+import Testing
+import VarveTestSupport
+
+// The tutorial's code: what stands between the marks is a code block of Tutorial.md, line for line.
+// begin
+import Varve
+
+struct Product: Codable, Sendable, Equatable {
+    var id: Int
+    var name: String
+    var cents: Int
+    var shelf: String
+    /// Counted up by the database with every change of the row.
+    var version: UInt64
+}
+
+func openCatalogue(in folder: String) async throws -> Cache<Int, Product> {
+    var options = CacheOptions(memory: .megabytes(64), disk: .gigabytes(2))
+    options.expiry = Expiry(usable: .seconds(3600), fresh: .seconds(60), jitter: 0.1)
+    options.loading.absence = .seconds(5)
+    options.loading.hardTimeout = .seconds(2)
+    return try await Cache.open(at: folder, options)
+}
+// end
+
+/// Stands for the database of the tutorial.
+final class Database: Sendable {
+    private let rows = Mutex<[Int: Product]>([:])
+    let questions = Mutex(0)
+
+    func product(_ id: Int) async throws -> Product? {
+        questions.withLock { $0 += 1 }
+        return rows.withLock { $0[id] }
+    }
+
+    func setPrice(of id: Int, to cents: Int) async throws -> Product? {
+        rows.withLock { rows in
+            rows[id]?.cents = cents
+            rows[id]?.version += 1
+            return rows[id]
+        }
+    }
+
+    func add(_ product: Product) { rows.withLock { $0[product.id] = product } }
+    func withdraw(shelf: String) { rows.withLock { $0 = $0.filter { $0.value.shelf != shelf } } }
+}
+
+// begin
+func product(_ id: Int, in catalogue: Cache<Int, Product>, from database: Database) async throws -> Product? {
+    try await catalogue.value(
+        for: id,
+        loading: { id in
+            guard let row = try await database.product(id) else { return Loaded(nil) }
+            return Loaded(row, .init(tags: ["shelf/\(row.shelf)"], sourceVersion: row.version))
+        })
+}
+// end
+
+// begin
+func setPrice(of id: Int, to cents: Int, in catalogue: Cache<Int, Product>, and database: Database) async throws {
+    guard let row = try await database.setPrice(of: id, to: cents) else { return }
+    try await catalogue.set(row, for: id, .init(tags: ["shelf/\(row.shelf)"], sourceVersion: row.version))
+}
+// end
+
+// begin
+func clear(shelf: String, in catalogue: Cache<Int, Product>) async throws {
+    try await catalogue.remove(taggedWith: "shelf/\(shelf)", durability: .synced)
+}
+// end
+
+// begin
+func report(on catalogue: Cache<Int, Product>) -> String {
+    let minute = catalogue.statistics(over: .lastMinute)
+    return "hits \(minute.hitRatio), in memory \(minute.memoryHitRatio), loads \(minute.loads)"
+}
+// end
+
+/// What the tutorial builds does what the tutorial says.
+@Suite struct TutorialTests {
+    @Test func theCatalogueServesUpdatesClearsAndComesBackWarm() async throws {
+        let folder = try TemporaryDirectory()
+        let database = Database()
+        for id in 0..<20 {
+            database.add(
+                Product(id: id, name: "thing \(id)", cents: 100, shelf: id < 10 ? "left" : "right", version: 1))
+        }
+        var catalogue = try await openCatalogue(in: folder.path + "/catalogue")
+        for _ in 0..<3 {
+            for id in 0..<20 { #expect(try await product(id, in: catalogue, from: database)?.cents == 100) }
+            #expect(try await product(77, in: catalogue, from: database) == nil)
+        }
+        #expect(database.questions.withLock { $0 } == 21)
+        #expect(report(on: catalogue).contains("loads 21"))
+
+        try await setPrice(of: 3, to: 250, in: catalogue, and: database)
+        database.withdraw(shelf: "left")
+        #expect(try await product(3, in: catalogue, from: database)?.cents == 250)
+        #expect(try await product(4, in: catalogue, from: database) != nil)
+        try await clear(shelf: "left", in: catalogue)
+        for id in 0..<10 { #expect(try await product(id, in: catalogue, from: database) == nil) }
+        #expect(database.questions.withLock { $0 } == 31)
+
+        try await catalogue.close()
+        catalogue = try await openCatalogue(in: folder.path + "/catalogue")
+        await catalogue.ready(share: 0.95, atMost: .seconds(10))
+        for id in 10..<20 { #expect(try await product(id, in: catalogue, from: database)?.cents == 100) }
+        #expect(database.questions.withLock { $0 } == 31)
+        try await catalogue.close()
+    }
+
+    @Test func theTutorialShowsWhatIsCompiledHere() throws {
+        let own = try String(contentsOfFile: #filePath, encoding: .utf8)
+        let root = #filePath.components(separatedBy: "/Tests/")[0]
+        let text = try String(contentsOfFile: root + "/Sources/Varve/Varve.docc/Tutorial.md", encoding: .utf8)
+        let blocks = own.components(separatedBy: "\n// begin\n").dropFirst().compactMap {
+            $0.components(separatedBy: "// end\n").first
+        }
+        #expect(blocks.count == 5)
+        for block in blocks { #expect(text.contains("```swift\n" + block + "```\n"), "not in Tutorial.md:\n\(block)") }
+    }
+}
