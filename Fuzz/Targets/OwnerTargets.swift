@@ -19,11 +19,14 @@ extension FuzzTarget {
         seeds: {
             let scan = OwnerScanRequest(begin: [1, 2], end: [3], isReverse: true, limit: 1000)
             let log = OwnerLogRequest(from: ManifestSeeds.position, lsn: LSN(50), time: 77, follows: false)
+            let cursor = ChangeCursor(timeline: ManifestSeeds.position.timeline, lsn: LSN(7))
+            let changes = OwnerChangesRequest(
+                namespaces: ["default", "users"], prefix: [1], start: .after(cursor), follows: true)
             let requests: [(String, OwnerRequest)] = [
                 ("statistics", .statistics), ("compact", .compact(begin: [1], end: nil)),
                 ("checkpoint", .checkpoint(path: "/tmp/c", slot: "archive")), ("get", .get(key: [0, 0, 0, 16, 1])),
                 ("scan", .openScan(scan)), ("page", .nextPage(scan: 3)), ("log", .log(log)),
-                ("slot", .slot(name: "archive", lsn: LSN(9))),
+                ("slot", .slot(name: "archive", lsn: LSN(9))), ("changes", .changes(changes)),
             ]
             return requests.map { name, request in
                 (name, message(request.kind, ByteBuffer.made { request.appendBody(to: &$0) }))
@@ -57,6 +60,7 @@ extension FuzzTarget {
                 ("position", message(.position, ByteBuffer.made { $0.append(position) })),
                 ("page", message(.page, Array(page.bytes))),
                 ("segment", message(.segment, LogSeeds.header.encoded())),
+                ("changes", message(.changeChunk, changeChunk)),
                 ("frames", message(.frames, LogSeeds.frames(compresses: true))),
             ]
         })
@@ -82,11 +86,37 @@ extension FuzzTarget {
         case .page:
             var page = OwnerPageReader(body)
             while let entry = try page.next() { _ = try? EntryView(entry.bytes).fields() }
+        case .changeChunk:
+            let namespaces = [Namespace.default, .tagDrops]
+            var changes = try ChangeChunkReader(ChangeChunk(copying: body), namespaces: namespaces)
+            while let change = try changes.next() {
+                precondition(ChangeCursor(change.cursor.description) == change.cursor, "a cursor's text is not it")
+            }
         case .segment: _ = try SegmentHeader(decoding: body)
         case .frames:
             guard RawFrameHeader.contents(of: body) != nil else { throw .malformed("frames") }
         default: throw .unknown("a reply without a body")
         }
+    }
+
+    private static var changeChunk: [UInt8] {
+        var chunk = ChangeChunkBuilder(ManifestSeeds.position.timeline)
+        chunk.begin(before: LSN(4), after: LSN(9), commitTime: 77)
+        LogSeeds.entry.withUnsafeBytes { entry in
+            chunk.append(.put, namespace: 0, lsn: LSN(5), key: entry, entry: entry)
+            chunk.append(.delete, namespace: 1, lsn: LSN(6), key: entry, entry: entry)
+            chunk.append(.rangeDelete, namespace: 0, lsn: LSN(7), key: entry, entry: entry)
+        }
+        let tag = [UInt8](repeating: 3, count: 8)
+        tag.withUnsafeBytes { tag in
+            chunk.append(
+                .tagDrop, namespace: 1, lsn: LSN(9), key: tag, entry: UnsafeRawBufferPointer(rebasing: tag[..<0]))
+        }
+        chunk.end(endsBatch: true)
+        chunk.begin(before: LSN(12), after: LSN(12), commitTime: 78)
+        chunk.end(endsBatch: true)
+        let made = chunk.finish()
+        return withExtendedLifetime(made) { Array(made.bytes) }
     }
 
     private static func message(_ kind: OwnerMessageKind, _ body: [UInt8]) -> [UInt8] {

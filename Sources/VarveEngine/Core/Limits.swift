@@ -29,6 +29,8 @@ enum Limits {
     static let ownerPageBytes = 1 << 20
     static let ownerScansPerConnection = 4
     static let ownerTextBytes = 16 << 20
+    /// Namespaces that one feed of changes tells of.
+    static let feedNamespaces = 256
     /// A LOCK file's text.
     static let lockRecordBytes = 4096
 }

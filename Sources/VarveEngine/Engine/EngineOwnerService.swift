@@ -120,6 +120,36 @@ final class EngineOwnerService: OwnerService {
             try stream.waitForMore()
         }
     }
+
+    /// Hands the changes over chunk by chunk. While its client is slow it pins no log and does not keep the engine.
+    func streamChanges(
+        _ request: OwnerChangesRequest, _ call: OwnerCall, onChunk: (ChangeChunk) throws(VarveError) -> Void
+    ) throws(VarveError) {
+        let reader = try changeReader(request)
+        call.onCancel { reader.cancel() }
+        try onChunk(reader.beginning)
+        while true {
+            switch try reader.fill() {
+            case .chunk(let chunk): try onChunk(chunk)
+            case .ended: return
+            case .nothingYet: try reader.waitForMore()
+            }
+        }
+    }
+
+    private func changeReader(_ request: OwnerChangesRequest) throws(VarveError) -> ChangeReader {
+        let engine = try open()
+        var scope = ChangeScope(namespaces: [], prefix: request.prefix, follows: request.follows)
+        scope.hasValues = request.hasValues
+        scope.includesStoreRecords = request.includesStoreRecords
+        for name in request.namespaces {
+            guard let namespace = try engine.existingNamespace(named: name) else {
+                throw VarveError(.invalidArgument, "the store has no namespace named \"\(name)\"")
+            }
+            scope.namespaces.append(namespace)
+        }
+        return try engine.makeChangeReader(scope, from: request.start)
+    }
 }
 
 /// A scan on behalf of a client: an iterator over full keys as of one moment.

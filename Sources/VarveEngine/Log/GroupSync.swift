@@ -87,6 +87,9 @@ final class GroupSync: @unchecked Sendable {
 
     var statistics: Statistics { monitor.withLock { counts } }
 
+    /// Whether `stop` was called.
+    var isEnded: Bool { monitor.withLock { isStopped } }
+
     // MARK: Waiting for durability
 
     /// Returns once everything up to `lsn`, which was appended, is durable.

@@ -89,6 +89,15 @@ final class LogCatalog: Sendable {
         }
     }
 
+    /// Pins a segment that was pinned before; false where it has gone meanwhile.
+    func pinAgain(_ segment: LogSegment) -> Bool {
+        entries.withLock { entries in
+            guard let index = entries.firstIndex(where: { $0.segment === segment }) else { return false }
+            entries[index].pins += 1
+            return true
+        }
+    }
+
     func unpin(_ segment: LogSegment) {
         entries.withLock { entries in
             guard let index = entries.firstIndex(where: { $0.segment === segment }) else { return }

@@ -4,7 +4,8 @@ internal import VarveIO
 /// Reads the log from any LSN and follows its live end.
 ///
 /// It never yields a frame beyond the durable LSN, for what leaves the node must not be lost by a power cut here. It pins
-/// the segment it stands in (and so every later one). One consumer at a time; `cancel` from any thread.
+/// the segment it stands in (and so every later one), save between `letGo` and `holdOn`. One consumer at a time; `cancel`
+/// from any thread.
 @safe
 final class LogReader: @unchecked Sendable {
     // Unchecked: one consumer at a time, by contract; `isCancelled` is atomic.
@@ -28,6 +29,7 @@ final class LogReader: @unchecked Sendable {
     /// The durable LSN when the buffered bytes were read: what lies beyond it in the buffer may be old.
     private var bufferedUpTo = LSN.zero
     private var skipThrough: LSN
+    private var isPinned = true
     private let isCancelled = Atomic<Bool>(false)
 
     /// Reads on from `after`, up to the durable LSN of a live log.
@@ -68,7 +70,19 @@ final class LogReader: @unchecked Sendable {
         skipThrough = alignment == .exact ? after : .zero
     }
 
-    deinit { catalog.unpin(segment) }
+    deinit { letGo() }
+
+    /// Gives up the pin until `holdOn`: who reads only now and then must not hold the log back meanwhile.
+    func letGo() {
+        if isPinned { catalog.unpin(segment) }
+        isPinned = false
+    }
+
+    /// Pins anew what `letGo` gave up. False where the log has gone on without this reader: another one has to begin.
+    func holdOn() -> Bool {
+        if !isPinned { isPinned = catalog.pinAgain(segment) }
+        return isPinned
+    }
 
     /// What may be yielded now.
     private var durable: LSN { min(sync?.syncedLSN ?? .max, fixedEnd) }

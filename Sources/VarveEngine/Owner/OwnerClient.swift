@@ -161,6 +161,23 @@ package final class OwnerClient: Sendable {
         }
     }
 
+    /// Asks for changes; `nextChanges` then takes them, a chunk at a time, and nothing else may be asked.
+    func beginChanges(_ request: OwnerChangesRequest) throws(VarveError) -> UInt32 {
+        try inTurn { (state) throws(VarveError) in try send(.changes(request), &state) }
+    }
+
+    /// The next chunk, for which it waits; nil: that was all.
+    func nextChanges(_ number: UInt32) throws(VarveError) -> ChangeChunk? {
+        try inTurn { (state) throws(VarveError) in
+            let header = try answered(number, &state)
+            switch header.kind {
+            case .changeChunk: return unsafe ChangeChunk(copying: state.channel.body)
+            case .done: return nil
+            default: throw misunderstood(.unknown("answer \(header.kind)"))
+            }
+        }
+    }
+
     private func text(_ request: OwnerRequest, progress: (OwnerProgress) -> Bool) throws(VarveError) -> String {
         unsafe try exchange(request, progress: progress) { header, body throws(DecodeError) in
             guard header.kind == .text else { throw .unknown("answer \(header.kind)") }

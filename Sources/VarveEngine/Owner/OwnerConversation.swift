@@ -129,6 +129,13 @@ struct OwnerConversation: ~Copyable {
         }
     }
 
+    mutating func send(_ chunk: ChangeChunk, for header: OwnerHeader, _ call: OwnerCall) throws(VarveError) {
+        try call.checkCancelled()
+        try sending { channel, stall throws(IOError) in
+            unsafe try channel.send(.changeChunk, request: header.request, body: chunk.bytes, limit: stall)
+        }
+    }
+
     /// Registers a scan under its request's number and sends its first page.
     mutating func open(_ scan: any OwnerScan, for header: OwnerHeader) throws(VarveError) {
         guard scans.count < Limits.ownerScansPerConnection, scans[header.request] == nil else {

@@ -95,6 +95,7 @@ enum OwnerMessageKind: UInt8, CaseIterable {
     case closeScan = 9
     case log = 10
     case slot = 11
+    case changes = 12
 
     /// The server's first word.
     case hello = 64
@@ -115,6 +116,8 @@ enum OwnerMessageKind: UInt8, CaseIterable {
     case frames = 74
     /// Argument: the synced LSN; all frames up to it were sent.
     case heartbeat = 75
+    /// A chunk of changes (`ChangeChunk`).
+    case changeChunk = 76
 }
 
 /// Pieces that several messages share.

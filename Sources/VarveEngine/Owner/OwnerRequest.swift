@@ -19,6 +19,8 @@ enum OwnerRequest: Equatable {
     case log(OwnerLogRequest)
     /// Moves a slot, or registers it; nil: forgets it.
     case slot(name: String, lsn: LSN?)
+    /// The changes after a place.
+    case changes(OwnerChangesRequest)
 
     private static let pathBytes = 4096
     private static let slotBytes = 1024
@@ -36,6 +38,7 @@ enum OwnerRequest: Equatable {
         case .closeScan: .closeScan
         case .log: .log
         case .slot: .slot
+        case .changes: .changes
         }
     }
 
@@ -56,6 +59,7 @@ enum OwnerRequest: Equatable {
             buffer.appendCounted(name)
             buffer.append(lsn == nil ? 0 : 1)
             if let lsn { buffer.appendFixed(lsn.rawValue) }
+        case .changes(let changes): changes.append(to: &buffer)
         }
     }
 
@@ -86,6 +90,7 @@ enum OwnerRequest: Equatable {
             self = .slot(
                 name: try reader.countedText(atMost: OwnerRequest.slotBytes, "slot name length"),
                 lsn: try reader.flag() ? try reader.checkedLSN() : nil)
+        case .changes: self = .changes(try OwnerChangesRequest(&reader))
         default: throw .unknown("request kind \(kind.rawValue)")
         }
         try reader.expectEnd()

@@ -31,6 +31,12 @@ protocol OwnerService: AnyObject, Sendable {
     func streamLog(
         _ request: OwnerLogRequest, _ call: OwnerCall, onChunk: (LogChunk) throws(VarveError) -> Void
     ) throws(VarveError)
+    /// The changes after a place, in the log's order and durable. The first chunk says at once where the feed begins; then
+    /// it waits for more, until the call is cancelled, or ends with what was acknowledged when it began. Throws as
+    /// `streamLog` does, and `.invalidArgument` for a namespace that is not there.
+    func streamChanges(
+        _ request: OwnerChangesRequest, _ call: OwnerCall, onChunk: (ChangeChunk) throws(VarveError) -> Void
+    ) throws(VarveError)
 }
 
 typealias OwnerProgressHandler = (OwnerProgress) throws(VarveError) -> Void

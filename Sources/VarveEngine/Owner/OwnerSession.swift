@@ -74,7 +74,7 @@ final class OwnerSession: Sendable {
             case .closeScan(let scan):
                 conversation.close(scan)
                 try conversation.sendDone(for: header)
-            case .verify, .flush, .compact, .checkpoint, .log:
+            case .verify, .flush, .compact, .checkpoint, .log, .changes:
                 try watched { call throws(VarveError) in
                     try run(request, header, call, &conversation)
                 }
@@ -110,6 +110,11 @@ final class OwnerSession: Sendable {
             try conversation.send(position, for: header)
         case .log(let log):
             try service.streamLog(log, call) { chunk throws(VarveError) in
+                try conversation.send(chunk, for: header, call)
+            }
+            try conversation.sendDone(for: header)
+        case .changes(let changes):
+            try service.streamChanges(changes, call) { chunk throws(VarveError) in
                 try conversation.send(chunk, for: header, call)
             }
             try conversation.sendDone(for: header)

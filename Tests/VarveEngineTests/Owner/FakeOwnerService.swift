@@ -18,6 +18,7 @@ final class FakeOwnerService: OwnerService {
         var slots: [String: LSN] = [:]
         var openScans = 0
         var chunksTaken = 0
+        var changes: [ChangeChunk] = []
     }
     enum Piece {
         case segment([UInt8])
@@ -131,6 +132,26 @@ final class FakeOwnerService: OwnerService {
                 state.update { $0.chunksTaken += 1 }
             }
             try onChunk(.heartbeat(syncedLSN: synced))
+        }
+    }
+
+    func streamChanges(
+        _ request: OwnerChangesRequest, _ call: OwnerCall, onChunk: (ChangeChunk) throws(VarveError) -> Void
+    ) throws(VarveError) {
+        try checkFailure()
+        call.onCancel { [state] in state.update { $0.cancelled += 1 } }
+        state.update { $0.running += 1 }
+        defer { state.update { $0.running -= 1 } }
+        var next = 0
+        while true {
+            state.wait { $0.changes.count > next || call.isCancelled }
+            try call.checkCancelled()
+            while let chunk = state.update({ next < $0.changes.count ? $0.changes[next] : nil }) {
+                next += 1
+                try onChunk(chunk)
+                state.update { $0.chunksTaken += 1 }
+            }
+            if !request.follows { return }
         }
     }
 }

@@ -1,0 +1,81 @@
+internal import VarveIO
+
+/// A named place in the log: what lies after it is kept for a feed that comes back, up to a cap in bytes.
+///
+///     let slot = try await engine.changeSlot(named: "search index", capBytes: 1 << 30)
+///     for try await change in try engine.changes(since: slot.cursor) {
+///         try await index.apply(change)
+///         if change.endsBatch { try await slot.acknowledge(change.cursor) }     // every so often is enough
+///     }
+///
+/// It outlives the process. A reader that falls behind by more than the cap loses the log, and its feed throws `.logGap`:
+/// a slow reader never fills the disk.
+public struct ChangeSlot: Sendable {
+    public let name: String
+    private let engine: Engine
+
+    init(name: String, engine: Engine) {
+        self.name = name
+        self.engine = engine
+    }
+
+    /// Up to where changes were acknowledged: where a feed goes on.
+    public var cursor: ChangeCursor { get throws(VarveError) { try engine.cursor(ofSlot: name) } }
+
+    /// Lets the log go up to a place: everything before it was dealt with. Durable when it returns; one small write of its
+    /// own, so once a second or once a megabyte is often enough. A place behind the slot's changes nothing.
+    public func acknowledge(_ cursor: ChangeCursor) async throws(VarveError) {
+        try await engine.context.threads.run { [self] () throws(VarveError) in
+            try engine.moveSlot(name, to: cursor)
+        }
+    }
+
+    /// Forgets the slot: no log is kept for it any more.
+    public func remove() async throws(VarveError) {
+        try await engine.context.threads.run { [self] () throws(VarveError) in try engine.removeSlot(name) }
+    }
+}
+
+extension Engine {
+    /// The slot of that name. Where there is none it is made, at a place or at the present, and is durable when this returns.
+    /// - Parameter capBytes: the log that is kept for it at most; nil: as before, or the store's limit.
+    /// - Throws: `.logGap` and `.notContinuing` for a place that cannot be kept; `.readOnly`.
+    public func changeSlot(
+        named name: String, since start: ChangeCursor? = nil, capBytes: UInt64? = nil
+    ) async throws(VarveError) -> ChangeSlot {
+        try await context.threads.run { [self] () throws(VarveError) in try makeSlot(name, start, capBytes) }
+        return ChangeSlot(name: name, engine: self)
+    }
+
+    private func makeSlot(_ name: String, _ start: ChangeCursor?, _ capBytes: UInt64?) throws(VarveError) {
+        if let known = versions.state.slots[name] {
+            if let capBytes, capBytes != known.capBytes { try registerSlot(name, at: known.lsn, capBytes: capBytes) }
+            return
+        }
+        let start = start ?? changeCursor
+        try checkHistory(of: start)
+        // What is not durable may be written anew after a power cut, and a slot must not stand beyond it.
+        try writing?.log.groupSync.wait(upTo: start.lsn)
+        try registerSlot(name, at: start.lsn, capBytes: capBytes)
+        do throws(VarveError) { try checkHeld(start) } catch {
+            try removeSlot(name)
+            throw error
+        }
+    }
+
+    fileprivate func cursor(ofSlot name: String) throws(VarveError) -> ChangeCursor {
+        guard let slot = versions.state.slots[name] else {
+            throw VarveError(.invalidArgument, "there is no slot \(name)")
+        }
+        return cursor(at: slot.lsn)
+    }
+
+    fileprivate func moveSlot(_ name: String, to cursor: ChangeCursor) throws(VarveError) {
+        guard let slot = versions.state.slots[name] else {
+            throw VarveError(.invalidArgument, "there is no slot \(name)")
+        }
+        try checkHistory(of: cursor)
+        guard cursor.lsn > slot.lsn else { return }
+        try registerSlot(name, at: cursor.lsn)
+    }
+}
