@@ -61,6 +61,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
+            name: "TwoProcessesExample", dependencies: ["Varve"], swiftSettings: strict),
+        .executableTarget(
             name: "VarveCrashTest",
             dependencies: [
                 "VarveEngine", "VarveIO", "VarveTestSupport",
@@ -81,7 +83,9 @@ let package = Package(
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ],
             swiftSettings: strict),
-        .testTarget(name: "VarveCLITests", dependencies: ["VarveCLI", "VarveTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "VarveCLITests", dependencies: ["VarveCLI", "TwoProcessesExample", "VarveTestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "VarveCrashTests", dependencies: ["VarveCrashTest", "VarveEngine", "VarveIO", "VarveTestSupport"],
             swiftSettings: strict),

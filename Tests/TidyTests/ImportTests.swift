@@ -19,6 +19,7 @@ import Testing
             "Varve", "ArgumentParser", "Foundation", "FoundationNetworking", "Hummingbird", "Logging", "NIOCore",
             "Synchronization",
         ],
+        "TwoProcessesExample": ["Varve", "Foundation"],
         "VarveCrashTest": [
             "VarveTestSupport", "VarveEngine", "VarveIO", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
         ],

@@ -12,10 +12,12 @@ struct Binary {
     }
 
     /// Beside the test bundle, where the build puts it.
-    static let path: String = {
+    static let path = path(of: "varve")
+
+    static func path(of program: String) -> String {
         let bundle = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-        return bundle.appendingPathComponent("varve").path
-    }()
+        return bundle.appendingPathComponent(program).path
+    }
 
     /// A folder of this run's own, removed when it is let go.
     final class Scratch {

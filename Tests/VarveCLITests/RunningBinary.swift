@@ -1,17 +1,17 @@
 import Foundation
 
-/// A `varve` that runs beside the test, fed through its standard input. Killed when it is let go.
+/// A `varve`, or another program of ours, that runs beside the test, fed through its standard input. Killed when it is let go.
 final class RunningBinary {
     private let process = Process()
     private let input = Pipe()
     private let outputPath: String
     private let scratch: Binary.Scratch
 
-    init(_ arguments: [String]) throws {
+    init(_ arguments: [String], path: String = Binary.path) throws {
         scratch = try Binary.Scratch()
         outputPath = scratch.path + "/out"
         _ = FileManager.default.createFile(atPath: outputPath, contents: nil)
-        process.executableURL = URL(fileURLWithPath: Binary.path)
+        process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
         process.standardInput = input

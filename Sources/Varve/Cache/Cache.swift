@@ -1,3 +1,4 @@
+internal import Synchronization
 public import VarveEngine
 internal import VarveIO
 
@@ -29,6 +30,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let windows: StatisticsWindows
     let metrics: MetricsReporter
     let log: CacheLog
+    /// Where it follows another cache.
+    let following = Mutex<CacheFollower?>(nil)
     private let ownsStore: Bool
 
     init(

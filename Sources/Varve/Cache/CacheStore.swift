@@ -152,6 +152,8 @@ extension EngineOptions {
         // Memtables and log are part of what the disk takes: a small bound gets small ones.
         memtableBytes = min(memtableBytes, max(256 << 10, limit.amount / 32))
         logSegmentBytes = min(logSegmentBytes, max(256 << 10, limit.amount / 32))
+        // And so is the log that is kept for feeds.
+        logRetentionBytes = min(logRetentionBytes, UInt64(limit.amount / 4))
         compaction = .scaled(toMemtable: UInt64(memtableBytes))
         // Some 32 bytes of memory each, so the number is bounded; beyond it reads are remembered less exactly.
         eviction = S3FIFOEviction(expectedEntries: min(1 << 18, limit.amount / 1024))

@@ -1,0 +1,54 @@
+public import VarveEngine
+
+extension Cache {
+    /// Where a feed begins that is to tell of every change from now on, for a `changes(since:)` to come: take it, then read
+    /// what there is, then follow.
+    /// - Throws: `.invalidArgument` for a cache in memory alone, which has no log; `.closed`.
+    public var changeCursor: ChangeCursor {
+        get throws(VarveError) { try withLog("has no place in a log").engine.changeCursor }
+    }
+
+    /// The changes of this cache after a place, in the order in which they happened; nil: from now on.
+    ///
+    ///     for try await change in try quotes.changes(since: cursor) {
+    ///         switch change.event {
+    ///         case .set(let symbol, let quote): await index.update(symbol, quote)
+    ///         case .removed(let symbol): await index.remove(symbol)
+    ///         default: await index.rebuild()
+    ///         }
+    ///         cursor = change.cursor
+    ///     }
+    ///
+    /// Told are writes, loads that were stored, removals of every kind, and drops of tags, once they would survive a power
+    /// cut; not what this process alone does to its copies: evictions and expiries. A deadline that reads have moved may
+    /// show as a value that is set again.
+    /// - Parameters:
+    ///   - prefix: keys whose bytes begin so. Drops of tags are told in any case.
+    ///   - includingProgress: whether to be told how far the feed has come (`.caughtUp`).
+    /// - Throws: `.logGap` where the log no longer reaches back to the place, which a slot prevents (`changeSlot`);
+    ///   `.notContinuing` for a place that is not in the store's history; `.invalidArgument` for a cache in memory alone. The
+    ///   sequence throws the same, `.cancelled` with its task, and `.closed` with the store.
+    public func changes(
+        since cursor: ChangeCursor? = nil, withKeyPrefix prefix: [UInt8] = [], includingProgress: Bool = false
+    ) throws(VarveError) -> CacheChanges<Key, Value> {
+        let disk = try withLog("has no changes to tell of")
+        var scope = ChangeScope(namespaces: [disk.namespace], prefix: prefix)
+        scope.includesProgress = includingProgress
+        return CacheChanges(
+            try disk.engine.changes(scope, since: cursor), ChangeDecoder(coding: coding, prefix: prefix))
+    }
+
+    /// A named place in the log, after which it is kept for a feed that comes back, up to a cap in bytes; made where there is
+    /// none of that name, at `cursor` or at the present. The name is the store's: one for all its caches. All slots together
+    /// keep at most a quarter of what the store may take on disk, 8 GiB where it has no bound.
+    public func changeSlot(
+        named name: String, since cursor: ChangeCursor? = nil, capBytes: UInt64? = nil
+    ) async throws(VarveError) -> ChangeSlot {
+        try await withLog("has no log to keep").engine.changeSlot(named: name, since: cursor, capBytes: capBytes)
+    }
+
+    private func withLog(_ lack: String) throws(VarveError) -> DiskTier {
+        guard let disk else { throw VarveError(.invalidArgument, "a cache in memory alone \(lack)") }
+        return disk
+    }
+}

@@ -1,0 +1,96 @@
+import Testing
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+/// A cache that is seen through its owner's socket.
+@Suite struct RemoteCacheTests {
+    private let folder: TemporaryDirectory
+    private var path: String { folder.path + "/store" }
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func store() async throws -> CacheStore { try await CacheStore.open(at: path) }
+
+    @Test("Its entries are read: what is there, alive, and not dropped by a tag")
+    func reads() async throws {
+        let store = try await store()
+        let cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+        let remote = RemoteCache<String, Int>(storeAt: path, named: "c")
+        try await cache.set(1, for: "a")
+        try await cache.set(2, for: "b", .init(tags: ["t", "u"]))
+        _ = try await cache.value(for: "none") { _ in Loaded(nil, .init(expiry: .seconds(60))) }
+        #expect(try await remote.value(for: "a") == 1)
+        #expect(try await remote.value(for: "b") == 2)
+        #expect(try await remote.value(for: "none") == nil)
+        #expect(try await remote.value(for: "never") == nil)
+        try await cache.remove(taggedWith: "u")
+        #expect(try await remote.value(for: "b") == nil)
+        try await cache.set(3, for: "b", .init(tags: ["u"]))
+        #expect(try await remote.value(for: "b") == 3)
+        try await cache.remove("a")
+        #expect(try await remote.value(for: "a") == nil)
+        let unknown = RemoteCache<String, Int>(storeAt: path, named: "nowhere")
+        await #expect(throws: VarveError.self) { try await unknown.value(for: "a") }
+        try await store.close()
+        await #expect(throws: VarveError.self) { try await remote.value(for: "b") }
+        // The owner comes back.
+        let again = try await self.store()
+        #expect(try await remote.value(for: "b") == 3)
+        try await again.close()
+    }
+
+    @Test("Its feed is the cache's own, and a cursor of one is one of the other")
+    func feeds() async throws {
+        let store = try await store()
+        let cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+        let remote = RemoteCache<String, Int>(storeAt: path, named: "c")
+        let start = try cache.changeCursor
+        for number in 0..<50 { try await cache.set(number, for: "k\(number % 7)") }
+        try await cache.removeAll(withPrefix: "k1")
+        try await cache.removeAll()
+        var here: [String] = []
+        for try await change in try cache.changes(since: start) {
+            here.append("\(change.event) \(change.version) \(change.cursor)")
+            if case .removedAll = change.event { break }
+        }
+        var there: [String] = []
+        for try await change in remote.changes(since: start) {
+            there.append("\(change.event) \(change.version) \(change.cursor)")
+            if case .removedAll = change.event { break }
+        }
+        #expect(here == there)
+        #expect(here.count == 52)
+        try await store.close()
+    }
+
+    @Test(
+        "A follower hears of changes over the socket, is empty while the owner is away, and follows again when it is back"
+    )
+    func follows() async throws {
+        var store = try await store()
+        var cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+        let remote = RemoteCache<String, Int>(storeAt: path, named: "c")
+        let mine = try Cache<String, Int>.inMemory()
+        let follower = try mine.follow(remote)
+        try await follower.waitUntilFollowing()
+        for round in 1...3 {
+            for number in 1...20 {
+                let written = try await cache.set(round * 100 + number, for: "a")
+                try await follower.waitUntilFollowed(written)
+                #expect(try await mine.value(for: "a") { try await remote.value(for: $0) ?? 0 } == round * 100 + number)
+                #expect(mine.valueInMemory(for: "a") == round * 100 + number)
+            }
+            try await store.close()
+            while follower.state == .following { await Task.yield() }
+            #expect(mine.valueInMemory(for: "a") == nil)
+            store = try await self.store()
+            cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+            try await follower.waitUntilFollowing()
+        }
+        follower.stop()
+        try await store.close()
+    }
+}
