@@ -13,7 +13,8 @@ struct Varve: AsyncParsableCommand {
         subcommands: [
             PutCommand.self, GetCommand.self, DeleteCommand.self, ScanCommand.self, LoadCommand.self, DumpCommand.self,
             StatsCommand.self, VerifyCommand.self, CompactCommand.self, CheckpointCommand.self, SlotCommand.self,
-            ApplyCommand.self, InspectCommand.self, RepairCommand.self, ReplayCommand.self, BenchCommand.self,
+            ApplyCommand.self, ChangesCommand.self, InspectCommand.self, RepairCommand.self, ReplayCommand.self,
+            BenchCommand.self,
         ])
 
     /// Parses and runs; every failure becomes its exit code in one place.

@@ -41,6 +41,7 @@ final class MemoryStore: StoreCommands {
         LogPosition(timeline: TimelineID(ordinal: 1, unique: UniqueID(high: 0, low: 0)), lsn: .zero, runningHash: 0)
     }
     func removeSlot(_ name: String) throws -> Bool { false }
+    func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws {}
     func close() throws {}
 }
 

@@ -72,6 +72,23 @@ final class EngineStore: StoreCommands {
         try engine.checkpoint(to: directory, slot: slot) { progress("checkpoint", $0, $1) }
     }
 
+    func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws {
+        var scope = ChangeScope(namespaces: [], prefix: request.prefix)
+        scope.includesStoreRecords = request.includesStoreRecords
+        for name in request.namespaces {
+            guard let namespace = try engine.existingNamespace(named: name) else {
+                throw VarveError(.invalidArgument, "the store has no namespace named \"\(name)\"")
+            }
+            scope.namespaces.append(namespace)
+        }
+        var failure: (any Error)?
+        try engine.forEachChange(scope, from: request.start) { (change) throws(VarveError) in
+            do { try visit(change) } catch { failure = error }
+            return failure == nil
+        }
+        if let failure { throw failure }
+    }
+
     func removeSlot(_ name: String) throws -> Bool {
         let isThere = engine.statistics.slots.contains { $0.name == name }
         try engine.removeSlot(name)

@@ -54,6 +54,20 @@ final class OwnedStore: StoreCommands {
         try client.checkpoint(to: directory, slot: slot) { OwnedStore.tell($0, progress) }
     }
 
+    func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws {
+        var failure: (any Error)?
+        do {
+            try client.forEachChange(request) { (change) throws(VarveError) in
+                do { try visit(change) } catch { failure = error }
+                return failure == nil
+            }
+        } catch {
+            // Where the owner closed the store, or died, what it had made durable has come.
+            guard error.code == .closed, request.follows else { throw error }
+        }
+        if let failure { throw failure }
+    }
+
     func removeSlot(_ name: String) throws -> Bool { try client.removeSlot(name) }
     func close() throws { client.close() }
 

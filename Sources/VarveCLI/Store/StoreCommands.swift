@@ -25,6 +25,8 @@ protocol StoreCommands: AnyObject {
     func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition
     /// Forgets a reader of the log. False where there is none of that name.
     func removeSlot(_ name: String) throws -> Bool
+    /// Calls `visit` for each change of the log that is asked for, in its order.
+    func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws
     func close() throws
 }
 

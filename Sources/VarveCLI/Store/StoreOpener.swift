@@ -119,5 +119,6 @@ final class EmptyStore: StoreCommands {
         throw refusal
     }
     func removeSlot(_ name: String) throws -> Bool { false }
+    func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws {}
     func close() throws {}
 }
