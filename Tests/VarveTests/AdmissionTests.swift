@@ -1,5 +1,6 @@
 import Testing
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve
@@ -30,6 +31,47 @@ struct AdmissionTests {
         #expect(try await cache.value(for: "by hand 0") == 0)
         #expect(cache.statistics.diskWritesAvoided == 1)
         try await store.close()
+    }
+
+    /// Whether the disk takes a key that was seen once before the store was closed.
+    private func isKnownAfterReopening(_ damage: (SimulatedFileSystem) throws -> Void) async throws -> Bool {
+        let rig = CacheRig()
+        for round in 0..<2 {
+            let eviction = S3FIFOEviction(expectedEntries: 1000)
+            let store = try await rig.store {
+                $0.diskBudgetBytes = 64 << 20
+                $0.usesThreads = false
+                $0.eviction = eviction
+            }
+            let cache: Cache<String, Int> = try await store.cache(
+                named: "c", CacheOptions(memory: .entries(1), policy: .fifo))
+            eviction.noteOccupancy(1)
+            #expect(try await cache.value(for: "once") { _ in round } == round)
+            if round == 0 { #expect(cache.statistics.diskWritesAvoided == 1) }
+            if round == 1 {
+                let wasStored = cache.statistics.diskWritesAvoided == 0
+                try await store.close()
+                return wasStored
+            }
+            try await store.close()
+            try damage(rig.files)
+        }
+        return false
+    }
+
+    @Test("What a full disk has seen is known after a restart, and a damaged memory of it is none")
+    func sightingsOutliveTheProcess() async throws {
+        let path = CacheRig.path + "/eviction-state"
+        #expect(try await isKnownAfterReopening { _ in })
+        #expect(try await !isKnownAfterReopening { try $0.remove(path) })
+        #expect(
+            try await !isKnownAfterReopening { files in
+                let file = try files.open(path, .readWrite)
+                var bytes = try file.read(count: Int(try file.size()), at: 0)
+                bytes[bytes.count / 2] ^= 1
+                try file.write(bytes, at: 0)
+                file.close()
+            })
     }
 
     @Test("A pinned entry is pinned on disk and after reopening, and keeps its idle span")

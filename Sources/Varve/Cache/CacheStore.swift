@@ -19,6 +19,7 @@ public final class CacheStore: Sendable {
     let name: String
     /// What the store forgets when it is full; nil where it has no bound.
     let eviction: S3FIFOEviction?
+    private let evictionMemory: EvictionMemory?
     /// Gives back the memory of what has expired, and samples counters.
     private let maintenance: BackgroundWork
     /// Warms memory and takes notes for the next start; may wait for the disk. Nil where there is none.
@@ -32,10 +33,11 @@ public final class CacheStore: Sendable {
 
     private init(
         _ engine: Engine?, _ clock: any SystemClock, _ eviction: S3FIFOEviction? = nil,
-        _ observation: CacheObservation = CacheObservation()
+        _ evictionMemory: EvictionMemory? = nil, _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         self.engine = engine
         self.eviction = eviction
+        self.evictionMemory = evictionMemory
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         if let timeline = engine?.position.timeline.unique {
             history = timeline.high ^ timeline.low
@@ -52,6 +54,11 @@ public final class CacheStore: Sendable {
             warming = engine == nil ? nil : try BackgroundWork(name: "varve-warm", time)
         } catch {
             throw VarveError(error)
+        }
+        warming?.add { [evictionMemory] now in
+            guard let evictionMemory else { return .never }
+            evictionMemory.saveIfDue(at: now)
+            return .later
         }
         maintenance.add { [weak engine, log] now in
             guard let engine else { return .never }
@@ -94,10 +101,12 @@ public final class CacheStore: Sendable {
         }
         options.clock = clock
         let began = Latencies.now()
-        let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
         let isBounded = options.diskBudgetBytes != nil || options.diskBudgetEntries != nil
         let eviction = isBounded ? options.eviction as? S3FIFOEviction : nil
-        let store = try CacheStore(engine, clock, eviction, observation)
+        let evictionMemory = eviction.map { EvictionMemory($0, in: path, fileSystem) }
+        if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
+        let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
+        let store = try CacheStore(engine, clock, eviction, evictionMemory, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         return store
     }
@@ -119,10 +128,11 @@ public final class CacheStore: Sendable {
             return endings
         }
         // Waits for what the threads have in hand: not on a thread of the cooperative pool.
-        await IOThread.run(name: "varve-cache") { [warming, maintenance] in
+        await IOThread.run(name: "varve-cache") { [warming, maintenance, evictionMemory] in
             warming?.stop()
             maintenance.stop()
             for end in endings { end() }
+            evictionMemory?.save()
         }
         guard let engine else { return }
         try await engine.close()
