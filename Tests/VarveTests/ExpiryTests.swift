@@ -63,7 +63,7 @@ struct ExpiryTests {
         try await cache.set(0, for: "stays", EntryOptions(expiry: .never))
         #expect(cache.statistics.memoryEntries == 101)
         rig.clock.advance(by: .seconds(60))
-        cache.memory.changeAll { $0.removeExpired(cache.store.clock.now(), &$1) }
+        cache.memory.removeExpired(cache.store.clock.now())
         #expect(cache.statistics.memoryEntries == 1)
         #expect(cache.statistics.expired == 100)
     }

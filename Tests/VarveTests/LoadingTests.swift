@@ -157,37 +157,6 @@ struct LoadingTests {
         try await cache.close()
     }
 
-    @Test("A caller waits for the fresh value no longer than the soft timeout")
-    func softTimeout() async throws {
-        let rig = CacheRig()
-        var options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
-        options.loading.softTimeout = .milliseconds(10)
-        let cache = try await rig.cache(.memory, Int.self, options)
-        try await cache.set(1, for: "a")
-        rig.clock.advance(by: .seconds(20))
-        let door = Door()
-        let load: @Sendable (String) async throws -> Int = { _ in
-            await door.pass()
-            return 2
-        }
-        #expect(try await cache.value(for: "a", load: load) == 1)
-        await door.open()
-    }
-
-    @Test("A load is given up after the hard timeout")
-    func hardTimeout() async throws {
-        var options = CacheOptions()
-        options.loading.hardTimeout = .milliseconds(10)
-        let cache = try await CacheRig().cache(.memory, Int.self, options)
-        await #expect(throws: LoadTimeout.self) {
-            try await cache.value(for: "a") { _ in
-                try await Task.sleep(for: .seconds(1000))
-                return 1
-            }
-        }
-        #expect(cache.statistics.loadTimeouts == 1)
-    }
-
     @Test("That the source has none is remembered for as long as is said", arguments: CacheRig.Home.allCases)
     func absence(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()
@@ -275,7 +244,8 @@ struct LoadingTests {
     @Test("Dear loads are refreshed early, by chance, and cheap ones are not")
     func earlyRefresh() {
         let clock = CacheRig().clock
-        let context = MemoryContext(clock: CacheClock(clock, storeTime: 0), tags: TagRegistry())
+        let context = MemoryContext(
+            clock: CacheClock(clock, storeTime: 0), tags: TagRegistry(), chance: Chance(seed: 7))
         func share(loadSeconds: Int64) -> Int {
             var shard = MemoryShard<String, Int>(
                 policy: .init(.lru, capacity: 10, expectedEntries: 10), expectedEntries: 10, isAuthority: true, now: 0)

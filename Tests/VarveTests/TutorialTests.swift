@@ -93,7 +93,9 @@ func report(on catalogue: Cache<Int, Product>) -> String {
             #expect(try await product(77, in: catalogue, from: database) == nil)
         }
         #expect(database.questions.withLock { $0 } == 21)
-        #expect(report(on: catalogue).contains("loads 21"))
+        // Its minute may have passed on a busy machine.
+        #expect(catalogue.statistics.loads == 21)
+        #expect(report(on: catalogue).contains("loads "))
 
         try await setPrice(of: 3, to: 250, in: catalogue, and: database)
         database.withdraw(shelf: "left")

@@ -15,14 +15,23 @@ extension Cache {
         let batch = BatchLoad(missing, load)
         try await withThrowingTaskGroup(of: (Key, Value?).self) { group in
             for key in missing {
-                let (shared, isNew) = place(key, memory.hash(key), skipsDisk: false) { key in
-                    Loaded(try await batch.value(for: key))
+                let shared: Load<Value>
+                let isNew: Bool
+                do {
+                    (shared, isNew) = try place(key, memory.hash(key), skipsDisk: false) { key in
+                        Loaded(try await batch.value(for: key))
+                    }
+                } catch {
+                    // The cache was closed: what has begun must not wait for what will not.
+                    for key in missing { await batch.end(key) }
+                    throw error
                 }
                 // Another's load may wait for a batch of its own, which may wait for a key of this one.
                 if !isNew { await batch.end(key) }
                 group.addTask {
+                    defer { shared.leave() }
                     let outcome: Result<Value?, any Error>
-                    do { outcome = .success(try await shared.wait()) } catch { outcome = .failure(error) }
+                    do { outcome = .success(try await shared.wait().value) } catch { outcome = .failure(error) }
                     await batch.end(key)
                     return (key, try outcome.get())
                 }

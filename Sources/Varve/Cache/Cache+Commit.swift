@@ -16,7 +16,7 @@ extension Cache {
         /// Empty where there is no disk.
         var bytes: [UInt8]
         var deadlines: Deadlines
-        var idle: Int64
+        var idle: IdleRule
         var loadNanoseconds: Int64 = 0
         var tags: [UInt64]
         var sourceVersion: UInt64?
@@ -41,19 +41,33 @@ extension Cache {
         _ value: Value?, _ entry: EntryOptions, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0
     ) throws -> Change {
         let expiry = entry.expiry ?? options.expiry
+        let now = store.clock.now()
+        let draw = memory.context.chance.draw()
         return .entry(
             NewEntry(
                 value: value, bytes: try disk == nil ? [] : value.map { try coding.encode($0) } ?? [],
-                deadlines: Deadlines(expiry, at: store.clock.now(), draw: .random(in: 0..<1)),
-                idle: expiry.idle?.clampedNanoseconds ?? 0, loadNanoseconds: loadNanoseconds,
+                deadlines: Deadlines(expiry, at: now, draw: draw),
+                idle: IdleRule(expiry, at: now, draw: draw), loadNanoseconds: loadNanoseconds,
                 tags: entry.tags.map { TagRegistry.id(of: $0) }, sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))
+    }
+
+    /// What a source said of a key; nil where it has none and that is not to be remembered.
+    func change(_ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0) throws -> Change? {
+        var entry = loaded.options
+        if loaded.value == nil {
+            guard let absence = entry.expiry?.usable ?? options.loading.absence else { return nil }
+            entry.expiry = .after(absence)
+        }
+        return try change(loaded.value, entry, cause, loadNanoseconds: loadNanoseconds)
     }
 
     /// Makes a change and returns its version.
     func commit(
         _ key: Key, _ change: Change, _ demand: Demand, _ durability: Durability?
     ) async throws(VarveError) -> UInt64 {
+        try gate.enter()
+        defer { gate.leave() }
         let hash = memory.hash(key)
         guard let disk else { return try commitInMemory(key, hash, change, demand) }
         let batch = try batch(keyBytes(key), change, demand, disk)
@@ -87,7 +101,7 @@ extension Cache {
         return version
     }
 
-    private func batch(
+    func batch(
         _ key: [UInt8], _ change: Change, _ demand: Demand, _ disk: DiskTier
     ) throws(VarveError) -> WriteBatch {
         var batch = WriteBatch()

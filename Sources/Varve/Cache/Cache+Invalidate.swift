@@ -4,6 +4,8 @@ extension Cache {
     /// Drops every entry that carries the tag, however many, with one small write. Entries that are written later may
     /// carry it again.
     public func remove(taggedWith tag: String, durability: Durability? = nil) async throws(VarveError) {
+        try gate.enter()
+        defer { gate.leave() }
         let id = TagRegistry.id(of: tag)
         var version: UInt64?
         memory.context.tags.begin(id, since: disk?.visible.rawValue ?? store.presentVersion)
@@ -40,6 +42,8 @@ extension Cache {
     private func removeRange(
         from begin: [UInt8], to end: [UInt8]?, _ durability: Durability?, _ matches: (Key) -> Bool
     ) async throws(VarveError) {
+        try gate.enter()
+        defer { gate.leave() }
         guard let disk else {
             // Where memory is the authority, a shard's removal is one step.
             return memory.changeAll { shard, discarded in

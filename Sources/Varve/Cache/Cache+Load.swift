@@ -30,11 +30,16 @@ extension Cache {
         return try await loadedValue(for: key, answer, load)
     }
 
-    /// Loads a key anew and stores what comes, whatever the cache holds.
+    /// Asks the source for a key anew and stores what comes, whatever the cache holds. A call to the source that is under
+    /// way already is shared.
     @discardableResult
     public func refresh(_ key: Key, loading load: @escaping Loader) async throws -> Value? {
         let hash = memory.hash(key)
-        return try await join(key, hash, skipsDisk: true, load).wait(atMost: nil)
+        while true {
+            let found = try await outcome(of: try join(key, hash, skipsDisk: true, load))
+            // It may have been the load of somebody whom what lies on disk is good enough for.
+            if !found.isFromDisk { return found.value }
+        }
     }
 
     /// After memory had no fresh value.
@@ -46,105 +51,126 @@ extension Cache {
         switch answer {
         case .hit(let value): return value
         case .absent: return nil
-        case .stale(let value): return try await refreshed(key, hash, value, load)
+        case .stale(let value): return try await refreshed(key, hash, stale(key, hash, value), load)
         case .miss: break
         }
         // What the disk can tell without waiting needs no task of its own.
         if let entry = try fetchWithoutWaiting(key, hash) {
-            guard let value = entry.value else { return nil }
-            if entry.deadlines.freshUntil > store.clock.now() { return value }
-            return try await refreshed(key, hash, value, load)
+            guard let value = entry.value, entry.deadlines.freshUntil <= store.clock.now() else { return entry.value }
+            let stale = Stale(value: value, until: entry.deadlines.usableUntil)
+            return try await refreshed(key, hash, stale, load)
         }
-        return try await join(key, hash, skipsDisk: false, load).wait(atMost: nil)
+        let found = try await outcome(of: try join(key, hash, skipsDisk: false, load))
+        guard let value = found.value, let until = found.staleUntil else { return found.value }
+        return try await refreshed(key, hash, Stale(value: value, until: until), load)
     }
 
-    /// A stale value, or the fresh one if that comes soon enough.
-    private func refreshed(_ key: Key, _ hash: UInt64, _ stale: Value, _ load: @escaping Loader) async throws -> Value?
+    /// A value past its fresh deadline.
+    private struct Stale: Sendable {
+        var value: Value
+        /// When it may no longer be served.
+        var until: Int64
+    }
+
+    /// What memory had, with its deadline.
+    private func stale(_ key: Key, _ hash: UInt64, _ value: Value) -> Stale {
+        let held = memory.withShard(hash) { $0.peek(key, hash) }
+        // It was good when it was found; where it is gone since, it is good for no other moment.
+        guard let held, let present = held.value else { return Stale(value: value, until: .min) }
+        return Stale(value: present, until: held.deadlines.usableUntil)
+    }
+
+    /// A stale value, or the fresh one if that comes soon enough. Whether the stale one may be served is judged when it
+    /// is.
+    private func refreshed(_ key: Key, _ hash: UInt64, _ stale: Stale, _ load: @escaping Loader) async throws -> Value?
     {
-        if options.loading.softTimeout == .zero {
-            // The refresh keeps the creator's place until it has ended: nobody waits for it, and nobody abandons it.
-            _ = joinUnderWay(key, hash, isBackground: true, skipsDisk: true, load)
+        let timeout = options.loading.softTimeout
+        if timeout == .zero {
+            // Nobody waits for it, and nobody abandons it. Where the cache is just being closed there is none.
+            _ = try? place(key, hash, isBackground: true, skipsDisk: true, load)
             counts.add(.staleServed)
-            return stale
+            return stale.value
         }
-        do {
-            return try await join(key, hash, skipsDisk: true, load).wait(atMost: options.loading.softTimeout)
-        } catch is CancellationError where Task.isCancelled {
-            throw CancellationError()
-        } catch {
-            counts.add(.staleServed)
-            return stale
+        while true {
+            let shared = try join(key, hash, skipsDisk: true, load)
+            defer { shared.leave() }
+            do {
+                var found = try await shared.wait(atMost: timeout)
+                if found == nil {
+                    if store.clock.now() < stale.until {
+                        shared.goOn()
+                        counts.add(.staleServed)
+                        return stale.value
+                    }
+                    found = try await shared.wait()
+                }
+                if let found, !found.isFromDisk || found.staleUntil == nil { return found.value }
+            } catch {
+                if Task.isCancelled || store.clock.now() >= stale.until { throw error }
+                counts.add(.staleServed)
+                return stale.value
+            }
         }
     }
 
-    private func join(_ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader) -> Load<Value> {
-        joinUnderWay(key, hash, isBackground: false, skipsDisk: skipsDisk, load)
+    private func outcome(of shared: Load<Value>) async throws -> Load<Value>.Found {
+        defer { shared.leave() }
+        return try await shared.wait()
     }
 
-    /// The load of a key that is under way, with a place in it, or a new one. In the background: without a place, unless
-    /// it is new.
-    private func joinUnderWay(
-        _ key: Key, _ hash: UInt64, isBackground: Bool, skipsDisk: Bool, _ load: @escaping Loader
-    ) -> Load<Value> {
-        place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, load).load
+    private func join(
+        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
+    ) throws(VarveError) -> Load<Value> {
+        try place(key, hash, skipsDisk: skipsDisk, load).load
     }
 
-    /// The same, and whether it is new.
+    /// The load of a key that is under way, with a place in it, or a new one, and whether it is new. In the background:
+    /// without a place, and one that goes on by itself where it is new.
     func place(
         _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, _ load: @escaping Loader
-    ) -> (load: Load<Value>, isNew: Bool) {
+    ) throws(VarveError) -> (load: Load<Value>, isNew: Bool) {
+        if gate.isClosed { throw OperationGate.refusal }
         let (shared, isNew) = memory.withShard(hash) { shard in
             if let present = shard.loads[key] {
                 if isBackground || present.join() { return (present, false) }
             }
-            let new = Load<Value>()
+            let new = Load<Value>(goesOn: isBackground)
             shard.loads[key] = new
             shard.beginFlight(key)
             return (new, true)
         }
-        if isNew {
-            shared.begin(Task { await self.carryOut(shared, key, hash, isBackground, skipsDisk, load) })
-        } else if !isBackground {
-            counts.add(.joined)
+        if !isNew {
+            if !isBackground { counts.add(.joined) }
+            return (shared, false)
         }
-        return (shared, isNew)
+        if !loadsUnderWay.add(shared) { shared.abort(OperationGate.refusal) }
+        shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, load) })
+        return (shared, true)
     }
 
     private func carryOut(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ isBackground: Bool, _ skipsDisk: Bool,
-        _ load: @escaping Loader
+        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ skipsDisk: Bool, _ load: @escaping Loader
     ) async {
-        var outcome: Load<Value>.Outcome
-        var isStale = false
-        do {
-            let held = skipsDisk ? nil : try await fetch(key, isForLoad: true)
-            if let held, held.deadlines.freshUntil > store.clock.now() {
-                outcome = .success(held.value)
-            } else if let stale = held?.value, options.loading.softTimeout == .zero {
-                outcome = .success(stale)
-                isStale = true
-            } else {
-                let isFirst = held == nil && !skipsDisk
-                outcome = await Result { try await loadAndStore(key, hash, isFirst: isFirst, load) }
-                // What is stale may be had when nothing better comes; nobody waits any more where the load was cancelled.
-                if case .failure(let error) = outcome, !(error is CancellationError), let stale = held?.value {
-                    outcome = .success(stale)
-                    counts.add(.staleServed)
-                }
-            }
-        } catch {
-            outcome = .failure(error)
-        }
+        let outcome = await Load<Value>.Outcome { try await find(key, hash, skipsDisk: skipsDisk, load) }
         memory.withShard(hash) { shard in
             if shard.loads[key] === shared { shard.loads[key] = nil }
             shard.endFlight(key)
         }
+        loadsUnderWay.remove(shared)
         shared.finish(outcome)
-        if isBackground { shared.leave() }
-        if isStale {
-            counts.add(.staleServed)
-            _ = joinUnderWay(key, hash, isBackground: true, skipsDisk: true, load)
+    }
+
+    /// What the disk has, fresh or stale, else what the source has. Who gets a stale value sees to its refresh.
+    private func find(
+        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
+    ) async throws -> Load<Value>.Found {
+        try Task.checkCancellation()
+        if !skipsDisk, let held = try await fetch(key, isForLoad: true) {
+            let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
+            return Load.Found(
+                value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil)
         }
+        return Load.Found(value: try await loadAndStore(key, hash, isFirst: !skipsDisk, load))
     }
 
     /// One load, guarded and timed, and its result stored unless something newer has come.
@@ -152,7 +178,8 @@ extension Cache {
     private func loadAndStore(
         _ key: Key, _ hash: UInt64, isFirst: Bool, _ load: @escaping Loader
     ) async throws -> Value? {
-        do throws(LoadRefused) { try loadGuard.admit(key, at: store.clock.now()) } catch {
+        let admission: LoadGuard<Key>.Admission
+        do throws(LoadRefused) { admission = try loadGuard.admit(key, at: store.clock.now()) } catch {
             counts.add(.loadRefused)
             throw error
         }
@@ -170,60 +197,48 @@ extension Cache {
             defer { latencies.load.add(since: start) }
             loaded = try await bounded(key, load)
         } catch {
-            if error is CancellationError {
-                loadGuard.noteCancelled()
+            if Task.isCancelled {
+                loadGuard.noteCancelled(admission)
             } else {
                 counts.add(.loadFailure)
-                loadGuard.noteFailure(key, error, at: store.clock.now())
+                if error is LoadTimeout { counts.add(.loadTimeout) }
+                loadGuard.noteFailure(key, admission, error, at: store.clock.now())
             }
             throw error
         }
-        loadGuard.noteSuccess(key)
+        loadGuard.noteSuccess(key, admission)
         let took = Latencies.now() &- start
         try await keep(loaded, key, hash, began: began, took: took, isFirst: isFirst)
         return loaded.value
     }
 
-    /// The loader's result, or `LoadTimeout` after the hard timeout.
+    /// The loader's result; `LoadTimeout` after the hard timeout. Nothing that comes after the load was given up.
     private func bounded(_ key: Key, _ load: @escaping Loader) async throws -> Loaded<Value> {
-        guard let limit = options.loading.hardTimeout else { return try await load(key) }
-        return try await withThrowingTaskGroup(of: Loaded<Value>?.self) { group in
-            group.addTask { try await load(key) }
-            group.addTask {
-                try await Task.sleep(for: limit)
-                return nil
-            }
-            defer { group.cancelAll() }
-            guard let first = try await group.next(), let loaded = first else {
-                counts.add(.loadTimeout)
-                throw LoadTimeout(isSoft: false)
-            }
-            return loaded
+        if let limit = options.loading.hardTimeout {
+            return try await LoaderCall.run(atMost: limit) { try await load(key) }
         }
+        let loaded = try await load(key)
+        try Task.checkCancellation()
+        return loaded
     }
 
     /// Stores what a load brought, unless its key was written or removed since it began.
     private func keep(
         _ loaded: Loaded<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64, isFirst: Bool
     ) async throws {
-        var entry = loaded.options
-        if loaded.value == nil {
-            guard let absence = entry.expiry?.usable ?? options.loading.absence else { return }
-            entry.expiry = .after(absence)
-        }
-        let change = try change(loaded.value, entry, .loaded, loadNanoseconds: took)
-        guard case .entry(let new) = change else { return }
-        if isFirst, let disk, !new.isPinned, !disk.admits(key) {
+        guard case .entry(let new)? = try change(loaded, .loaded, loadNanoseconds: took) else { return }
+        // Whether a source version is too old the disk alone knows.
+        if isFirst, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
             keepInMemory(new, key, hash, began: began)
             counts.add(.diskWriteAvoided)
             return
         }
         do throws(VarveError) {
-            if try await !store(new, key, hash, began: began, entry.durability) { counts.add(.loadOutdated) }
+            if try await !store(new, key, hash, began: began, loaded.options.durability) { counts.add(.loadOutdated) }
         } catch {
             guard error.isPassing else { throw error }
             // The value is good, only the disk could not take it: it lives in memory until it is evicted.
-            keepInMemory(new, key, hash, began: began)
+            if new.sourceVersion == nil { keepInMemory(new, key, hash, began: began) }
             counts.add(.loadUnstored)
         }
     }
@@ -246,7 +261,7 @@ extension Cache {
     private func store(
         _ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64, _ durability: Durability?
     ) async throws(VarveError) -> Bool {
-        while true {
+        for _ in 0..<16 {
             let looked = disk?.visible.rawValue ?? store.presentVersion
             let isOutdated = memory.withShard(hash) { $0.mayBeOutdated(key, since: began) }
             guard !isOutdated, memory.context.tags.keeps(new.tags, version: began + 1, evenIfPending: false) else {
@@ -259,15 +274,26 @@ extension Cache {
             } catch {
                 guard error.code == .conditionFailed else { throw error }
                 // A flush hides from the engine what was written lately: look again, once it can be seen.
-                guard case .changed = error.failedCondition?.reason else { return false }
-                try await disk?.engine.settle()
+                guard let disk, case .changed = error.failedCondition?.reason else { return false }
+                try await settle(disk)
             }
         }
+        // A store that is written and flushed so fast has no place for it now.
+        return false
+    }
+
+    /// Returns when what was written can be seen.
+    func settle(_ disk: DiskTier) async throws(VarveError) {
+        try gate.enter()
+        defer { gate.leave() }
+        try await disk.engine.settle()
     }
 
     /// An entry that the disk can tell without waiting, brought to memory.
     private func fetchWithoutWaiting(_ key: Key, _ hash: UInt64) throws(VarveError) -> MemoryEntry<Key, Value>? {
         guard let disk else { return nil }
+        try gate.enter()
+        defer { gate.leave() }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         let began = Latencies.now()

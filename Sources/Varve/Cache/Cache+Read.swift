@@ -59,6 +59,8 @@ extension Cache {
             noteMiss(hash)
             return nil
         }
+        try gate.enter()
+        defer { gate.leave() }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         let began = Latencies.now()
@@ -82,11 +84,15 @@ extension Cache {
         return entry
     }
 
-    /// Takes an entry from disk to memory, if it may be served.
+    /// Takes an entry from disk to memory, if it may be served. It was read.
     func admit(_ stored: StoredEntry, _ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
-        guard let disk, disk.keeps(stored), let entry = decode(stored, key, hash) else { return nil }
-        memory.change(hash) { shard, discarded in _ = shard.publish(entry, .read, &discarded) }
-        return entry
+        guard let disk, disk.keeps(stored), var entry = decode(stored, key, hash) else { return nil }
+        let isAlive = memory.change(hash) { shard, discarded in
+            if entry.idle.span > 0, !shard.noteRead(&entry, store.clock.now()) { return false }
+            _ = shard.publish(entry, .read, &discarded)
+            return true
+        }
+        return isAlive ? entry : nil
     }
 
     /// An entry as memory holds it; nil for bytes that the coding refuses, which is a miss.
@@ -104,16 +110,18 @@ extension Cache {
             counts.add(.undecodable)
             return nil
         }
+        let idle = IdleRecord(fields.extensions)
         return makeEntry(
-            key, hash, value, version: stored.version.rawValue, encoded: stored.bytes.count,
+            key, hash, value, version: DiskTier.version(of: stored), encoded: stored.bytes.count,
             deadlines: Deadlines(
-                usableUntil: fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
-            idle: IdleSpan.read(fields.extensions), tags: fields.tags, sourceVersion: fields.sourceVersion ?? 0,
+                usableUntil: idle?.until ?? fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
+            idle: idle?.rule ?? .none, tags: fields.tags, sourceVersion: fields.sourceVersion ?? 0,
             traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
     }
 
     func makeEntry(
-        _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, encoded: Int?, deadlines: Deadlines, idle: Int64,
+        _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, encoded: Int?, deadlines: Deadlines,
+        idle: IdleRule,
         loadNanoseconds: Int64 = 0, tags: [UInt64], sourceVersion: UInt64, traits: EntryTraits
     ) -> MemoryEntry<Key, Value> {
         MemoryEntry(

@@ -102,7 +102,7 @@ extension Cache {
         } catch {
             guard error.code == .conditionFailed else { throw error }
             // What was written lately may not be visible yet, and never is where the log has failed.
-            if case .changed = error.failedCondition?.reason { try await disk?.engine.settle() }
+            if let disk, case .changed = error.failedCondition?.reason { try await settle(disk) }
             return nil
         }
     }
@@ -125,6 +125,8 @@ extension Cache {
     ///
     /// What the disk said is taken to memory before this returns: who acts on it must not read something older next.
     private func present(_ key: Key) async throws(VarveError) -> Present {
+        try gate.enter()
+        defer { gate.leave() }
         let hash = memory.hash(key)
         var entry = memory.withShard(hash) { $0.peek(key, hash) }
         while let tags = entry?.tags, memory.context.tags.isPending(tags) {

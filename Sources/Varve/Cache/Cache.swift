@@ -32,20 +32,31 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let log: CacheLog
     /// Where it follows another cache.
     let following = Mutex<CacheFollower?>(nil)
+    /// Lets operations in until the cache is closed.
+    let gate = OperationGate()
+    let loadsUnderWay = LoadsUnderWay<Value>()
+    /// Who writes a key through to its origin does so alone.
+    let turns = KeyTurns<Key>()
     private let ownsStore: Bool
+    /// Nil where nobody else could open the same.
+    private let hold: NameHold?
+    /// Under which the store knows how this cache ends; nil once it has.
+    private let ending = Mutex<UInt64?>(nil)
 
     init(
         _ store: CacheStore, _ disk: DiskTier?, coding: ValueCoding<Value>, options: CacheOptions, ownsStore: Bool,
-        name: String? = nil, warm: WarmKeeper? = nil
+        name: String? = nil, warm: WarmKeeper? = nil, hold: NameHold? = nil
     ) {
         self.store = store
+        self.hold = hold
         self.disk = disk
         self.coding = coding
         self.options = options
         self.ownsStore = ownsStore
         memory = MemoryTier(
             options.memory, policy: options.policy,
-            context: MemoryContext(clock: store.clock, tags: disk?.tags.registry ?? TagRegistry()),
+            context: MemoryContext(
+                clock: store.clock, tags: disk?.tags.registry ?? TagRegistry(), chance: store.chance),
             isAuthority: disk == nil, seed: store.hashSeed)
         loadGuard = LoadGuard(options.loading)
         self.warm = warm
@@ -54,22 +65,55 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name)
         log = CacheLog(options.observation.logger, cache: name)
         store.maintain { [weak self] now in
-            guard let self else { return .never }
-            memory.changeAll { $0.removeExpired(now, &$1) }
+            guard let self, !gate.isClosed else { return .never }
+            memory.removeExpired(now)
             observe(at: now)
             return .later
         }
-        store.beforeClose { [weak self] in
-            guard let self else { return }
-            noteAll()
-            metrics.report(statistics)
-        }
+        if disk != nil { store.warm { [weak self] _ in self?.touchStep() ?? .never } }
+        let id = store.caches.add(
+            OpenCaches.Ending(
+                refuse: { [weak self] in await self?.refuse() }, finish: { [weak self] in self?.finish() }))
+        ending.withLock { $0 = id }
     }
 
-    /// Ends the cache's use: with the store, where the cache was opened by itself; a cache of a `CacheStore` stays open
-    /// until that is closed. Nothing depends on it: a killed process loses no acknowledged write.
+    deinit { _ = takeEnding() }
+
+    /// Ends the cache's use, and with it the store where the cache was opened by itself. Loads that are under way are
+    /// cancelled, and who waits for them gets `.closed`; writes and reads of the disk that are under way are completed. Later
+    /// calls throw `.closed`, hits in memory aside. A cache of a `CacheStore` can be opened again afterwards.
+    ///
+    /// Nothing depends on it: a killed process loses no acknowledged write.
     public func close() async throws(VarveError) {
-        if ownsStore { try await store.close() }
+        if ownsStore { return try await store.close() }
+        guard let ending = takeEnding() else { return }
+        await ending.refuse()
+        await IOThread.run(name: "varve-cache") { ending.finish() }
+        hold?.giveBack()
+    }
+
+    private func takeEnding() -> OpenCaches.Ending? {
+        let id = ending.withLock { id in
+            defer { id = nil }
+            return id
+        }
+        return id.flatMap { store.caches.remove($0) }
+    }
+
+    /// Lets nothing begin, ends the loads, and returns when nothing is under way on disk.
+    private func refuse() async {
+        gate.shut()
+        following.withLock { $0 }?.stop()
+        loadsUnderWay.close(OperationGate.refusal)
+        await gate.close()
+    }
+
+    /// Writes what the next start goes by. Blocks.
+    private func finish() {
+        touchAll()
+        noteAll()
+        warm?.end()
+        metrics.report(statistics)
     }
 }
 
@@ -122,7 +166,9 @@ extension CacheStore {
     }
 
     /// The cache of that name in this store, made where there is none. Its `disk` option is the store's business. One
-    /// name is for one type of key and value; opening it twice at once gives two memories that know nothing of each other.
+    /// name is for one type of key and value.
+    /// - Throws: `.invalidArgument` for an option, and where the name is open already: two memories in front of one disk
+    ///   would know nothing of each other. It can be opened again after `close`, or when the last reference is gone.
     public func cache<Key: CacheKey, Value: CacheValue>(
         named name: String, of keys: Key.Type = Key.self, to values: Value.Type = Value.self,
         _ options: CacheOptions = CacheOptions()
@@ -151,6 +197,9 @@ extension CacheStore {
     ) async throws(VarveError) -> Cache<Key, Value> {
         try options.validate()
         guard let engine else { return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore) }
+        try gate.enter()
+        defer { gate.leave() }
+        let hold = try await hold(name)
         let namespace = if let name { try await engine.namespace(named: name) } else { Namespace.default }
         // A look through what may be long: not on a thread of the cooperative pool.
         return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
@@ -158,16 +207,29 @@ extension CacheStore {
             try tags.load()
             let disk = DiskTier(engine: engine, namespace: namespace, tags: tags, eviction: self.eviction)
             guard let warmRestart = options.warmRestart else {
-                return Cache<Key, Value>(self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name)
+                return Cache<Key, Value>(
+                    self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)
             }
             let notes = WarmNotes(engine: engine, namespace: namespace)
             let found = notes.read()
             let warm = WarmKeeper(warmRestart, notes, found, now: self.clock.now())
             let cache = Cache<Key, Value>(
-                self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, warm: warm)
+                self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, warm: warm,
+                hold: hold)
             cache.takeUp(found)
             self.warm { [weak cache] _ in cache?.warmStep() ?? .never }
             return cache
         }
+    }
+
+    /// The name for one cache alone. Of a cache that was let go a moment ago the background may have a piece of work in
+    /// hand; that is waited for.
+    private func hold(_ name: String?) async throws(VarveError) -> NameHold {
+        for attempt in 0..<20 {
+            if attempt > 0 { try? await Task.sleep(for: .milliseconds(10)) }
+            if let hold = NameHold(name, in: caches) { return hold }
+        }
+        let what = name.map { "the cache \"\($0)\"" } ?? "the unnamed cache"
+        throw VarveError(.invalidArgument, "\(what) is open in this store already: share it, or close it first")
     }
 }

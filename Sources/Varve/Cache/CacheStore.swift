@@ -24,8 +24,11 @@ public final class CacheStore: Sendable {
     private let maintenance: BackgroundWork
     /// Warms memory and takes notes for the next start; may wait for the disk. Nil where there is none.
     private let warming: BackgroundWork?
-    /// What caches do before the store is closed. Blocks.
-    private let endings = Mutex<[@Sendable () -> Void]>([])
+    /// The caches that are open here.
+    let caches = OpenCaches()
+    /// Lets caches be opened until the store is closed.
+    let gate = OperationGate()
+    let chance = Chance()
     /// Numbers the writes of caches without a disk.
     private let lastVersion = Atomic<UInt64>(0)
 
@@ -121,17 +124,17 @@ public final class CacheStore: Sendable {
         return try CacheStore(nil, time)
     }
 
-    /// Closes the store and with it every cache that lives in it. Later calls throw `.closed`, hits in memory aside.
+    /// Closes the store and with it every cache that lives in it (see `Cache.close`). Later calls throw `.closed`, hits in
+    /// memory aside.
     public func close() async throws(VarveError) {
-        let endings = self.endings.withLock { endings in
-            defer { endings = [] }
-            return endings
-        }
+        await gate.close()
+        let endings = caches.removeAll()
+        for ending in endings { await ending.refuse() }
         // Waits for what the threads have in hand: not on a thread of the cooperative pool.
         await IOThread.run(name: "varve-cache") { [warming, maintenance, evictionMemory] in
             warming?.stop()
             maintenance.stop()
-            for end in endings { end() }
+            for ending in endings { ending.finish() }
             evictionMemory?.save()
         }
         guard let engine else { return }
@@ -146,8 +149,6 @@ public final class CacheStore: Sendable {
     func maintain(_ work: @escaping BackgroundWork.Work) { maintenance.add(work) }
     /// Has work done every so often that may wait for the disk.
     func warm(_ work: @escaping BackgroundWork.Work) { warming?.add(work) }
-    /// Has something done before the store is closed; not when it is let go or killed.
-    func beforeClose(_ work: @escaping @Sendable () -> Void) { endings.withLock { $0.append(work) } }
 }
 
 extension EngineOptions {

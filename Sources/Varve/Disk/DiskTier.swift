@@ -52,37 +52,26 @@ struct DiskTier: Sendable {
 
     /// Whether the store holds what was removed by a tag that the entry carries.
     func keeps(_ entry: StoredEntry) -> Bool {
-        tags.registry.keeps(entry.fields.tags, version: entry.version.rawValue)
+        tags.registry.keeps(entry.fields.tags, version: DiskTier.version(of: entry))
+    }
+
+    /// The version that made an entry. A record that only tells a deadline that reads have moved carries on the version of
+    /// the one before it: nobody has written the key.
+    static func version(of entry: StoredEntry) -> UInt64 {
+        IdleRecord.carriedVersion(entry.fields.extensions) ?? entry.version.rawValue
     }
 
     static func fields(
-        _ deadlines: Deadlines, tags: [UInt64], sourceVersion: UInt64?, kind: Kind, cause: Cause, idle: Int64,
+        _ deadlines: Deadlines, tags: [UInt64], sourceVersion: UInt64?, kind: Kind, cause: Cause, idle: IdleRule,
         isPinned: Bool
     ) -> EntryFields {
         var fields = EntryFields(
             usableUntil: deadlines.usableUntil == .max ? nil : deadlines.usableUntil,
             freshUntil: deadlines.freshUntil == .max ? nil : deadlines.freshUntil,
-            sourceVersion: sourceVersion, tags: tags, valueType: kind.rawValue, cause: cause.rawValue,
-            extensions: IdleSpan.extensions(idle))
+            sourceVersion: sourceVersion, tags: tags, valueType: kind.rawValue, cause: cause.rawValue)
+        IdleRecord(idle, until: deadlines.usableUntil)?.write(to: &fields)
         fields.isPinned = isPinned
         return fields
-    }
-}
-
-/// The span by which reads move an entry's deadline, kept with the entry: what reads it after a restart goes by the span
-/// that it was written with.
-enum IdleSpan {
-    static let tag: UInt64 = 2
-
-    static func extensions(_ idle: Int64) -> [EntryExtension] {
-        guard idle > 0 else { return [] }
-        return [EntryExtension(tag: tag, bytes: (0..<8).map { UInt8(truncatingIfNeeded: idle >> (Int64($0) * 8)) })]
-    }
-
-    /// 0 where there is none, or one that cannot be.
-    static func read(_ extensions: [EntryExtension]) -> Int64 {
-        guard let field = extensions.first(where: { $0.tag == tag }), field.bytes.count == 8 else { return 0 }
-        return max(0, field.bytes.reversed().reduce(0) { $0 << 8 | Int64($1) })
     }
 }
 

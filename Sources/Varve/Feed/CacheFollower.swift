@@ -48,7 +48,6 @@ extension Cache {
             shut: { [weak self] in self?.keepNothing() }, reopen: { [weak self] in self?.keepAgain() })
         let follower = CacheFollower(mirror, open)
         following.withLock { $0 = follower }
-        store.beforeClose { [weak follower] in follower?.stop() }
         return follower
     }
 

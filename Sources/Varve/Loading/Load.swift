@@ -1,16 +1,28 @@
 internal import Synchronization
 
-/// One load that any number of callers wait for. A caller that is cancelled leaves; the last one to leave cancels it.
+/// One load that any number of callers wait for. A caller that is cancelled leaves; the last one to leave cancels it,
+/// unless it goes on by itself.
 ///
-/// State machine: waiting -> finished (with a result), or waiting -> abandoned (nobody waits any more). A refresh in the
-/// background holds a place of its own, so that it is not abandoned.
+/// State machine: waiting -> finished (with a result), or waiting -> abandoned (nobody waits any more). What a loader
+/// brings after either is dropped.
 final class Load<Value: Sendable>: Sendable {
-    typealias Outcome = Result<Value?, any Error>
+    /// What a load came to.
+    struct Found: Sendable {
+        /// Nil: the source has none.
+        var value: Value?
+        /// It stands on disk: the source was not asked.
+        var isFromDisk = false
+        /// It is due for a refresh, and may be served until then; nil: it is fresh.
+        var staleUntil: Int64?
+    }
+    typealias Outcome = Result<Found, any Error>
 
     private struct State {
-        /// Places taken: callers that wait or are about to, and the refresh in the background.
+        /// Places taken: callers that wait or are about to.
         var places = 1
-        var waiters: [UInt64: CheckedContinuation<Value?, any Error>] = [:]
+        /// Whether it needs no caller: a refresh in the background.
+        var goesOn: Bool
+        var waiters: [UInt64: CheckedContinuation<Found?, any Error>] = [:]
         var timers: [UInt64: Task<Void, any Error>] = [:]
         var nextID: UInt64 = 0
         var outcome: Outcome?
@@ -18,10 +30,10 @@ final class Load<Value: Sendable>: Sendable {
         var task: Task<Void, Never>?
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    /// The creator has the first place.
-    init() {}
+    /// The creator has the first place. `goesOn`: the load is carried out whether or not anybody waits.
+    init(goesOn: Bool = false) { state = Mutex(State(goesOn: goesOn)) }
 
     /// Takes a place; false where the load was abandoned, and another must be begun.
     func join() -> Bool {
@@ -34,47 +46,58 @@ final class Load<Value: Sendable>: Sendable {
 
     /// Gives the load the task that carries it out.
     func begin(_ task: Task<Void, Never>) {
-        let isAbandoned = state.withLock { state in
-            state.task = task
-            return state.isAbandoned
+        let isOver = state.withLock { state in
+            if state.outcome == nil { state.task = task }
+            return state.isAbandoned || state.outcome != nil
         }
-        if isAbandoned { task.cancel() }
+        if isOver { task.cancel() }
     }
 
-    func finish(_ outcome: Outcome) {
-        let (waiters, timers) = state.withLock { state in
+    /// Gives those who wait their outcome; the first one counts.
+    func finish(_ outcome: Outcome) { _ = end(outcome) }
+
+    /// Ends the load from outside: who waits gets the error now, and the loader is told.
+    func abort(_ error: any Error) { end(.failure(error))?.cancel() }
+
+    /// The task that carries it out, where it has one and this was the end.
+    private func end(_ outcome: Outcome) -> Task<Void, Never>? {
+        let ended: State? = state.withLock { state in
+            if state.outcome != nil { return nil }
             state.outcome = outcome
-            state.task = nil
-            defer { (state.waiters, state.timers) = ([:], [:]) }
-            return (state.waiters, state.timers)
+            defer { (state.waiters, state.timers, state.task) = ([:], [:], nil) }
+            return state
         }
-        for timer in timers.values { timer.cancel() }
-        for waiter in waiters.values { waiter.resume(with: outcome) }
+        guard let ended else { return nil }
+        for timer in ended.timers.values { timer.cancel() }
+        for waiter in ended.waiters.values { waiter.resume(with: outcome.map { Found?.some($0) }) }
+        return ended.task
     }
 
-    /// Gives a place back without waiting; the last one that goes cancels the load.
+    /// From now on the load needs no caller.
+    func goOn() { state.withLock { $0.goesOn = true } }
+
+    /// Gives a place back; the last one that goes cancels the load.
     func leave() {
         let task: Task<Void, Never>? = state.withLock { state in
             state.places -= 1
-            guard state.places == 0, state.outcome == nil else { return nil }
+            guard state.places == 0, !state.goesOn, state.outcome == nil else { return nil }
             state.isAbandoned = true
             return state.task
         }
         task?.cancel()
     }
 
-    /// Waits for the outcome in the place that the caller has taken, and gives it back.
-    /// - Parameter timeout: after which to stop waiting, with `LoadTimeout`; the load goes on for the others.
-    func wait(atMost timeout: Duration? = nil) async throws -> Value? {
+    /// Waits for the outcome in the place that the caller has taken and gives back afterwards.
+    /// - Parameter timeout: after which to stop waiting; nil is returned then, and the load goes on.
+    func wait(atMost timeout: Duration?) async throws -> Found? {
         let id = state.withLock { state in
             state.nextID += 1
             return state.nextID
         }
-        defer { leave() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let outcome: Outcome? = state.withLock { state in
-                    if let outcome = state.outcome { return outcome }
+                let outcome: Result<Found?, any Error>? = state.withLock { state in
+                    if let outcome = state.outcome { return outcome.map { Found?.some($0) } }
                     if Task.isCancelled { return .failure(CancellationError()) }
                     state.waiters[id] = continuation
                     return nil
@@ -82,8 +105,15 @@ final class Load<Value: Sendable>: Sendable {
                 if let outcome { continuation.resume(with: outcome) } else { startTimer(id, timeout) }
             }
         } onCancel: {
-            stopWaiting(id, CancellationError())
+            stopWaiting(id, .failure(CancellationError()))
         }
+    }
+
+    /// Waits for the outcome, however long it takes.
+    func wait() async throws -> Found {
+        // Without a timeout it is never nil.
+        guard let found = try await wait(atMost: nil) else { throw CancellationError() }
+        return found
     }
 
     /// After the waiter stands in its place, so that it cannot miss it.
@@ -91,7 +121,7 @@ final class Load<Value: Sendable>: Sendable {
         guard let timeout else { return }
         let timer = Task {
             try await Task.sleep(for: timeout)
-            stopWaiting(id, LoadTimeout(isSoft: true))
+            stopWaiting(id, .success(nil))
         }
         let isWaiting = state.withLock { state in
             guard state.waiters[id] != nil else { return false }
@@ -101,20 +131,18 @@ final class Load<Value: Sendable>: Sendable {
         if !isWaiting { timer.cancel() }
     }
 
-    private func stopWaiting(_ id: UInt64, _ error: any Error) {
+    private func stopWaiting(_ id: UInt64, _ outcome: Result<Found?, any Error>) {
         let (waiter, timer) = state.withLock { state in
             (state.waiters.removeValue(forKey: id), state.timers.removeValue(forKey: id))
         }
         timer?.cancel()
-        waiter?.resume(throwing: error)
+        waiter?.resume(with: outcome)
     }
 }
 
-/// A load took longer than its caller would wait.
+/// A load took longer than the hard timeout allows, and was given up. What its loader brings afterwards is dropped.
 public struct LoadTimeout: Error, Sendable, CustomStringConvertible {
-    /// Whether only the caller stopped waiting; else the load itself was given up.
-    public let isSoft: Bool
-    public var description: String {
-        isSoft ? "the load goes on, but took longer than its caller would wait" : "the load took too long"
-    }
+    /// What was allowed.
+    public let limit: Duration
+    public var description: String { "the load took longer than \(limit) and was given up" }
 }

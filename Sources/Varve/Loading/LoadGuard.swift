@@ -1,7 +1,8 @@
 internal import Synchronization
 
 /// Decides whether a load may begin: back-off for a key that failed, a circuit breaker for the source as a whole. Any
-/// thread; bounded.
+/// thread; bounded. Errors are the users' own: the last reference to one goes after the lock is free, since its end may
+/// run their code.
 final class LoadGuard<Key: CacheKey>: Sendable {
     private struct Failure {
         var count: Int
@@ -17,64 +18,87 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         var lastError: (any Error)?
     }
 
+    /// What was let through.
+    struct Admission: Sendable {
+        /// Whether its outcome decides if the source is asked again.
+        var isProbe = false
+    }
+
     private let options: LoadOptions
     private let state = Mutex(State())
     /// Keys whose failures are remembered; beyond, the ones that may be tried again are forgotten.
-    private static var limit: Int { 4096 }
+    static var limit: Int { 4096 }
 
     init(_ options: LoadOptions) { self.options = options }
 
     private var isNeeded: Bool { options.backOff != nil || options.breaker != nil }
+    /// How many keys' failures are remembered.
+    var count: Int { state.withLock { $0.failures.count } }
 
     /// Throws `LoadRefused` where the key or the source is to be left alone.
-    func admit(_ key: Key, at now: Int64) throws(LoadRefused) {
-        guard isNeeded else { return }
-        let refusal: LoadRefused? = state.withLock { state in
+    func admit(_ key: Key, at now: Int64) throws(LoadRefused) -> Admission {
+        guard isNeeded else { return Admission() }
+        let answer: Result<Admission, LoadRefused> = state.withLock { state in
             if let failure = state.failures[key], failure.until > now {
-                return LoadRefused(reason: .backingOff, cause: failure.error)
+                return .failure(LoadRefused(reason: .backingOff, cause: failure.error))
             }
-            guard let breaker = options.breaker, state.inRow >= breaker.failures else { return nil }
+            guard let breaker = options.breaker, state.inRow >= breaker.failures else { return .success(Admission()) }
             if state.pausedUntil > now || state.isProbing {
-                return LoadRefused(reason: .circuitOpen, cause: state.lastError)
+                return .failure(LoadRefused(reason: .circuitOpen, cause: state.lastError))
             }
             state.isProbing = true
-            return nil
+            return .success(Admission(isProbe: true))
         }
-        if let refusal { throw refusal }
+        return try answer.get()
     }
 
-    func noteSuccess(_ key: Key) {
+    func noteSuccess(_ key: Key, _ admission: Admission) {
         guard isNeeded else { return }
-        state.withLock { state in
-            state.failures[key] = nil
+        let spent = state.withLock { state in
             state.inRow = 0
-            state.isProbing = false
+            if admission.isProbe { state.isProbing = false }
+            defer { state.lastError = nil }
+            return (state.failures.removeValue(forKey: key)?.error, state.lastError)
         }
+        withExtendedLifetime(spent) {}
     }
 
-    func noteFailure(_ key: Key, _ error: any Error, at now: Int64) {
+    func noteFailure(_ key: Key, _ admission: Admission, _ error: any Error, at now: Int64) {
         guard isNeeded else { return }
-        state.withLock { state in
+        let spent = state.withLock { state in
+            var spent = [state.lastError].compactMap { $0 }
             state.inRow += 1
-            state.isProbing = false
+            if admission.isProbe { state.isProbing = false }
             state.lastError = error
             if let breaker = options.breaker, state.inRow >= breaker.failures {
                 state.pausedUntil = Deadlines.add(breaker.pause.clampedNanoseconds, to: now)
             }
-            guard let backOff = options.backOff else { return }
-            if state.failures.count >= Self.limit { state.failures = state.failures.filter { $0.value.until > now } }
-            if state.failures.count >= Self.limit { state.failures.removeAll() }
-            let count = (state.failures[key]?.count ?? 0) + 1
-            let doublings = min(count - 1, 40)
-            let (wait, overflow) = backOff.initial.clampedNanoseconds.multipliedReportingOverflow(by: 1 << doublings)
-            let bounded = overflow ? backOff.maximum.clampedNanoseconds : min(wait, backOff.maximum.clampedNanoseconds)
-            state.failures[key] = Failure(count: count, until: Deadlines.add(bounded, to: now), error: error)
+            guard let backOff = options.backOff else { return spent }
+            if state.failures[key] == nil, state.failures.count >= Self.limit {
+                spent += state.failures.values.map(\.error)
+                state.failures = state.failures.filter { $0.value.until > now }
+                if state.failures.count >= Self.limit { state.failures.removeAll() }
+            }
+            let earlier = state.failures[key]
+            if let earlier { spent.append(earlier.error) }
+            let count = (earlier?.count ?? 0) + 1
+            let wait = LoadGuard.wait(backOff, failures: count)
+            state.failures[key] = Failure(count: count, until: Deadlines.add(wait, to: now), error: error)
+            return spent
         }
+        withExtendedLifetime(spent) {}
+    }
+
+    private static func wait(_ backOff: LoadOptions.BackOff, failures: Int) -> Int64 {
+        let doublings = min(failures - 1, 40)
+        let maximum = backOff.maximum.clampedNanoseconds
+        let (wait, overflow) = backOff.initial.clampedNanoseconds.multipliedReportingOverflow(by: 1 << doublings)
+        return overflow ? maximum : min(wait, maximum)
     }
 
     /// A load that was admitted ended without saying anything of the source: it was cancelled.
-    func noteCancelled() {
-        guard isNeeded else { return }
+    func noteCancelled(_ admission: Admission) {
+        guard admission.isProbe else { return }
         state.withLock { $0.isProbing = false }
     }
 }

@@ -11,8 +11,8 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
     /// so that not even the clock is read; `.min`: never. Follows from the rest (`settle`).
     @usableFromInline private(set) var carefreeUntil: Int64 = .min
     var deadlines: Deadlines
-    /// Nanoseconds that a read adds to the deadline; 0: reads do not matter.
-    var idle: Int64
+    /// How reads move the deadline.
+    var idle: IdleRule
     /// The deadline that the disk knows, where reads move the entry's own.
     var storedUntil: Int64
     /// How long the source took to load it, in nanoseconds; 0: it was not loaded. What early refresh goes by.
@@ -26,7 +26,7 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
     var traits: EntryTraits
 
     init(
-        key: Key, value: Value?, hash: UInt64, version: UInt64, deadlines: Deadlines, idle: Int64 = 0,
+        key: Key, value: Value?, hash: UInt64, version: UInt64, deadlines: Deadlines, idle: IdleRule = .none,
         loadNanoseconds: Int64 = 0, tags: [UInt64] = [], sourceVersion: UInt64 = 0, weight: Int, traits: EntryTraits
     ) {
         self.key = key
@@ -50,9 +50,19 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
         deadlines.freshUntil == .max ? 0 : min(loadNanoseconds, .max / 32) * 20
     }
 
+    /// A read moves the deadline. True where the disk should be told.
+    mutating func noteRead(at now: Int64) -> Bool {
+        guard idle.span > 0 else { return false }
+        deadlines.usableUntil = max(deadlines.usableUntil, idle.deadline(readAt: now))
+        return traits.contains(.onDisk) && !traits.contains(.isTouched) && isAhead
+    }
+
+    /// Whether its deadline is ahead of what the disk knows by more than the disk should miss.
+    var isAhead: Bool { idle.span > 0 && deadlines.usableUntil &- storedUntil > idle.slack }
+
     /// To be called whenever what it follows from has changed.
     mutating func settle() {
-        if value == nil || !tags.isEmpty || idle > 0 {
+        if value == nil || !tags.isEmpty || idle.span > 0 {
             carefreeUntil = .min
         } else {
             let early = deadlines.freshUntil == .max ? Int64.max : deadlines.freshUntil &- earlyStretch
@@ -68,6 +78,8 @@ struct EntryTraits: OptionSet, Sendable {
     static let pinned = EntryTraits(rawValue: 1 << 0)
     /// The disk holds it too, or held it when it was read from there.
     static let onDisk = EntryTraits(rawValue: 1 << 1)
+    /// Its moved deadline is on its way to the disk.
+    static let isTouched = EntryTraits(rawValue: 1 << 2)
 }
 
 /// What memory says of a key.

@@ -17,6 +17,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         var holders = 0
         /// How many of them are writing or removing the key.
         var writers = 0
+        /// How many of them are writing its origin: what loads bring meanwhile is not kept.
+        var originWriters = 0
         /// The newest version that was written or removed meanwhile.
         var newest: UInt64 = 0
     }
@@ -27,10 +29,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @usableFromInline var counts = MemoryCounts()
     private var free: [UInt32] = []
     private var wheel: TimerWheel
-    private var ledger: RemovalLedger
+    var ledger: RemovalLedger
     private var flights: [Key: Flight] = [:]
     var loads: [Key: Load<Value>] = [:]
     private var massRemovals = 0
+    var touched = TouchedKeys<Key>()
     /// By hash, the highest source version that was dropped or removed there. Keys share places: a floor may be too high
     /// for a key, which costs a miss, never too low. Empty where the disk remembers.
     private var floors: [UInt64]
@@ -84,23 +87,21 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
             counts.misses &+= 1
             return .miss
         }
-        if entry.idle > 0 {
-            entry.deadlines.usableUntil = Deadlines.add(entry.idle, to: now)
-            wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil)
-        }
+        // The wheel learns of it when it comes to the entry.
+        if entry.noteRead(at: now) { touched.add(&entry) }
         entries[slot] = entry
         policy.hit(slot)
         counts.hits &+= 1
         guard let value = entry.value else { return .absent }
-        return isDue(entry, now) ? .stale(value) : .hit(value)
+        return isDue(entry, now, context.chance) ? .stale(value) : .hit(value)
     }
 
     /// Whether an entry is to be loaded anew: past its deadline, or before it by chance, the likelier the nearer the
     /// deadline and the dearer the load (Vattani, Chierichetti, Lowenstein 2015: XFetch).
-    private func isDue(_ entry: MemoryEntry<Key, Value>, _ now: Int64) -> Bool {
+    private func isDue(_ entry: MemoryEntry<Key, Value>, _ now: Int64, _ chance: Chance) -> Bool {
         if entry.deadlines.freshUntil <= now { return true }
         guard entry.deadlines.freshUntil &- entry.earlyStretch <= now else { return false }
-        let early = -Logarithm.natural(Double.random(in: Double.leastNonzeroMagnitude..<1))
+        let early = -Logarithm.natural(max(chance.draw(), .leastNonzeroMagnitude))
         return Double(entry.deadlines.freshUntil &- now) <= early * Double(entry.loadNanoseconds)
     }
 
@@ -124,6 +125,17 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         flight.holders -= 1
         if wrote { flight.writers -= 1 }
         flights[key] = flight.holders > 0 ? flight : nil
+    }
+
+    /// The key's origin is about to be written, or has been: a flight of its own.
+    mutating func beginOriginWrite(_ key: Key) {
+        beginFlight(key)
+        flights[key]?.originWriters += 1
+    }
+
+    mutating func endOriginWrite(_ key: Key) {
+        flights[key]?.originWriters -= 1
+        endFlight(key)
     }
 
     /// Tells every flight of the key that a version was made or removed. A load that began before is left to those who
@@ -177,9 +189,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     func isOutdated(_ key: Key, since version: UInt64) -> Bool { (flights[key]?.newest ?? 0) > version }
 
     /// Whether the key was, or is just being, written or removed after `version`, as far as a flight that was out all the
-    /// while can tell.
-    func mayBeOutdated(_ key: Key, since version: UInt64) -> Bool {
-        massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 || isOutdated(key, since: version)
+    /// while can tell. What a load brings is so as well while the key's origin is being written.
+    func mayBeOutdated(_ key: Key, since version: UInt64, isLoaded: Bool = true) -> Bool {
+        guard massRemovals == 0 else { return true }
+        guard let flight = flights[key] else { return false }
+        return flight.writers > 0 || (isLoaded && flight.originWriters > 0) || flight.newest > version
     }
 
     // MARK: Changing
@@ -266,14 +280,22 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         for key in flights.keys where matches(key) { note(key, version) }
     }
 
-    /// Gives back the memory of what has expired. Exactness is not its business: reads look at the clock.
-    mutating func removeExpired(_ now: Int64, _ discarded: inout Discarded<Key, Value>) {
-        while let slot = wheel.nextExpired(at: now) {
+    /// Gives back the memory of what has expired, of so many entries at a time. Exactness is not its business: reads look
+    /// at the clock. True where there may be more.
+    mutating func removeExpired(_ now: Int64, atMost limit: Int, _ discarded: inout Discarded<Key, Value>) -> Bool {
+        for _ in 0..<limit {
+            guard let slot = wheel.nextExpired(at: now) else { return false }
             guard let entry = entries[Int(slot)] else { continue }
+            if entry.deadlines.usableUntil > now {
+                // Reads have moved it since.
+                wheel.schedule(slot, at: entry.deadlines.usableUntil)
+                continue
+            }
             ledger.note(entry.hash, .expired)
             counts.expired &+= 1
             discarded.add(remove(Int(slot), isScheduled: false))
         }
+        return true
     }
 
     mutating func setCapacity(_ capacity: Int, _ discarded: inout Discarded<Key, Value>) {
@@ -295,15 +317,6 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     func forEach(_ body: (MemoryEntry<Key, Value>) -> Void) {
         for slot in entries.indices { if let entry = entries[slot] { body(entry) } }
-    }
-
-    /// Says that the disk knows a deadline that reads had moved.
-    mutating func setStored(_ key: Key, _ hash: UInt64, version: UInt64, from old: UInt64, until: Int64) {
-        guard let slot = table.find(hash, { entries[taken: $0].key == key }), entries[slot]?.version == old else {
-            return
-        }
-        entries[slot]?.version = version
-        entries[slot]?.storedUntil = until
     }
 
     // MARK: Source versions, where there is no disk

@@ -100,6 +100,23 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
         }
     }
 
+    /// Gives back the memory of what has expired; each shard is held for a few entries at a time.
+    func removeExpired(_ now: Int64) {
+        for index in 0..<shardCount {
+            var hasMore = true
+            while hasMore {
+                var discarded = Discarded<Key, Value>()
+                hasMore = withShard(at: index) {
+                    $0.removeExpired(now, atMost: MemoryTier.expiredAtOnce, &discarded)
+                }
+                discarded.entries.removeAll()
+            }
+        }
+    }
+
+    /// How many entries expire while a shard's lock is held.
+    private static var expiredAtOnce: Int { 128 }
+
     var counts: MemoryCounts {
         var sum = MemoryCounts()
         for index in 0..<shardCount {
@@ -129,6 +146,7 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
 struct MemoryContext: Sendable {
     let clock: CacheClock
     let tags: TagRegistry
+    let chance: Chance
 
     @usableFromInline
     func now() -> Int64 { clock.now() }

@@ -11,8 +11,9 @@ public struct Expiry: Hashable, Sendable {
     public var usable: Duration?
     /// From the write; nil: as long as it is usable.
     public var fresh: Duration?
-    /// From the last read or write; nil: reads do not matter. A read moves the deadline in memory only; the disk learns
-    /// of it once in a quarter of the span at most, so no read writes to the log.
+    /// From the last read or write; nil: reads do not matter. No read moves the deadline past `usable`. No read writes to
+    /// the log either: the deadline moves in memory, and the disk learns of it in the background, once in a quarter of the
+    /// span at most. So an entry that has left memory, or whose process died, may be gone up to a quarter early.
     public var idle: Duration?
     /// The share, in 0...1, by which both deadlines from the write are shortened at random, so that entries written
     /// together do not expire together.
@@ -49,15 +50,18 @@ struct Deadlines: Hashable, Sendable {
 
     /// The deadlines of an entry that is written at `now`. `draw`: a number in 0..<1, which the jitter takes its share of.
     init(_ expiry: Expiry, at now: Int64, draw: Double) {
-        let shrink = 1 - min(1, max(0, expiry.jitter)) * draw
-        func deadline(_ span: Duration?, _ factor: Double) -> Int64 {
-            guard let span else { return .max }
-            let whole = span.clampedNanoseconds
-            return Deadlines.add(factor < 1 ? Int64(clamping: UInt64(Double(whole) * factor)) : whole, to: now)
-        }
-        let written = deadline(expiry.usable, shrink)
-        let idle = deadline(expiry.idle, 1)
-        self.init(usableUntil: min(written, idle), freshUntil: deadline(expiry.fresh, shrink))
+        let rule = IdleRule(expiry, at: now, draw: draw)
+        self.init(
+            usableUntil: rule.span == 0 ? rule.limit : rule.deadline(readAt: now),
+            freshUntil: Deadlines.after(expiry.fresh, expiry.jitter, at: now, draw: draw))
+    }
+
+    /// The end of a span from the write, shortened by jitter.
+    fileprivate static func after(_ span: Duration?, _ jitter: Double, at now: Int64, draw: Double) -> Int64 {
+        guard let span else { return .max }
+        let whole = span.clampedNanoseconds
+        let share = 1 - min(1, max(0, jitter)) * draw
+        return add(share < 1 ? Int64(clamping: UInt64(Double(whole) * share)) : whole, to: now)
     }
 
     @usableFromInline
@@ -65,6 +69,32 @@ struct Deadlines: Hashable, Sendable {
         let (sum, overflow) = time.addingReportingOverflow(max(0, span))
         return overflow ? .max : sum
     }
+}
+
+/// How reads move an entry's deadline.
+struct IdleRule: Hashable, Sendable {
+    /// Nanoseconds from a read to the deadline; 0: reads do not matter.
+    var span: Int64
+    /// The deadline from the write, which no read moves; `.max`: none.
+    var limit: Int64
+
+    static let none = IdleRule(span: 0, limit: .max)
+
+    init(span: Int64, limit: Int64) {
+        self.span = span
+        self.limit = limit
+    }
+
+    /// For an entry that is written at `now`; `draw` as for the deadlines.
+    init(_ expiry: Expiry, at now: Int64, draw: Double) {
+        span = expiry.idle?.clampedNanoseconds ?? 0
+        limit = Deadlines.after(expiry.usable, expiry.jitter, at: now, draw: draw)
+    }
+
+    func deadline(readAt now: Int64) -> Int64 { min(limit, Deadlines.add(span, to: now)) }
+
+    /// By how much memory's deadline may be ahead of the disk's before the disk is told.
+    var slack: Int64 { span / 4 }
 }
 
 extension Duration {

@@ -59,7 +59,7 @@ extension Cache {
 
     /// A slice of the work for warm restarts: the warm-up first, then the notes. For the store's thread; blocks.
     func warmStep() -> BackgroundWork.Next {
-        guard let warm, let disk else { return .never }
+        guard let warm, let disk, !gate.isClosed else { return .never }
         if !warm.statistics.isDone { return warmSlice(warm, disk) }
         return noteSlice(warm)
     }
@@ -91,7 +91,9 @@ extension Cache {
             defer { memory.withShard(hash) { $0.endFlight(key) } }
             // An entry that cannot be read is none: the reader that asks for it gets the error.
             let read = unsafe try? disk.engine.entry(bytes.span.bytes, in: disk.namespace)
-            guard let stored = read ?? nil, disk.keeps(stored), let entry = decode(stored, key, hash) else {
+            guard let stored = read ?? nil, disk.keeps(stored), let entry = decode(stored, key, hash),
+                entry.deadlines.usableUntil > store.clock.now()
+            else {
                 warm.note { $0.keysGone += 1 }
                 continue
             }

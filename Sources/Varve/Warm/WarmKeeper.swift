@@ -63,6 +63,17 @@ final class WarmKeeper: Sendable {
         return batch
     }
 
+    /// Gives up what is still to be brought back: the cache is being closed.
+    func end() {
+        state.withLock { state in
+            if state.statistics.isDone { return }
+            state.statistics.keysLeft = state.keys.count
+            state.keys = []
+            state.statistics.isDone = true
+        }
+        changed.raise()
+    }
+
     func note(_ change: (inout WarmUpStatistics) -> Void) { state.withLock { change(&$0.statistics) } }
 }
 

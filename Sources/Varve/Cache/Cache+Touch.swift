@@ -1,0 +1,111 @@
+internal import VarveEngine
+
+/// Tells the disk of deadlines that reads have moved, in the background, so that an entry which is read lives through
+/// eviction from memory and restart, and no read writes to the log.
+extension Cache {
+    /// How many keys, and bytes of them, one write takes.
+    private static var keysAtOnce: Int { 64 }
+    private static var bytesAtOnce: Int { 1 << 20 }
+
+    /// A slice of that work. For the store's thread; blocks.
+    func touchStep() -> BackgroundWork.Next {
+        guard let disk else { return .never }
+        // What waits for the disk now is more urgent; the keys are bounded and wait.
+        guard !gate.isClosed, disk.engine.takesWritesAtOnce else { return gate.isClosed ? .never : .later }
+        var isHurried = false
+        for shard in 0..<memory.shardCount {
+            let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
+            if touches.count == Cache.keysAtOnce { isHurried = true }
+            touch(touches, disk)
+        }
+        return isHurried ? .soon : .later
+    }
+
+    /// All that is due, before the cache is closed. Blocks.
+    func touchAll() {
+        guard let disk else { return }
+        for shard in 0..<memory.shardCount {
+            while true {
+                let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
+                if touches.isEmpty { break }
+                touch(touches, disk)
+            }
+        }
+    }
+
+    /// An entry's record anew, with the deadline of now; its version is carried on.
+    private struct Renewal {
+        let key: [UInt8]
+        let bytes: [UInt8]
+        let fields: EntryFields
+        /// The record that it takes the place of.
+        let standing: LSN
+        let touch: TouchedKeys<Key>.Touch
+        let until: Int64
+    }
+
+    private func touch(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
+        var renewals: [Renewal] = []
+        var bytes = 0
+        for touch in touches {
+            guard let renewal = renewal(touch, disk) else {
+                end(touch, stored: nil)
+                continue
+            }
+            renewals.append(renewal)
+            bytes += renewal.bytes.count
+            if bytes >= Cache.bytesAtOnce {
+                write(renewals, disk)
+                (renewals, bytes) = ([], 0)
+            }
+        }
+        write(renewals, disk)
+    }
+
+    /// Nil where the entry that was read is not the one on disk (any more), or has expired.
+    private func renewal(_ touch: TouchedKeys<Key>.Touch, _ disk: DiskTier) -> Renewal? {
+        let key = keyBytes(touch.key)
+        // An entry that cannot be read is none: the reader that asks for it gets the error.
+        let read = unsafe try? disk.engine.entry(key.span.bytes, in: disk.namespace)
+        guard let stored = read ?? nil, DiskTier.version(of: stored) == touch.version,
+            let record = IdleRecord(stored.fields.extensions)
+        else { return nil }
+        let held = memory.withShard(touch.hash) { $0.peek(touch.key, touch.hash) }
+        var until = touch.until
+        if let held, held.version == touch.version { until = held.deadlines.usableUntil }
+        guard until > max(record.until, store.clock.now()), let renewed = IdleRecord(record.rule, until: until) else {
+            return nil
+        }
+        var fields = stored.fields
+        renewed.write(to: &fields)
+        IdleRecord.carry(touch.version, in: &fields)
+        return Renewal(
+            key: key, bytes: stored.bytes, fields: fields, standing: stored.version, touch: touch, until: until)
+    }
+
+    /// In one write, or one by one where something else was written to one of the keys. What fails is left to later reads.
+    private func write(_ renewals: [Renewal], _ disk: DiskTier) {
+        if renewals.isEmpty { return }
+        do throws(VarveError) {
+            var batch = WriteBatch()
+            for renewal in renewals {
+                // Never over anything else: what was written, removed or has expired since stays so.
+                try batch.require(renewal.key, version: renewal.standing, in: disk.namespace)
+                try batch.put(renewal.key, renewal.bytes, renewal.fields, in: disk.namespace)
+            }
+            // It need not survive a power cut: the entry would be gone a little early.
+            try disk.engine.write(batch, durability: .interval)
+            for renewal in renewals { end(renewal.touch, stored: renewal.until) }
+        } catch {
+            guard error.code == .conditionFailed, renewals.count > 1 else {
+                for renewal in renewals { end(renewal.touch, stored: nil) }
+                return
+            }
+            for renewal in renewals { write([renewal], disk) }
+        }
+    }
+
+    private func end(_ touch: TouchedKeys<Key>.Touch, stored: Int64?) {
+        memory.withShard(touch.hash) { $0.endTouch(touch, stored: stored) }
+    }
+}

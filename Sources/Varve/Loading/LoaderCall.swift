@@ -1,0 +1,62 @@
+internal import Synchronization
+
+/// One call of a user's loader, in a task of its own: whoever waits for it goes when it is cancelled or out of time,
+/// whether or not the loader takes notice. What the loader brings after that is dropped.
+final class LoaderCall<Value: Sendable>: Sendable {
+    typealias Outcome = Result<Loaded<Value>, any Error>
+
+    private struct State {
+        var outcome: Outcome?
+        var waiter: CheckedContinuation<Loaded<Value>, any Error>?
+    }
+    private let state = Mutex(State())
+
+    /// The first end counts.
+    private func end(_ outcome: Outcome) {
+        let waiter = state.withLock { state -> CheckedContinuation<Loaded<Value>, any Error>? in
+            if state.outcome != nil { return nil }
+            state.outcome = outcome
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume(with: outcome)
+    }
+
+    private var value: Loaded<Value> {
+        get async throws {
+            try await withCheckedThrowingContinuation { continuation in
+                let outcome: Outcome? = state.withLock { state in
+                    if let outcome = state.outcome { return outcome }
+                    state.waiter = continuation
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
+            }
+        }
+    }
+
+    /// What `load` returns or throws; `LoadTimeout` after the limit; `CancellationError` at once where the caller's task is
+    /// cancelled. In the last two cases the loader's task is cancelled.
+    static func run(
+        atMost limit: Duration, _ load: @escaping @Sendable () async throws -> Loaded<Value>
+    ) async throws -> Loaded<Value> {
+        let call = LoaderCall()
+        let task = Task {
+            let outcome: Outcome
+            do { outcome = .success(try await load()) } catch { outcome = .failure(error) }
+            call.end(outcome)
+        }
+        let timer = Task {
+            try await Task.sleep(for: limit)
+            call.end(.failure(LoadTimeout(limit: limit)))
+            task.cancel()
+        }
+        defer { timer.cancel() }
+        return try await withTaskCancellationHandler {
+            try await call.value
+        } onCancel: {
+            call.end(.failure(CancellationError()))
+            task.cancel()
+        }
+    }
+}

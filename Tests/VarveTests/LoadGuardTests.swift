@@ -1,0 +1,75 @@
+import Synchronization
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+struct LoadGuardTests {
+    /// An error whose end runs its owner's code, which uses the guard again.
+    private final class Reentrant: Error {
+        private let guarding: LoadGuard<Int>
+        private let ends: Ends
+        init(_ guarding: LoadGuard<Int>, _ ends: Ends) { (self.guarding, self.ends) = (guarding, ends) }
+        deinit {
+            _ = guarding.count
+            ends.count.add(1, ordering: .relaxed)
+        }
+    }
+    private final class Ends: Sendable {
+        let count = Atomic<Int>(0)
+    }
+
+    @Test("An error's end may use the cache: nothing of the user's runs under the lock")
+    func errorsEndOutside() {
+        var options = LoadOptions()
+        options.backOff = .init(initial: .seconds(1), maximum: .seconds(1))
+        options.breaker = .init(failures: 1_000_000, pause: .seconds(1))
+        let loads = LoadGuard<Int>(options)
+        let ends = Ends()
+        for key in 0..<3 {
+            // Twice each: the second takes the first one's place.
+            loads.noteFailure(key, .init(), Reentrant(loads, ends), at: 0)
+            loads.noteFailure(key, .init(), Reentrant(loads, ends), at: 0)
+        }
+        loads.noteSuccess(2, .init())
+        loads.noteSuccess(0, .init())
+        #expect(ends.count.load(ordering: .relaxed) == 5)
+        for key in 10..<(10 + 2 * LoadGuard<Int>.limit) {
+            loads.noteFailure(key, .init(), Reentrant(loads, ends), at: Int64(key) * 1_000_000_000)
+        }
+        #expect(ends.count.load(ordering: .relaxed) >= LoadGuard<Int>.limit)
+    }
+
+    @Test("Failures of any number of keys are remembered within a bound")
+    func bounded() {
+        struct SourceDown: Error {}
+        var options = LoadOptions()
+        options.backOff = .init(initial: .seconds(1), maximum: .seconds(1))
+        let loads = LoadGuard<Int>(options)
+        for key in 0..<100_000 {
+            loads.noteFailure(key, .init(), SourceDown(), at: Int64(key) * 1_000_000)
+            #expect(loads.count <= LoadGuard<Int>.limit)
+        }
+    }
+
+    @Test("While the source rests one load is on its way to decide, whatever others come to")
+    func oneProbe() throws {
+        struct SourceDown: Error {}
+        var options = LoadOptions()
+        options.breaker = .init(failures: 2, pause: .seconds(1))
+        let loads = LoadGuard<Int>(options)
+        // Begun before the source was given a rest.
+        let early = try loads.admit(0, at: 0)
+        for key in 1...2 { loads.noteFailure(key, try loads.admit(key, at: 0), SourceDown(), at: 0) }
+        #expect(throws: LoadRefused.self) { try loads.admit(3, at: 1) }
+        let probe = try loads.admit(3, at: 1_000_000_000)
+        #expect(probe.isProbe)
+        loads.noteCancelled(early)
+        #expect(throws: LoadRefused.self) { try loads.admit(4, at: 1_000_000_000) }
+        loads.noteCancelled(probe)
+        let second = try loads.admit(4, at: 1_000_000_000)
+        loads.noteSuccess(4, second)
+        #expect(try loads.admit(5, at: 1_000_000_000).isProbe == false)
+    }
+}

@@ -1,0 +1,212 @@
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+/// Soft and hard timeouts, and stale values while and when the source does not answer.
+struct TimeoutTests {
+    struct SourceDown: Error {}
+
+    /// Where a stale entry lies when it is asked for.
+    enum Place: CaseIterable, Sendable {
+        case memory, disk
+    }
+
+    /// A cache with a stale entry 1 under "a", fresh for 10 seconds and usable for 100, written 20 seconds ago.
+    private func stale(
+        _ rig: CacheRig, _ place: Place, _ adjust: (inout LoadOptions) -> Void
+    ) async throws -> Cache<String, Int> {
+        var options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
+        options.warmRestart = nil
+        adjust(&options.loading)
+        var cache = try await rig.cache(.disk, Int.self, options)
+        try await cache.set(1, for: "a")
+        if place == .disk {
+            // Into a table that must be read, so that the fetch needs a task of its own.
+            try await cache.disk?.engine.flush()
+            try await cache.close()
+            cache = try await rig.cache(.disk, Int.self, options)
+        }
+        rig.clock.advance(by: .seconds(20))
+        return cache
+    }
+
+    @Test(
+        "A caller waits for the fresh value no longer than the soft timeout, and the load goes on",
+        arguments: Place.allCases)
+    func softTimeout(_ place: Place) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, place) { $0.softTimeout = .milliseconds(10) }
+        let door = Door()
+        let load: @Sendable (String) async throws -> Int = { _ in
+            await door.pass()
+            try Task.checkCancellation()
+            return 2
+        }
+        #expect(try await cache.value(for: "a", load: load) == 1)
+        #expect(cache.statistics.staleServed == 1)
+        await door.open()
+        while cache.valueInMemory(for: "a") != 2 { await Task.yield() }
+        #expect(cache.statistics.loads == 1)
+        try await cache.close()
+    }
+
+    @Test("Without a soft timeout a caller waits until the load has ended", arguments: Place.allCases)
+    func noSoftTimeout(_ place: Place) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, place) { $0.softTimeout = nil }
+        #expect(try await cache.value(for: "a") { _ in 2 } == 2)
+        #expect(cache.statistics.staleServed == 0)
+        try await cache.close()
+    }
+
+    @Test("With a soft timeout of zero nobody waits", arguments: Place.allCases)
+    func atOnce(_ place: Place) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, place) { $0.softTimeout = .zero }
+        let door = Door()
+        let load: @Sendable (String) async throws -> Int = { _ in
+            await door.pass()
+            return 2
+        }
+        for _ in 0..<3 { #expect(try await cache.value(for: "a", load: load) == 1) }
+        await door.open()
+        while cache.valueInMemory(for: "a") != 2 { await Task.yield() }
+        #expect(cache.statistics.loads == 1)
+        try await cache.close()
+    }
+
+    @Test("When the source fails the stale value is served, and only while it is usable", arguments: Place.allCases)
+    func staleIfError(_ place: Place) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, place) { $0.softTimeout = nil }
+        #expect(try await cache.value(for: "a") { _ in throw SourceDown() } == 1)
+        #expect(cache.statistics.staleServed == 1)
+        // The deadline passes while the source is asked.
+        await #expect(throws: SourceDown.self) {
+            try await cache.value(for: "a") { _ in
+                rig.clock.advance(by: .seconds(80))
+                throw SourceDown()
+            }
+        }
+        try await cache.close()
+    }
+
+    @Test("After the soft timeout the stale value is served only while it is usable", arguments: Place.allCases)
+    func staleAfterTimeout(_ place: Place) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, place) { $0.softTimeout = .milliseconds(10) }
+        let value = try await cache.value(for: "a") { _ in
+            rig.clock.advance(by: .seconds(80))
+            try await Task.sleep(for: .milliseconds(100))
+            return 2
+        }
+        #expect(value == 2)
+        #expect(cache.statistics.staleServed == 0)
+        try await cache.close()
+    }
+
+    @Test(
+        "A load is given up after the hard timeout, even by a loader that takes no notice, and what it brings is dropped",
+        arguments: CacheRig.Home.allCases)
+    func hardTimeout(_ home: CacheRig.Home) async throws {
+        var options = CacheOptions()
+        options.loading.hardTimeout = .milliseconds(10)
+        let cache = try await CacheRig().cache(home, Int.self, options)
+        let door = Door()
+        let ended = Tally()
+        await #expect(throws: LoadTimeout.self) {
+            try await cache.value(for: "a") { _ in
+                await door.pass()
+                await ended.add()
+                return 1
+            }
+        }
+        #expect(cache.statistics.loadTimeouts == 1)
+        #expect(cache.statistics.loadFailures == 1)
+        await door.open()
+        while await ended.count == 0 { await Task.yield() }
+        #expect(try await cache.value(for: "a") == nil)
+        #expect(try await cache.value(for: "a") { _ in 2 } == 2)
+        #expect(cache.loadsUnderWay.count == 0)
+        try await cache.close()
+    }
+
+    @Test(
+        "A loader that is cancelled with its last caller and brings a value all the same brings it to nobody",
+        arguments: CacheRig.Home.allCases)
+    func cancelledLoader(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        let door = Door()
+        let alone = Task {
+            try await cache.value(for: "a") { _ in
+                await door.pass()
+                return 1
+            }
+        }
+        await door.arrived(1)
+        alone.cancel()
+        await #expect(throws: CancellationError.self) { try await alone.value }
+        await door.open()
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect(try await cache.value(for: "a") == nil)
+        try await cache.close()
+    }
+
+    @Test("A hard timeout counts as a failure: the stale value is served, and back-off leaves the key alone")
+    func hardTimeoutIsAFailure() async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, .memory) {
+            $0.softTimeout = nil
+            $0.hardTimeout = .milliseconds(10)
+            $0.backOff = .init(initial: .seconds(1), maximum: .seconds(1))
+        }
+        let load: @Sendable (String) async throws -> Int = { _ in
+            try await Task.sleep(for: .seconds(1000))
+            return 2
+        }
+        #expect(try await cache.value(for: "a", load: load) == 1)
+        #expect(try await cache.value(for: "a", load: load) == 1)
+        #expect(cache.statistics.loads == 1)
+        #expect(cache.statistics.loadsRefused == 1)
+        try await cache.close()
+    }
+
+    @Test("A refresh asks the source, though another's load finds the key on disk")
+    func refresh() async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(.disk, Int.self, CacheOptions(memory: .entries(1), policy: .fifo))
+        try await cache.set(1, for: "a")
+        try await cache.set(0, for: "other")
+        // A load that reads the disk alone, as a caller's does for whom what lies there is good enough.
+        let hash = cache.memory.hash("a")
+        let present = Load<Int>()
+        cache.memory.withShard(hash) { $0.loads["a"] = present }
+        let refreshed = Task { try await cache.refresh("a") { _ in Loaded(2) } }
+        while cache.statistics.loadsShared < 1 { await Task.yield() }
+        cache.memory.withShard(hash) { $0.loads["a"] = nil }
+        present.finish(.success(.init(value: 1, isFromDisk: true)))
+        #expect(try await refreshed.value == 2)
+        #expect(try await cache.value(for: "a") == 2)
+        try await cache.close()
+    }
+
+    @Test("Callers of a refresh share one call to the source", arguments: CacheRig.Home.allCases)
+    func refreshes(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        try await cache.set(1, for: "a")
+        let door = Door()
+        let load: Cache<String, Int>.Loader = { _ in
+            await door.pass()
+            return Loaded(2)
+        }
+        let all = (0..<10).map { _ in Task { try await cache.refresh("a", loading: load) } }
+        while cache.statistics.loadsShared < 9 { await Task.yield() }
+        await door.open()
+        for task in all { #expect(try await task.value == 2) }
+        #expect(cache.statistics.loads == 1)
+        #expect(try await cache.value(for: "a") == 2)
+        try await cache.close()
+    }
+}
