@@ -65,7 +65,7 @@ let package = Package(
         .executableTarget(
             name: "VarveCrashTest",
             dependencies: [
-                "VarveEngine", "VarveIO", "VarveTestSupport",
+                "Varve", "VarveEngine", "VarveIO", "VarveTestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

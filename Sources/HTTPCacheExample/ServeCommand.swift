@@ -14,15 +14,21 @@ struct ServeCommand: AsyncParsableCommand {
     var upstream: String
     @Option(help: "The cache's folder.")
     var store: String
+    @Option(help: "Seconds for which an item counts as fresh.")
+    var fresh = 60
+
+    func validate() throws {
+        guard (1...3600).contains(fresh) else { throw ValidationError("--fresh is a number from 1 to 3600.") }
+    }
 
     func run() async throws {
         guard let upstream = URL(string: upstream), upstream.scheme?.hasPrefix("http") == true else {
             throw ValidationError("--upstream is the address of an HTTP service.")
         }
-        // Fresh for a minute, and for an hour good enough while upstream is slow or down.
+        // Fresh for a minute or so, and for an hour good enough while upstream is slow or down.
         var options = CacheOptions(
             memory: .megabytes(64), disk: .gigabytes(1),
-            expiry: Expiry(usable: .seconds(3600), fresh: .seconds(60), jitter: 0.1))
+            expiry: Expiry(usable: .seconds(3600), fresh: .seconds(fresh), jitter: 0.1))
         options.loading.hardTimeout = .seconds(5)
         options.loading.backOff = .init()
         let items = try await Cache<String, String>.open(at: store, options)

@@ -55,7 +55,10 @@ struct CrashTest: ParsableCommand {
         if let childDirectory {
             return try KillChild(directory: childDirectory, seed: seed ?? 1, start: childStart ?? "").run()
         }
-        if let fillDisk { return CrashReport.say("full-disk: \(try FullDiskRun(directory: fillDisk).run())") }
+        if let fillDisk {
+            CrashReport.say("full-disk: \(try FullDiskRun(directory: fillDisk).run())")
+            return CrashReport.say("full-disk: \(try FullDiskCacheRun(directory: fillDisk).run())")
+        }
         let target = points ?? (full ? 100_000 : 2000)
         let report = CrashReport(showsProgress: true, target: target)
         var isProved = true

@@ -59,6 +59,9 @@ struct FullDiskRun {
         try check(again, upTo: later)
         if let damage = try again.verify().damage.first { throw Broken("the store is damaged: \(damage)") }
         try again.close()
+        // The place is another run's.
+        for name in try system.list(path) { try system.remove(path + "/" + name) }
+        try system.removeDirectory(path)
         return "\(full) writes until the disk was full, \(later - full) after \(FullDiskRun.ballastBytes >> 20) MiB "
             + "were freed, nothing missing"
     }

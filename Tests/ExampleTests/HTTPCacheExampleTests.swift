@@ -37,7 +37,10 @@ import Testing
     @Test func aKilledServiceAsksForNothingThatItHad() async throws {
         let scratch = try ExampleProcess.Scratch()
         let (origin, originURL) = try await start(["origin", "--delay", "5"])
-        let serve = ["serve", "--upstream", originURL.absoluteString, "--store", scratch.path + "/cache"]
+        // Fresh for so long that no load of the machine makes a refresh due.
+        let serve = [
+            "serve", "--upstream", originURL.absoluteString, "--store", scratch.path + "/cache", "--fresh", "3600",
+        ]
         func asked() async throws -> String { try await get(originURL.appendingPathComponent("asked")) }
         func item(_ number: Int, _ service: URL) -> URL { service.appendingPathComponent("items/\(number)") }
 

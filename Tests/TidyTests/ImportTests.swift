@@ -21,7 +21,8 @@ import Testing
         ],
         "TwoProcessesExample": ["Varve", "Foundation"],
         "VarveCrashTest": [
-            "VarveTestSupport", "VarveEngine", "VarveIO", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
+            "Varve", "VarveTestSupport", "VarveEngine", "VarveIO", "ArgumentParser", "Foundation", "Synchronization",
+            "Glibc",
         ],
     ]
     /// Tests import what they test, its helpers, and Foundation.

@@ -28,7 +28,8 @@ extension Cache {
     enum Demand: Sendable {
         case none
         /// The authority's present version of the key; nil: it holds none that has not expired. And none of these tags, the
-        /// entry's, was dropped after `since`.
+        /// entry's, was dropped after `since`; nor, where memory alone holds it (nil, and `since` is not 0), was the key
+        /// written.
         case version(UInt64?, tags: [UInt64], since: UInt64)
         /// No newer source version is known.
         case notOlder(UInt64)
@@ -70,6 +71,15 @@ extension Cache {
         defer { gate.leave() }
         let hash = memory.hash(key)
         guard let disk else { return try commitInMemory(key, hash, change, demand) }
+        guard let degraded = disk.degraded else {
+            return try await commitOnDisk(key, hash, change, demand, durability, disk)
+        }
+        return try await commit(key, hash, change, demand, durability, disk, degraded)
+    }
+
+    func commitOnDisk(
+        _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier
+    ) async throws(VarveError) -> UInt64 {
         let batch = try batch(keyBytes(key), change, demand, disk)
         memory.withShard(hash) { $0.beginFlight(key, writes: true) }
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
@@ -116,6 +126,8 @@ extension Cache {
         case .none: break
         case .version(let number, let tags, let since):
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
+            // Memory alone holds it: an absence is no proof that nobody has written and removed it since.
+            if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
             for tag in tags { try batch.requireUnchanged(disk.tags.key(tag), since: LSN(since), in: .tagDrops) }
         case .notOlder(let version): try batch.requireNotOlder(key, than: version, in: disk.namespace)
         case .unchanged(let since, let notOlder):

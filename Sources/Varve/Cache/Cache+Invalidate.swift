@@ -17,7 +17,7 @@ extension Cache {
         }
         if let disk {
             let promised = durability ?? options.durability
-            version = try await uncancelled { () async throws(VarveError) in
+            version = try await uncancelled(.tag(id), disk) { () async throws(VarveError) in
                 try await disk.engine.put(disk.tags.key(id), [], in: .tagDrops, durability: promised).rawValue
             }
         } else {
@@ -55,7 +55,8 @@ extension Cache {
         var version: UInt64?
         defer { memory.changeAll { shard, _ in shard.endMassRemoval(at: version, where: matches) } }
         let promised = durability ?? options.durability
-        version = try await uncancelled { () async throws(VarveError) in
+        version = try await uncancelled(.range(KeyInterval(begin: begin, end: end)), disk) {
+            () async throws(VarveError) in
             var batch = WriteBatch()
             try batch.deleteRange(from: begin, to: end, in: disk.namespace)
             return try await disk.engine.write(batch, durability: promised).rawValue
@@ -65,10 +66,13 @@ extension Cache {
     /// Sees a write through, whether or not its caller is cancelled meanwhile: what covers many keys must not be left in
     /// doubt, and is rare enough for a task of its own.
     private func uncancelled(
+        _ removal: MassRemoval, _ disk: DiskTier,
         _ write: @escaping @Sendable () async throws(VarveError) -> UInt64
     ) async throws(VarveError) -> UInt64 {
         let outcome = await Task { () -> Result<UInt64, VarveError> in
-            do throws(VarveError) { return .success(try await write()) } catch { return .failure(error) }
+            do throws(VarveError) { return .success(try await self.commit(removal, disk, write: write)) } catch {
+                return .failure(error)
+            }
         }.value
         return try outcome.get()
     }

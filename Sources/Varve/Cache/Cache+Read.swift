@@ -71,6 +71,11 @@ extension Cache {
         case .absent: stored = nil
         case .wouldBlock: stored = try await disk.entry(keyBytes(key))
         }
+        if stored == nil, disk.isHidden(key) {
+            if let held = heldInstead(key, hash) { return held }
+            noteMiss(hash)
+            return nil
+        }
         guard let stored, let entry = admit(stored, key, hash) else {
             let seen = disk.visible.rawValue
             memory.change(hash) { shard, discarded in

@@ -11,7 +11,8 @@ extension Cache {
     func touchStep() -> BackgroundWork.Next {
         guard let disk else { return .never }
         // What waits for the disk now is more urgent; the keys are bounded and wait.
-        guard !gate.isClosed, disk.engine.takesWritesAtOnce else { return gate.isClosed ? .never : .later }
+        let isIdle = disk.engine.takesWritesAtOnce && disk.degraded?.isInMemory != true
+        guard !gate.isClosed, isIdle else { return gate.isClosed ? .never : .later }
         var isHurried = false
         for shard in 0..<memory.shardCount {
             let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }

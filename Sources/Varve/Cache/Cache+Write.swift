@@ -117,6 +117,7 @@ extension Cache {
         var standing: UInt64?
         /// The tags of `value`, none of which had been dropped up to the version `looked`, nor was being dropped.
         var tags: [UInt64] = []
+        /// Where memory alone holds `value`, nothing else tells of a change after this.
         var looked: UInt64 = 0
     }
 
@@ -141,12 +142,22 @@ extension Cache {
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         while true {
+            if let present = presentInstead(key, hash) { return present }
             let looked = disk.visible.rawValue
             guard let stored = try await disk.entry(keyBytes(key)) else {
-                if let live, !live.traits.contains(.onDisk) { return Present(value: live.value, version: live.version) }
-                if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
                 noteAbsent(key, hash, disk)
-                return Present()
+                // Looked at after the disk: who writes the key later than `looked` is found by the commit.
+                let held = memory.withShard(hash) { $0.peek(key, hash) }
+                guard let held, !held.traits.contains(.onDisk), isLive(held) else {
+                    if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
+                    return Present()
+                }
+                if disk.tags.registry.isPending(held.tags) {
+                    await disk.tags.registry.settled(held.tags)
+                    continue
+                }
+                return Present(
+                    value: held.value, version: held.value == nil ? nil : held.version, tags: held.tags, looked: looked)
             }
             // A drop that has begun but not ended may be older than what is written on the strength of this look.
             let tags = stored.fields.tags
@@ -169,7 +180,7 @@ extension Cache {
         memory.change(hash) { $0.noteAbsent(key, hash, upTo: seen, &$1) }
     }
 
-    private func isLive(_ entry: MemoryEntry<Key, Value>) -> Bool {
+    func isLive(_ entry: MemoryEntry<Key, Value>) -> Bool {
         entry.deadlines.usableUntil > store.clock.now()
             && memory.context.tags.keeps(entry.tags, version: entry.version)
     }

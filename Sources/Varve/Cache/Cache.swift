@@ -145,7 +145,8 @@ extension Cache {
     ) async throws(VarveError) -> Cache {
         try options.validate()
         let store = try await CacheStore.open(
-            at: path, disk: options.disk, durability: options.durability, observation: options.observation)
+            at: path, disk: options.disk, durability: options.durability, degradation: options.degradation,
+            maximumStall: options.maximumStall, observation: options.observation)
         return try await store.cache(named: nil, coding: coding, options, ownsStore: true)
     }
 
@@ -205,7 +206,12 @@ extension CacheStore {
         return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
             let tags = TagStore(engine: engine, namespace: namespace, registry: TagRegistry())
             try tags.load()
-            let disk = DiskTier(engine: engine, namespace: namespace, tags: tags, eviction: self.eviction)
+            let shadow = self.degraded?.shadow(of: namespace)
+            // What an earlier cache of that name dropped and the disk has not taken.
+            for (tag, version) in shadow?.changes.tags ?? [:] { tags.registry.note(tag, at: version) }
+            let disk = DiskTier(
+                engine: engine, namespace: namespace, tags: tags, eviction: self.eviction, degraded: self.degraded,
+                shadow: shadow)
             guard let warmRestart = options.warmRestart else {
                 return Cache<Key, Value>(
                     self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)

@@ -42,6 +42,8 @@ public struct CacheStatistics: Sendable {
     public var writeLatency = LatencyHistogram()
     /// The store on disk, with the other caches in it; nil without a disk.
     public var disk: DiskUse?
+    /// What the store did for want of its disk; nil where it does not go on in memory.
+    public var degradation: DegradationUse?
     /// What the warm-up did, since the cache was opened.
     public var warmUp: WarmUpStatistics?
 
@@ -108,6 +110,7 @@ extension Cache {
         snapshot.loadLatency = latencies.load.histogram
         snapshot.writeLatency = latencies.write.histogram
         snapshot.disk = disk.map { CacheStatistics.DiskUse($0.engine.statistics) }
+        snapshot.degradation = store.degraded.map { CacheStatistics.DegradationUse($0.counts) }
         snapshot.warmUp = warm?.statistics
         return snapshot
     }

@@ -33,10 +33,13 @@ public final class CacheStore: Sendable {
     private let lastVersion = Atomic<UInt64>(0)
 
     private let log: StoreLog
+    /// How the store goes on without its disk; nil: it does not, or there is none.
+    let degraded: DegradedMode?
 
     private init(
         _ engine: Engine?, _ clock: any SystemClock, _ eviction: S3FIFOEviction? = nil,
-        _ evictionMemory: EvictionMemory? = nil, _ observation: CacheObservation = CacheObservation()
+        _ evictionMemory: EvictionMemory? = nil, degrades: Bool = false,
+        _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         self.engine = engine
         self.eviction = eviction
@@ -52,6 +55,7 @@ public final class CacheStore: Sendable {
         name = engine?.directory.split(separator: "/").last.map { String($0) } ?? "memory"
         log = StoreLog(observation.logger, store: engine?.directory ?? name)
         let time = self.clock
+        if degrades, let engine { degraded = DegradedMode(engine, time, log) } else { degraded = nil }
         do throws(IOError) {
             maintenance = try BackgroundWork(name: "varve-cache", time)
             warming = engine == nil ? nil : try BackgroundWork(name: "varve-warm", time)
@@ -68,6 +72,13 @@ public final class CacheStore: Sendable {
             log.look(at: engine.troubles, now: now)
             return .later
         }
+        if let degraded {
+            warming?.add { [weak degraded] _ in
+                guard let degraded else { return .never }
+                degraded.returnIfDue()
+                return .later
+            }
+        }
     }
 
     deinit {
@@ -79,13 +90,21 @@ public final class CacheStore: Sendable {
     /// - Parameters:
     ///   - disk: what it may take there; nil: no bound.
     ///   - durability: of what the store writes by itself.
+    ///   - degradation: what happens while the disk is full, failing or damaged.
+    ///   - maximumStall: how long a write may wait for background work before it throws `.stalled`; 10 ms to 1 hour.
     ///   - observation: where the store says what it does; its caches have their own.
     public static func open(
         at path: String, disk: CacheLimit? = .gigabytes(1), durability: Durability = .interval,
+        degradation: Degradation = .throwing, maximumStall: Duration = .seconds(5),
         observation: CacheObservation = CacheObservation()
     ) async throws(VarveError) -> CacheStore {
         var options = EngineOptions()
         options.durability = durability
+        guard maximumStall >= .milliseconds(10), maximumStall <= .seconds(3600) else {
+            throw VarveError(.invalidArgument, "a write's stall is bounded by 10 ms to 1 hour")
+        }
+        options.stallLimit = maximumStall
+        options.keepsDegradedMark = degradation == .memoryOnly
         try options.setDiskLimit(disk)
         return try await open(at: path, options, observation: observation)
     }
@@ -109,7 +128,8 @@ public final class CacheStore: Sendable {
         let evictionMemory = eviction.map { EvictionMemory($0, in: path, fileSystem) }
         if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
         let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
-        let store = try CacheStore(engine, clock, eviction, evictionMemory, observation)
+        let store = try CacheStore(
+            engine, clock, eviction, evictionMemory, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         return store
     }
@@ -138,6 +158,10 @@ public final class CacheStore: Sendable {
             evictionMemory?.save()
         }
         guard let engine else { return }
+        if let degraded, degraded.isInMemory {
+            // Else the next opening begins cold.
+            _ = await IOThread.run(name: "varve-return") { degraded.tryReturn() }
+        }
         try await engine.close()
         log.closed()
     }

@@ -7,6 +7,10 @@ struct DiskTier: Sendable {
     let tags: TagStore
     /// What the store forgets when it is full, and what it need not take; nil where it has no bound.
     let eviction: S3FIFOEviction?
+    /// Whether the store goes on in memory when the disk takes no writes; nil: it does not.
+    let degraded: DegradedMode?
+    /// What of this must not be seen any more, because it was changed in memory meanwhile.
+    let shadow: DiskShadow?
 
     /// What an entry's value is, in the engine's `valueType`.
     enum Kind: UInt8 {
@@ -29,15 +33,25 @@ struct DiskTier: Sendable {
     }
 
     func probe(_ key: RawSpan) throws(VarveError) -> Probe {
-        switch try engine.entryIfInMemory(key, in: namespace) {
-        case .value(let entry): .entry(entry)
-        case .absent: .absent
-        case .wouldBlock: .wouldBlock
+        if hides(key) { return .absent }
+        do throws(VarveError) {
+            switch try engine.entryIfInMemory(key, in: namespace) {
+            case .value(let entry): return .entry(entry)
+            case .absent: return .absent
+            case .wouldBlock: return .wouldBlock
+            }
+        } catch {
+            try missIfDamaged(error)
+            return .absent
         }
     }
 
     func entry(_ key: [UInt8]) async throws(VarveError) -> StoredEntry? {
-        try await engine.entry(key, in: namespace)
+        if hides(key) { return nil }
+        do throws(VarveError) { return try await engine.entry(key, in: namespace) } catch {
+            try missIfDamaged(error)
+            return nil
+        }
     }
 
     /// Whether a value that was loaded once should be stored: while there is room everything is, and in a full store what
@@ -48,7 +62,7 @@ struct DiskTier: Sendable {
     }
 
     /// The LSN that every reader sees by now.
-    var visible: LSN { engine.visible }
+    var visible: LSN { degraded.map { LSN($0.presentVersion) } ?? engine.visible }
 
     /// Whether the store holds what was removed by a tag that the entry carries.
     func keeps(_ entry: StoredEntry) -> Bool {
@@ -94,8 +108,12 @@ struct TagStore: Sendable {
     }
 
     /// Under which a tag's drop is kept.
-    func key(_ tag: UInt64) -> [UInt8] {
-        TagRegistry.slot(of: tag).withKeyBytes { bytes in prefix + [UInt8](copying: bytes) }
+    func key(_ tag: UInt64) -> [UInt8] { TagStore.key(tag, in: namespace) }
+
+    static func key(_ tag: UInt64, in namespace: Namespace) -> [UInt8] {
+        let prefix = namespace.keyPrefix
+        return TagRegistry.slot(of: tag).withKeyBytes { bytes in prefix + [UInt8](copying: bytes)
+        }
     }
 
     private var prefix: [UInt8] { namespace.keyPrefix }

@@ -115,6 +115,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     // MARK: Flights
 
+    /// Whether a removal of many keys is under way.
+    var isRemovingMany: Bool { massRemovals > 0 }
+
     mutating func beginFlight(_ key: Key, writes: Bool = false) {
         flights[key, default: Flight()].holders += 1
         if writes { flights[key]?.writers += 1 }

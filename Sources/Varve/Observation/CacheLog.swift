@@ -62,7 +62,7 @@ final class StoreLog: Sendable {
         var toldAt: Int64?
     }
 
-    private let logger: Logger
+    let logger: Logger
     private let state = Mutex(State())
     private static let quiet: Int64 = 60_000_000_000
 
@@ -75,6 +75,11 @@ final class StoreLog: Sendable {
     func opened(_ engine: Engine, took: Int64) {
         logger.debug(
             "store opened", metadata: ["lsn": "\(engine.visible)", "duration": "\(Duration.nanoseconds(took))"])
+        if let cause = engine.droppedAtOpening {
+            logger.warning(
+                "the degraded mark was set: what the store held was dropped, and it begins cold",
+                metadata: ["cause": "\(cause)"])
+        }
         guard let cut = engine.recoveryCut else { return }
         logger.notice(
             "the log's end was cut: it had not been synced, or was being written",

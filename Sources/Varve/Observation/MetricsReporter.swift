@@ -91,6 +91,9 @@ final class MetricsReporter: Sendable {
             ("expired_total", [], { $0.expired }),
             ("disk_logged_bytes_total", [], { $0.disk?.bytesLogged }),
             ("disk_rewritten_bytes_total", [], { $0.disk?.bytesRewritten }),
+            ("degraded_seconds_total", [], { ($0.degradation?.time.components.seconds).map { UInt64(clamping: $0) } }),
+            ("writes_refused_total", [], { $0.degradation?.writesRefused }),
+            ("damaged_reads_total", [], { $0.degradation?.damagedReads }),
             ("warmed_entries_total", [], { ($0.warmUp?.entriesWarmed).map { UInt64($0) } }),
         ]
         for cause in MissCause.allCases {
@@ -106,6 +109,7 @@ final class MetricsReporter: Sendable {
             ("memory_limit", { UInt64(clamping: $0.memoryLimit) }),
             ("disk_used_bytes", { $0.disk?.bytes }),
             ("disk_limit_bytes", { $0.disk?.limit }),
+            ("degraded", { ($0.degradation?.isDegraded).map { $0 ? 1 : 0 } }),
         ]
     }
 

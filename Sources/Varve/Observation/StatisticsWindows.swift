@@ -108,6 +108,7 @@ extension CacheStatistics {
         loadLatency = loadLatency.since(earlier.loadLatency)
         writeLatency = writeLatency.since(earlier.writeLatency)
         if let before = earlier.disk { disk?.subtract(before) }
+        if let before = earlier.degradation { degradation?.subtract(before) }
     }
 }
 

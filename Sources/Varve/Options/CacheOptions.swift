@@ -17,6 +17,12 @@ public struct CacheOptions: Sendable {
     public var loading = LoadOptions()
     /// How memory is warmed after a restart. Nil: not at all, and no notes are taken for the next one.
     public var warmRestart: WarmRestart? = WarmRestart()
+    /// What happens while the disk is full, failing or damaged. Default: writes throw. A property of the store: where several
+    /// caches share one, `CacheStore.open` takes it.
+    public var degradation: Degradation = .throwing
+    /// How long a write may wait for background work on disk before it throws `.stalled`, with nothing written; a load's
+    /// result then stays in memory alone. Default 5 s; 10 ms to 1 hour. A property of the store.
+    public var maximumStall: Duration = .seconds(5)
     /// Where the cache says what it does: log and metrics.
     public var observation = CacheObservation()
 
@@ -38,6 +44,9 @@ public struct CacheOptions: Sendable {
         if !(0...1).contains(expiry.jitter) { try refuse("jitter is a share in 0...1") }
         for span in [expiry.usable, expiry.fresh, expiry.idle] {
             if let span, span <= .zero { try refuse("an expiry is longer than nothing") }
+        }
+        if maximumStall < .milliseconds(10) || maximumStall > .seconds(3600) {
+            try refuse("a write's stall is bounded by 10 ms to 1 hour")
         }
         if let refusal = warmRestart?.refusal { try refuse(refusal) }
         try loading.validate()

@@ -91,8 +91,8 @@ extension Cache {
             defer { memory.withShard(hash) { $0.endFlight(key) } }
             // An entry that cannot be read is none: the reader that asks for it gets the error.
             let read = unsafe try? disk.engine.entry(bytes.span.bytes, in: disk.namespace)
-            guard let stored = read ?? nil, disk.keeps(stored), let entry = decode(stored, key, hash),
-                entry.deadlines.usableUntil > store.clock.now()
+            guard let stored = read ?? nil, !disk.hides(bytes), disk.keeps(stored),
+                let entry = decode(stored, key, hash), entry.deadlines.usableUntil > store.clock.now()
             else {
                 warm.note { $0.keysGone += 1 }
                 continue
@@ -113,7 +113,7 @@ extension Cache {
         let shards = memory.shardCount
         guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
         // What waits for the disk now is more urgent.
-        guard warm.notes.engine.takesWritesAtOnce else { return .later }
+        guard warm.notes.engine.takesWritesAtOnce, store.degraded?.isInMemory != true else { return .later }
         let bytes = note(shard, warm)
         warm.state.withLock {
             $0.round.end(

@@ -1,3 +1,5 @@
+internal import VarveIO
+
 /// What the cache facade needs beyond the public surface.
 extension Engine {
     /// The LSN as of which a reader that starts now reads.
@@ -17,11 +19,13 @@ extension Engine {
     /// Whether a write that asks for no sync would be taken without waiting for background work.
     package var takesWritesAtOnce: Bool { !isClosed && health.failure == nil && gate.current == .none }
 
-    /// Whether a write would get in without waiting for a flush.
+    /// Whether a write would get in without waiting for a flush, and there is room on disk for a segment of the log. Blocks.
     package var hasRoomForWrites: Bool {
         guard !isClosed, health.failure == nil, keeper.sealedCount < options.sealedMemtables else { return false }
         if case .stop = gate.current { return false }
-        return true
+        // Small writes fit what the log has allocated even where the next segment would not.
+        let free = try? context.files.freeBytes(directory)
+        return (free ?? .max) >= UInt64(options.logSegmentBytes)
     }
 
     /// What stopped writes for good, and what background work met last and will try again.

@@ -128,10 +128,12 @@ import VarveTestSupport
     func undecodable() async throws {
         let store = try await rig.store()
         let texts = try await store.cache(named: "c", of: String.self, to: String.self)
+        let began = try texts.changeCursor
+        try await texts.set("no number", for: "a", .init(durability: .synced))
+        try await texts.close()
         let numbers: Cache<String, Int> = try await store.cache(
             named: "c", coding: .own, CacheOptions(), ownsStore: false)
-        var changes = try numbers.changes().makeAsyncIterator()
-        try await texts.set("no number", for: "a", .init(durability: .synced))
+        var changes = try numbers.changes(since: began).makeAsyncIterator()
         guard case .removed("a")? = try await changes.next()?.event else {
             Issue.record("it is told as something else")
             return

@@ -25,10 +25,13 @@ struct HistoryPlan: Sendable {
     /// Whether values expire, and the clock moves meanwhile.
     var expires = false
 
+    /// Whether the store goes over to memory and comes back meanwhile, again and again.
+    var degrades = false
+
     /// A miss is right where entries may be forgotten: in memory alone, or by time, whose moment no client knows. A write
     /// that is on disk, but not acknowledged yet, is lost to a drop of its tag, though readers may see what was before it
     /// until both are over.
-    var mayForget: Bool { expires || !tags.isEmpty || (home == .memory && memoryEntries < 1000) }
+    var mayForget: Bool { degrades || expires || !tags.isEmpty || (home == .memory && memoryEntries < 1000) }
 
     /// Half of the runs are without tags, so that each miss is judged too.
     func varied(_ seed: UInt64) -> HistoryPlan {
@@ -82,6 +85,7 @@ struct HistoryRun {
         engine.logSegmentBytes = 64 << 10
         engine.blockCacheBytes = 0
         engine.durability = .interval(.milliseconds(5))
+        engine.keepsDegradedMark = plan.degrades
         let store = try await CacheStore.open(at: CacheRig.path, engine, fileSystem: files)
         return try await store.cache(named: "test", coding: .own, options, ownsStore: true)
     }
@@ -148,6 +152,12 @@ struct HistoryRun {
                 recorder.record(HistoryOperation(.clock(now), from: from, to: recorder.tick()))
             }
             guard let engine = cache.store.engine else { continue }
+            if let degraded = cache.store.degraded, random.next() % 2 == 0 {
+                let full = IOError(code: ENOSPC, operation: "allocate", path: CacheRig.path)
+                await degraded.enter(VarveError(full))
+                for _ in 0..<(random.next() % 40) { await Task.yield() }
+                _ = await cache.tryReturn()
+            }
             try? await engine.flush()
             if random.next() % 4 == 0 { try? await engine.compact() }
         }

@@ -51,4 +51,16 @@ struct HistoryTests {
             durabilities: [nil, .synced], operations: 40, endings: [.powerCut, .kill, .powerCut])
         try await judge(plan, seed)
     }
+
+    @Test("While the store goes over to memory and comes back", arguments: HistoryRun.seeds(6))
+    func degrades(seed: UInt64) async throws {
+        try await judge(HistoryPlan(memoryEntries: seed % 2 == 0 ? 3 : 1000, degrades: true), seed)
+    }
+
+    @Test("A crash while the store goes on in memory undoes nothing", arguments: HistoryRun.seeds(4))
+    func crashesWhileDegraded(seed: UInt64) async throws {
+        let plan = HistoryPlan(
+            durabilities: [nil, .synced], operations: 40, endings: [.kill, .powerCut, .kill], degrades: true)
+        try await judge(plan, seed)
+    }
 }

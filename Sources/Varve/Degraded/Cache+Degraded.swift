@@ -1,0 +1,201 @@
+internal import VarveEngine
+
+/// How a cache changes its content where its store may go on in memory.
+extension Cache {
+    /// Makes a change by the way that is open, and changes the way where the disk refuses it.
+    func commit(
+        _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier,
+        _ degraded: DegradedMode
+    ) async throws(VarveError) -> UInt64 {
+        while true {
+            switch await degraded.begin() {
+            case .disk:
+                do throws(VarveError) {
+                    defer { degraded.end() }
+                    return try await commitOnDisk(key, hash, change, demand, durability, disk)
+                } catch {
+                    guard DegradedMode.isRefusal(error) else { throw error }
+                    await degraded.enter(error)
+                    // Whether it stands on disk is unknown, and a condition cannot be asked twice. Neither what it made nor
+                    // what was there before may show.
+                    if case .version = demand, !error.leavesNothingWritten {
+                        forget(key, hash, disk)
+                        throw error
+                    }
+                }
+            case .memory:
+                defer { degraded.end() }
+                return try await commitDegraded(key, hash, change, demand, disk, degraded)
+            }
+        }
+    }
+
+    /// Makes a removal of many keys, or the drop of a tag, by the way that is open: `write` on disk.
+    func commit(
+        _ removal: MassRemoval, _ disk: DiskTier,
+        write: @escaping @Sendable () async throws(VarveError) -> UInt64
+    ) async throws(VarveError) -> UInt64 {
+        guard let degraded = disk.degraded else { return try await write() }
+        while true {
+            switch await degraded.begin() {
+            case .disk:
+                do throws(VarveError) {
+                    defer { degraded.end() }
+                    return try await write()
+                } catch {
+                    guard DegradedMode.isRefusal(error) else { throw error }
+                    await degraded.enter(error)
+                }
+            case .memory:
+                defer { degraded.end() }
+                try await degraded.requireMark()
+                let version = degraded.nextVersion()
+                switch removal {
+                case .range(let range): disk.shadow?.hide(range)
+                case .tag(let tag): disk.shadow?.hide(tag: tag, at: version)
+                }
+                return version
+            }
+        }
+    }
+
+    private func forget(_ key: Key, _ hash: UInt64, _ disk: DiskTier) {
+        let bytes = keyBytes(key)
+        memory.change(hash) { shard, discarded in
+            disk.shadow?.hide(bytes, sourceVersion: nil)
+            shard.erase(key, hash, at: .max, &discarded)
+        }
+    }
+
+    // MARK: In memory
+
+    /// Memory is the authority for every key that was changed since the disk stopped taking writes, and the disk for the
+    /// rest, which nobody changes meanwhile. So a condition is checked on disk first, where the key is the disk's, and
+    /// then, under the shard's lock, only whether it still is.
+    private func commitDegraded(
+        _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ disk: DiskTier, _ degraded: DegradedMode
+    ) async throws(VarveError) -> UInt64 {
+        let bytes = keyBytes(key)
+        memory.withShard(hash) { $0.beginFlight(key, writes: true) }
+        defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
+        var isLoad = false
+        if case .unchanged = demand { isLoad = true }
+        if !isLoad { try await degraded.requireMark() }
+        while true {
+            let isHidden = disk.hides(bytes)
+            do throws(VarveError) { try await checkOnDisk(bytes, demand, isHidden: isHidden, disk) } catch {
+                guard isLoad, DegradedMode.isDamage(error) else { throw error }
+                // Whether something newer is known cannot be told: who waits has the value, and it is not kept.
+                degraded.noteDamage(error)
+                throw VarveError(.conditionFailed, "what the disk knows of the key cannot be read; nothing was written")
+            }
+            if !isLoad, let sourceVersion = change.sourceVersion {
+                try await degraded.raiseFloor(sourceVersion, ofKeyHash: disk.keyHash(bytes))
+            }
+            let standing = max(
+                disk.shadow?.sourceVersion(of: bytes) ?? 0, degraded.mark.floor(ofKeyHash: disk.keyHash(bytes)))
+            let outcome: Result<UInt64, VarveError>? = memory.change(hash) { shard, discarded in
+                if disk.hides(bytes) != isHidden { return nil }
+                // Before the look at the tags: a drop that the look does not see gets a later version.
+                let version = degraded.nextVersion()
+                if let refusal = refusal(key, hash, change, demand, isHidden: isHidden, standing: standing, &shard) {
+                    return .failure(refusal)
+                }
+                disk.shadow?.hide(bytes, sourceVersion: change.sourceVersion)
+                switch change {
+                case .entry(let new):
+                    _ = shard.publish(makeEntry(new, key, hash, version, []), .write, &discarded)
+                case .removal: shard.erase(key, hash, at: version, &discarded)
+                }
+                return .success(version)
+            }
+            if let outcome { return try outcome.get() }
+        }
+    }
+
+    /// What the disk has to say of a demand, without writing anything.
+    private func checkOnDisk(
+        _ key: [UInt8], _ demand: Demand, isHidden: Bool, _ disk: DiskTier
+    ) async throws(VarveError) {
+        var batch = WriteBatch()
+        switch demand {
+        case .none: return
+        case .version(let number, _, let since):
+            if isHidden { return }
+            try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
+            if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
+        case .notOlder(let version), .unchanged(_, let version?):
+            try batch.requireNotOlder(key, than: version, in: disk.namespace)
+        case .unchanged: return
+        }
+        try await disk.engine.write(batch)
+    }
+
+    /// Why a change may not be made; nil: it may. Under the shard's lock.
+    private func refusal(
+        _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, isHidden: Bool, standing: UInt64,
+        _ shard: inout MemoryShard<Key, Value>
+    ) -> VarveError? {
+        let tags = memory.context.tags
+        let held = shard.peek(key, hash)
+        func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
+        switch demand {
+        case .none: return nil
+        case .version(let expected, let present, let since):
+            guard isHidden else {
+                return tags.keeps(present, version: since + 1, evenIfPending: false)
+                    ? nil : refuse("a tag of the entry was dropped")
+            }
+            let live = held.flatMap { isLive($0) ? $0 : nil }
+            // Held by memory alone and not hidden when it was looked at: it was changed since.
+            if live?.version != expected || (expected == nil && since > 0) {
+                return refuse("the key has another version")
+            }
+            if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
+        case .notOlder(let version):
+            if max(standing, held?.sourceVersion ?? 0) > version { return refuse("a newer source version is known") }
+        case .unchanged(let since, let notOlder):
+            if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since || shard.isRemovingMany {
+                return refuse("the key was written since")
+            }
+            if let notOlder, max(standing, held?.sourceVersion ?? 0) > notOlder {
+                return refuse("a newer source version is known")
+            }
+            if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
+                return refuse("a tag was dropped since")
+            }
+        }
+        return nil
+    }
+
+    // MARK: Reading
+
+    /// What memory has of a key that the disk must not show any more: a change may have come between the look at memory and
+    /// the look at the disk.
+    func heldInstead(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
+        guard let disk, disk.isHidden(key) else { return nil }
+        return memory.withShard(hash) { $0.peek(key, hash) }.flatMap { isLive($0) ? $0 : nil }
+    }
+
+    /// What a key has at present, where memory is its authority; nil where the disk is.
+    func presentInstead(_ key: Key, _ hash: UInt64) -> Present? {
+        guard let disk, disk.isHidden(key) else { return nil }
+        let live = heldInstead(key, hash)
+        return Present(value: live?.value, version: live?.value == nil ? nil : live?.version, standing: live?.version)
+    }
+}
+
+/// A change of many keys by one small record.
+enum MassRemoval: Sendable {
+    case range(KeyInterval)
+    case tag(UInt64)
+}
+
+extension Cache.Change {
+    var sourceVersion: UInt64? {
+        switch self {
+        case .entry(let new): new.sourceVersion
+        case .removal(let version): version
+        }
+    }
+}

@@ -1,0 +1,80 @@
+public import VarveEngine
+
+/// How a store is, for who looks after it at 3 a.m.: its description says what is wrong and what to do.
+public struct CacheHealth: Sendable, CustomStringConvertible {
+    public enum State: Sendable {
+        /// The disk takes writes; or there is none.
+        case healthy
+        /// Work on disk failed and is tried again; writes may throw meanwhile.
+        case hindered(VarveError)
+        /// The store goes on in memory.
+        case degraded(Episode)
+        /// The disk takes no more writes until the store is opened anew, and they throw.
+        case failed(VarveError)
+    }
+
+    /// A time during which the store goes on in memory.
+    public struct Episode: Sendable {
+        /// What the disk refused first.
+        public var cause: VarveError
+        public var duration: Duration
+        /// How many keys, ranges and tags were changed meanwhile, as far as they are remembered one by one.
+        public var changes: Int
+        /// Whether it is durable that the next opening has to drop what is on disk. While it is not, changes throw.
+        public var isMarkDurable: Bool
+        /// Whether the disk is tried again; else only opening the store anew helps.
+        public var returnsByItself: Bool
+    }
+
+    public var state: State = .healthy
+    /// Reads that met damage and counted as misses, since the store was opened.
+    public var damagedReads: UInt64 = 0
+    public var lastDamage: VarveError?
+
+    public var isHealthy: Bool { if case .healthy = state { damagedReads == 0 } else { false } }
+
+    public var description: String {
+        var text: String
+        switch state {
+        case .healthy: text = "healthy"
+        case .hindered(let error): text = "work on disk fails and is tried again: \(error)"
+        case .failed(let error): text = "writes are refused until the store is opened anew: \(error)"
+        case .degraded(let episode): text = episode.description
+        }
+        if let lastDamage { text += "; \(damagedReads) reads met damage and count as misses, the last: \(lastDamage)" }
+        return text
+    }
+}
+
+extension CacheHealth.Episode: CustomStringConvertible {
+    public var description: String {
+        var text = "going on in memory for \(duration.components.seconds) s: \(cause)"
+        text +=
+            isMarkDurable
+            ? "; \(changes) changes are in memory alone, and a restart now begins cold"
+            : "; the degraded mark cannot be made durable, so sets and removals throw"
+        text += returnsByItself ? "; the disk is tried again" : "; open the store anew once the device is sound"
+        return text
+    }
+}
+
+extension CacheStore {
+    /// How the store is now.
+    public var health: CacheHealth {
+        var health = CacheHealth()
+        guard let engine else { return health }
+        let troubles = engine.troubles
+        if let failure = troubles.failure {
+            health.state = .failed(failure)
+        } else if let passing = troubles.passing {
+            health.state = .hindered(passing)
+        }
+        if let degraded { degraded.describe(in: &health) }
+        return health
+    }
+}
+
+extension Cache {
+    /// How the cache's store is now.
+    public var health: CacheHealth { store.health }
+}

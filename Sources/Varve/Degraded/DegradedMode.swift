@@ -1,0 +1,326 @@
+internal import Synchronization
+internal import VarveEngine
+internal import VarveIO
+
+/// Whether a store writes to its disk or goes on in memory, and the changes between the two.
+///
+/// Every change to the store's content is made within (`begin` ... `end`) one way or the other; a change of the way waits
+/// until nobody is within, and lets nobody in meanwhile. So a write to disk never meets a change in memory on its way, and
+/// the numbers that changes in memory get lie between those of the writes before and after.
+///
+///     on disk --a write is refused--> changing --the mark is set, or cannot be--> in memory
+///     in memory --the disk takes everything that was changed, and the mark is gone--> on disk
+final class DegradedMode: Sendable {
+    /// The way by which a change is made.
+    enum Way: Sendable {
+        case disk, memory
+    }
+
+    fileprivate enum Phase: Sendable {
+        case onDisk, changing, inMemory
+    }
+
+    fileprivate struct State: Sendable {
+        var phase = Phase.onDisk
+        /// Changes under way.
+        var within = 0
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        var cause: VarveError?
+        var since: Int64 = 0
+        var counts = DegradedCounts()
+        var lastDamage: VarveError?
+        var shadows: [Namespace: DiskShadow] = [:]
+        var retries = RetrySchedule()
+    }
+
+    let engine: Engine
+    let mark: DegradedMark
+    private let clock: CacheClock
+    private let log: StoreLog
+    private let state = Mutex(State())
+    /// Raised when nobody is within any more.
+    private let drained = Signal()
+    /// The last number given to a change in memory.
+    private let lastVersion = Mutex<UInt64>(0)
+
+    /// Nil where the engine keeps no mark.
+    init?(_ engine: Engine, _ clock: CacheClock, _ log: StoreLog) {
+        guard let mark = engine.mark else { return nil }
+        self.engine = engine
+        self.mark = mark
+        self.clock = clock
+        self.log = log
+    }
+
+    // MARK: Changes
+
+    /// Waits while the way changes and says which one it is. `end` must follow.
+    func begin() async -> Way {
+        while true {
+            let way: Way? = state.withLock { state in
+                if state.phase == .changing { return nil }
+                state.within += 1
+                return state.phase == .onDisk ? .disk : .memory
+            }
+            if let way { return way }
+            await changed()
+        }
+    }
+
+    func end() {
+        let isLast = state.withLock { state in
+            state.within -= 1
+            return state.within == 0 && state.phase == .changing
+        }
+        if isLast { drained.raise() }
+    }
+
+    private func changed() async {
+        await withCheckedContinuation { continuation in
+            let waits = state.withLock { state in
+                if state.phase == .changing { state.waiting.append(continuation) }
+                return state.phase == .changing
+            }
+            if !waits { continuation.resume() }
+        }
+    }
+
+    var isInMemory: Bool { state.withLock { $0.phase != .onDisk } }
+
+    /// The newest version that anybody may have seen.
+    var presentVersion: UInt64 { max(lastVersion.withLock { $0 }, engine.visible.rawValue) }
+
+    /// Numbers a change in memory: above everything before it, on disk too.
+    func nextVersion() -> UInt64 {
+        lastVersion.withLock { last in
+            last = max(last, engine.appended.rawValue) + 1
+            return last
+        }
+    }
+
+    var versionsGiven: UInt64 { lastVersion.withLock { $0 } }
+
+    /// What is hidden of a namespace. The same object as long as the store is open.
+    func shadow(of namespace: Namespace) -> DiskShadow {
+        state.withLock { state in
+            if let known = state.shadows[namespace] { return known }
+            let new = DiskShadow(namespace)
+            state.shadows[namespace] = new
+            return new
+        }
+    }
+
+    var shadows: [DiskShadow] { state.withLock { Array($0.shadows.values) } }
+
+    // MARK: Entering
+
+    /// Whether a write that failed so has the store go on in memory. A store that is behind, or has used its own budget, has
+    /// a sound disk: that passes by itself and is told to who writes.
+    static func isRefusal(_ error: VarveError) -> Bool {
+        switch error.code {
+        case .io, .failedStop: true
+        case .diskFull: error.underlying is IOError
+        default: false
+        }
+    }
+
+    /// Goes over to memory, unless that has happened. Returns once the way is memory's, or another's change is done.
+    func enter(_ cause: VarveError) async {
+        let changes = state.withLock { state in
+            guard state.phase == .onDisk else { return false }
+            state.phase = .changing
+            return true
+        }
+        guard changes else { return await changed() }
+        // It must end, whoever is cancelled.
+        await Task {
+            while true {
+                let seen = drained.generation
+                if state.withLock({ $0.within == 0 }) { break }
+                await drained.wait(after: seen)
+            }
+            let refusal = await setMark(cause)
+            let now = clock.now()
+            let waiting = state.withLock { state in
+                state.cause = cause
+                state.since = now
+                state.counts.episodes += 1
+                state.retries.begin(at: now)
+                return state.leaveChange(to: .inMemory)
+            }
+            log.degraded(cause, markRefusal: refusal)
+            for waiter in waiting { waiter.resume() }
+        }.value
+    }
+
+    /// Nil once the mark is durable; else what keeps it from being so.
+    private func setMark(_ cause: VarveError) async -> VarveError? {
+        if mark.isSet { return nil }
+        let time = clock.now()
+        return await IOThread.run(name: "varve-mark") { [mark] () -> VarveError? in
+            do throws(VarveError) {
+                try mark.set(cause: cause.message, at: time)
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
+
+    /// Returns once the mark is durable: nothing may be acknowledged before. Within a change in memory.
+    func requireMark() async throws(VarveError) {
+        if mark.isSet { return }
+        let cause = state.withLock { $0.cause } ?? VarveError(.io, "the disk takes no writes")
+        guard let refusal = await setMark(cause) else { return }
+        state.withLock { $0.counts.refusals += 1 }
+        throw VarveError(
+            cause.code, "\(cause.message); and it cannot go on in memory alone: \(refusal.message)", path: cause.path,
+            underlying: refusal)
+    }
+
+    /// Returns once it is durable that a source version of a key was acknowledged.
+    func raiseFloor(_ version: UInt64, ofKeyHash hash: UInt64) async throws(VarveError) {
+        let mark = mark
+        try await IOThread.run(name: "varve-mark") { () throws(VarveError) in
+            try mark.raise(version, ofKeyHash: hash)
+        }
+    }
+
+    // MARK: Leaving
+
+    /// Tries the disk where that is due: takes everything that was changed in memory to it and goes on there. For a thread
+    /// that may block.
+    func returnIfDue() {
+        let now = clock.now()
+        guard state.withLock({ $0.phase == .inMemory && $0.retries.isDue(at: now) }) else { return }
+        _ = tryReturn()
+    }
+
+    /// The same at once; true where the store is on disk now.
+    func tryReturn() -> Bool {
+        if state.withLock({ $0.phase == .onDisk }) { return true }
+        var refusal: VarveError?
+        do throws(VarveError) {
+            try DiskReturn(mode: self).probe()
+            guard beginLeaving() else { return false }
+            do throws(VarveError) { try DiskReturn(mode: self).run() } catch { refusal = error }
+        } catch {
+            state.withLock { $0.retries.tried(at: clock.now()) }
+            return false
+        }
+        let now = clock.now()
+        let (waiting, since, changes) = state.withLock { state in
+            let since = state.since
+            let changes = state.shadows.values.reduce(0) { $0 + $1.count }
+            state.retries.tried(at: now)
+            if refusal == nil {
+                state.counts.nanoseconds += max(0, now &- since)
+                state.cause = nil
+                for shadow in state.shadows.values { shadow.reset() }
+            }
+            return (state.leaveChange(to: refusal == nil ? .onDisk : .inMemory), since, changes)
+        }
+        if refusal == nil { log.returned(after: .nanoseconds(max(0, now &- since)), changes: changes) }
+        for waiter in waiting { waiter.resume() }
+        return refusal == nil
+    }
+
+    /// Waits until nobody is within and keeps everybody out; false where the way is another by now. Blocks.
+    private func beginLeaving() -> Bool {
+        let begins = state.withLock { state in
+            guard state.phase == .inMemory else { return false }
+            state.phase = .changing
+            return true
+        }
+        guard begins else { return false }
+        while true {
+            let seen = drained.generation
+            if state.withLock({ $0.within == 0 }) { return true }
+            drained.wait(after: seen)
+        }
+    }
+
+    // MARK: Damage, and what is told
+
+    /// A read met damage, and counts as a miss.
+    func noteDamage(_ error: VarveError) {
+        let isNew = state.withLock { state in
+            state.counts.damagedReads += 1
+            defer { state.lastDamage = error }
+            return state.lastDamage?.path != error.path || state.lastDamage?.offset != error.offset
+        }
+        if isNew { log.damaged(error) }
+    }
+
+    /// Whether a read that failed so counts as a miss.
+    static func isDamage(_ error: VarveError) -> Bool {
+        [.corruption, .missingFile, .unsupportedFormat, .io].contains(error.code)
+    }
+
+    var counts: DegradedCounts {
+        let now = clock.now()
+        return state.withLock { state in
+            var counts = state.counts
+            counts.isDegraded = state.phase != .onDisk && state.cause != nil
+            if counts.isDegraded { counts.nanoseconds += max(0, now &- state.since) }
+            return counts
+        }
+    }
+
+    func describe(in health: inout CacheHealth) {
+        let now = clock.now()
+        let returns = engine.troubles.failure == nil
+        state.withLock { state in
+            health.damagedReads = state.counts.damagedReads
+            health.lastDamage = state.lastDamage
+            guard state.phase != .onDisk, let cause = state.cause else { return }
+            health.state = .degraded(
+                CacheHealth.Episode(
+                    cause: cause, duration: .nanoseconds(max(0, now &- state.since)),
+                    changes: state.shadows.values.reduce(0) { $0 + $1.count }, isMarkDurable: mark.isSet,
+                    returnsByItself: returns))
+        }
+    }
+}
+
+extension DegradedMode.State {
+    /// Ends a change of the way; who waited for it is to be resumed.
+    fileprivate mutating func leaveChange(to phase: DegradedMode.Phase) -> [CheckedContinuation<Void, Never>] {
+        self.phase = phase
+        defer { waiting = [] }
+        return waiting
+    }
+}
+
+/// What a store did for want of its disk, since it was opened.
+struct DegradedCounts: Sendable {
+    var isDegraded = false
+    var episodes: UInt64 = 0
+    var nanoseconds: Int64 = 0
+    /// Changes that were refused because not even the mark could be made durable.
+    var refusals: UInt64 = 0
+    var damagedReads: UInt64 = 0
+}
+
+/// When the disk is tried again: after a second, then twice as long each time, up to a minute. A disk that refuses again
+/// soon after it took everything back is given as long as before.
+struct RetrySchedule: Sendable {
+    private var next: Int64 = 0
+    private var interval: Int64 = 0
+
+    static let shortest: Int64 = 1_000_000_000
+    static let longest: Int64 = 60_000_000_000
+
+    mutating func begin(at now: Int64) {
+        if interval == 0 || now &- next > RetrySchedule.longest { interval = RetrySchedule.shortest }
+        next = now &+ interval
+    }
+
+    func isDue(at now: Int64) -> Bool { now >= next }
+
+    /// The disk was tried, in vain or not.
+    mutating func tried(at now: Int64) {
+        interval = min(RetrySchedule.longest, interval * 2)
+        next = now &+ interval
+    }
+}

@@ -1,0 +1,15 @@
+internal import VarveEngine
+
+extension DiskTier {
+    func hides(_ key: RawSpan) -> Bool { shadow?.hides(key) ?? false }
+    func hides(_ key: [UInt8]) -> Bool { shadow?.hides(key) ?? false }
+    func isHidden(_ key: some CacheKey) -> Bool { shadow != nil && key.withKeyBytes { hides($0) } }
+
+    func keyHash(_ key: [UInt8]) -> UInt64 { Engine.keyHash(key, in: namespace) }
+
+    /// Rethrows what a read threw, unless it met damage in a store that goes on in memory: then the key counts as absent.
+    func missIfDamaged(_ error: VarveError) throws(VarveError) {
+        guard let degraded, DegradedMode.isDamage(error) else { throw error }
+        degraded.noteDamage(error)
+    }
+}

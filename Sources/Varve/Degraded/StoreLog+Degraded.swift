@@ -1,0 +1,25 @@
+internal import Logging
+internal import VarveEngine
+
+extension StoreLog {
+    func degraded(_ cause: VarveError, markRefusal: VarveError?) {
+        var metadata: Logger.Metadata = ["error": "\(cause)"]
+        guard let markRefusal else {
+            return logger.warning("the disk takes no writes; going on in memory", metadata: metadata)
+        }
+        metadata["mark"] = "\(markRefusal)"
+        logger.warning(
+            "the disk takes no writes; loads go on in memory, all else throws: the degraded mark cannot be made durable",
+            metadata: metadata)
+    }
+
+    func returned(after duration: Duration, changes: Int) {
+        logger.notice(
+            "back on disk: it has taken everything that was changed in memory",
+            metadata: ["duration": "\(duration)", "changes": "\(changes)"])
+    }
+
+    func damaged(_ error: VarveError) {
+        logger.error("a read met damage and counts as a miss; run verify", metadata: ["error": "\(error)"])
+    }
+}
