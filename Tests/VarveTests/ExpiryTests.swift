@@ -1,5 +1,6 @@
 import Testing
 import VarveEngine
+import VarvePolicy
 import VarveTestSupport
 
 @testable import Varve
@@ -66,6 +67,30 @@ struct ExpiryTests {
         cache.memory.removeExpired(cache.store.clock.now())
         #expect(cache.statistics.memoryEntries == 1)
         #expect(cache.statistics.expired == 100)
+    }
+
+    @Test("A shard is held for so many expired entries at a time, and none is left in the end")
+    func boundedSweep() {
+        var shard = MemoryShard<Int, Int>(
+            policy: .init(.lru, capacity: 1000, expectedEntries: 1000), expectedEntries: 1000, isAuthority: true, now: 0
+        )
+        var discarded = Discarded<Int, Int>()
+        for key in 0..<1000 {
+            let entry = MemoryEntry(
+                key: key, value: key, hash: UInt64(key) &* 0x9E37_79B9_7F4A_7C15, version: 1,
+                deadlines: Deadlines(usableUntil: 1_000_000_000, freshUntil: .max), weight: 1, traits: [])
+            _ = shard.publish(entry, .write, &discarded)
+        }
+        var rounds = 0
+        var hasMore = true
+        while hasMore {
+            discarded.entries.removeAll()
+            hasMore = shard.removeExpired(10_000_000_000, atMost: 100, &discarded)
+            #expect(discarded.entries.count <= 100)
+            rounds += 1
+        }
+        #expect(shard.entryCount == 0)
+        #expect((10...11).contains(rounds))
     }
 
     @Test("Jitter shortens, by no more than its share")

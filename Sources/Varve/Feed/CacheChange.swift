@@ -20,7 +20,8 @@ public struct CacheChange<Key: CacheKey, Value: Sendable>: Sendable {
     }
 
     public let event: Event
-    /// The write that made the change; what `set` and its like return.
+    /// The write that made the change; what `set` and its like return. One that tells a moved deadline has the version of the
+    /// write before.
     public let version: EntryVersion
     /// Where to go on once this change was dealt with.
     ///
@@ -112,10 +113,13 @@ struct ChangeDecoder<Key: CacheKey, Value: Sendable>: Sendable {
     func decode(_ change: Change) -> CacheChange<Key, Value>? {
         guard let event = event(change) else { return nil }
         var until: Int64?
-        if case .put(_, let fields) = change.kind, case .set = event { until = fields.usableUntil }
+        var version = change.lsn.rawValue
+        if case .put(_, let fields) = change.kind, case .set = event {
+            until = IdleRecord(fields.extensions)?.until ?? fields.usableUntil
+            version = IdleRecord.carriedVersion(fields.extensions) ?? version
+        }
         return CacheChange(
-            event: event,
-            version: EntryVersion(history: change.cursor.history, number: change.lsn.rawValue),
+            event: event, version: EntryVersion(history: change.cursor.history, number: version),
             cursor: change.cursor, endsBatch: change.endsBatch, commitTime: change.commitTime, usableUntil: until)
     }
 

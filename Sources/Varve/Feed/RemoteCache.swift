@@ -124,9 +124,16 @@ private final class RemoteConnection: Sendable {
     /// and rightly.
     private static func read(_ key: [UInt8], _ open: Open) throws(VarveError) -> StoredEntry? {
         guard let entry = try open.client.storedEntry(key, in: open.namespace) else { return nil }
+        // The owner's engine keeps it for longer than reads have moved its deadline to. The owner's clock is not at hand: the
+        // wall's differs from it where that was set.
+        if let idle = IdleRecord(entry.fields.extensions), let now = (try? KernelClock())?.wallNanoseconds,
+            idle.until <= now
+        {
+            return nil
+        }
         for tag in entry.fields.tags {
             let drop = try open.client.storedEntry(TagStore.key(tag, of: open.namespace), in: .tagDrops)
-            if let drop, drop.version > entry.version { return nil }
+            if let drop, drop.version.rawValue > DiskTier.version(of: entry) { return nil }
         }
         return entry
     }
