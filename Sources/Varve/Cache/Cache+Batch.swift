@@ -9,7 +9,13 @@ extension Cache {
         var found: [Key: Value] = [:]
         var missing: [Key] = []
         for key in Set(keys) {
-            if let value = try await value(for: key) { found[key] = value } else { missing.append(key) }
+            switch memory.lookUp(key) {
+            case .hit(let value): found[key] = value
+            // That the source has none is known.
+            case .absent: break
+            case .stale, .miss:
+                if let value = try await value(for: key) { found[key] = value } else { missing.append(key) }
+            }
         }
         if missing.isEmpty { return found }
         let batch = BatchLoad(missing, load)

@@ -29,8 +29,8 @@ extension Cache {
         case none
         /// The authority's present version of the key; nil: it holds none that has not expired. And none of these tags, the
         /// entry's, was dropped after `since`; nor, where memory alone holds it (nil, and `since` is not 0), was the key
-        /// written.
-        case version(UInt64?, tags: [UInt64], since: UInt64)
+        /// written. `notOlder` as below.
+        case version(UInt64?, tags: [UInt64], since: UInt64, notOlder: UInt64?)
         /// No newer source version is known.
         case notOlder(UInt64)
         /// Nothing has written or removed the key, nor dropped one of the entry's tags, after this version.
@@ -103,8 +103,7 @@ extension Cache {
         memory.change(hash) { shard, discarded in
             switch change {
             case .entry(let new):
-                let entry = makeEntry(new, key, hash, version, .onDisk)
-                if !shard.publish(entry, .write, &discarded) { return }
+                _ = shard.publish(makeEntry(new, key, hash, version, .onDisk), .write, &discarded)
             case .removal: shard.erase(key, hash, at: version, &discarded)
             }
         }
@@ -124,8 +123,9 @@ extension Cache {
         }
         switch demand {
         case .none: break
-        case .version(let number, let tags, let since):
+        case .version(let number, let tags, let since, let notOlder):
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
+            if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
             // Memory alone holds it: an absence is no proof that nobody has written and removed it since.
             if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
             for tag in tags { try batch.requireUnchanged(disk.tags.key(tag), since: LSN(since), in: .tagDrops) }
@@ -160,19 +160,22 @@ extension Cache {
             }
             switch demand {
             case .none: break
-            case .version(let expected, _, _):
+            case .version(let expected, _, _, let notOlder):
                 if live?.version != expected { return refuse("the key has another version") }
                 if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
+                if let refusal = refusal(key, notOlder, held: held, floor: shard.standingSourceVersion(held, hash)) {
+                    return .failure(refusal)
+                }
             case .notOlder(let version):
-                if shard.standingSourceVersion(held, hash) > version {
-                    return refuse("a newer source version is known")
+                if let refusal = refusal(key, version, held: held, floor: shard.standingSourceVersion(held, hash)) {
+                    return .failure(refusal)
                 }
             case .unchanged(let since, let notOlder):
                 if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since {
                     return refuse("the key was written since")
                 }
-                if let notOlder, shard.standingSourceVersion(held, hash) > notOlder {
-                    return refuse("a newer source version is known")
+                if let refusal = refusal(key, notOlder, held: held, floor: shard.standingSourceVersion(held, hash)) {
+                    return .failure(refusal)
                 }
                 if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
                     return refuse("a tag was dropped since")
@@ -188,6 +191,19 @@ extension Cache {
             return .success(version)
         }
         return try outcome.get()
+    }
+
+    /// Why a write of this source version (nil: of none) may not be made; nil: it may.
+    func refusal(
+        _ key: Key, _ given: UInt64?, held: MemoryEntry<Key, Value>?, floor: UInt64
+    ) -> VarveError? {
+        let standing = max(floor, held?.sourceVersion ?? 0)
+        guard let given, standing > given else { return nil }
+        let reason = ConditionFailure.Reason.olderSourceVersion(
+            given: given, standing: standing, isShared: standing > held?.sourceVersion ?? 0)
+        return VarveError(
+            .conditionFailed, "a newer source version is known; nothing was written",
+            underlying: ConditionFailure(key: keyBytes(key), reason: reason))
     }
 
     func makeEntry(

@@ -143,7 +143,15 @@ extension Cache {
             if !isBackground { counts.add(.joined) }
             return (shared, false)
         }
-        if !loadsUnderWay.add(shared) { shared.abort(OperationGate.refusal) }
+        if !loadsUnderWay.add(shared) {
+            // The cache was closed meanwhile.
+            shared.abort(OperationGate.refusal)
+            memory.withShard(hash) { shard in
+                if shard.loads[key] === shared { shard.loads[key] = nil }
+                shard.endFlight(key)
+            }
+            throw OperationGate.refusal
+        }
         shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, load) })
         return (shared, true)
     }
@@ -165,6 +173,12 @@ extension Cache {
         _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
     ) async throws -> Load<Value>.Found {
         try Task.checkCancellation()
+        // Another load may have ended between the caller's look at memory and this one's beginning.
+        if !skipsDisk, let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held),
+            held.deadlines.freshUntil > store.clock.now()
+        {
+            return Load.Found(value: held.value, isFromDisk: true, staleUntil: nil)
+        }
         if !skipsDisk, let held = try await fetch(key, isForLoad: true) {
             let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
             return Load.Found(

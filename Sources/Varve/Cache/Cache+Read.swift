@@ -142,8 +142,9 @@ extension Cache {
         let valueBytes = value.map { coding.cost($0, encoded) } ?? 0
         // What a key holds outside of itself, as a string or an array does beyond what fits in.
         let outside = keyBytes > MemoryLayout<Key>.size - 1 ? keyBytes + 32 : 0
-        return MemoryLayout<MemoryEntry<Key, Value>?>.stride + MemoryShard<Key, Value>.bytesBesideEntry + outside
-            + max(0, valueBytes) + tags * 8
+        let beside = MemoryLayout<MemoryEntry<Key, Value>?>.stride + MemoryShard<Key, Value>.bytesBesideEntry + outside
+        // The cost may be anything that a closure of the user's says.
+        return beside + tags * 8 + min(max(0, valueBytes), Int(UInt32.max))
     }
 
     func keyBytes(_ key: Key) -> [UInt8] { key.withKeyBytes { [UInt8](copying: $0) } }

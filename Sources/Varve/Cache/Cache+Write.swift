@@ -37,6 +37,8 @@ extension Cache {
 
     /// Stores a value if the key's entry is still of this version, or, for nil, if it has none. Nil, with nothing written,
     /// where it is not.
+    /// - Throws: as `set`; like it every conditional write throws `.conditionFailed` where its options carry a source version
+    ///   and a newer one is known.
     public func set(
         _ value: Value, for key: Key, ifVersion expected: EntryVersion?, _ entry: EntryOptions = EntryOptions()
     ) async throws -> EntryVersion? {
@@ -97,10 +99,13 @@ extension Cache {
         _ key: Key, _ change: Change, _ present: Present, _ durability: Durability?
     ) async throws(VarveError) -> UInt64? {
         do throws(VarveError) {
-            let demand = Demand.version(present.standing, tags: present.tags, since: present.looked)
+            let demand = Demand.version(
+                present.standing, tags: present.tags, since: present.looked, notOlder: change.sourceVersion)
             return try await commit(key, change, demand, durability)
         } catch {
             guard error.code == .conditionFailed else { throw error }
+            // It would be refused again, whatever the key has.
+            if case .olderSourceVersion = error.failedCondition?.reason { throw error }
             // What was written lately may not be visible yet, and never is where the log has failed.
             if let disk, case .changed = error.failedCondition?.reason { try await settle(disk) }
             return nil

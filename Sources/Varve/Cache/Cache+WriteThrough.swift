@@ -69,13 +69,14 @@ extension Cache {
             let result: R
             let written: Written?
             do { (result, written) = try await origin() } catch {
-                await leaveAbsent(key, hash, since: removed)
+                // What the origin said matters more than that the cache could not be cleaned up after it.
+                try? await leaveAbsent(key, hash, since: removed)
                 throw error
             }
             if let written, let version = await storeWritten(written, key, hash, since: removed) {
                 return (result, self.version(version))
             }
-            await leaveAbsent(key, hash, since: removed)
+            try await leaveAbsent(key, hash, since: removed)
             return (result, nil)
         }
     }
@@ -103,16 +104,26 @@ extension Cache {
     }
 
     /// Makes sure that the key is absent, and that no load which began before now stores what it brings.
-    private func leaveAbsent(_ key: Key, _ hash: UInt64, since removed: UInt64) async {
+    /// Where that fails another's value may stay.
+    private func leaveAbsent(_ key: Key, _ hash: UInt64, since removed: UInt64) async throws(VarveError) {
         let others = memory.withShard(hash) { $0.mayBeOutdated(key, since: removed, isLoaded: false) }
         if others {
             // What somebody else stored may be older than what the origin has. The caller's cancellation must not keep it.
-            let isRemoved = await Task { () -> Bool in
-                do { _ = try await commit(key, .removal(sourceVersion: nil), .none, .synced) } catch { return false }
-                return true
+            let removal = await Task { () -> Result<UInt64, VarveError> in
+                do throws(VarveError) {
+                    return .success(try await commit(key, .removal(sourceVersion: nil), .none, .synced))
+                } catch {
+                    return .failure(error)
+                }
             }.value
-            if isRemoved { return }
+            if case .success = removal { return }
+            eraseFromMemory(key, hash)
+            _ = try removal.get()
         }
+        eraseFromMemory(key, hash)
+    }
+
+    private func eraseFromMemory(_ key: Key, _ hash: UInt64) {
         let now = disk?.visible.rawValue ?? store.presentVersion
         memory.change(hash) { $0.erase(key, hash, at: now + 1, &$1) }
     }

@@ -29,6 +29,7 @@ public final class CacheStore: Sendable {
     /// Lets caches be opened until the store is closed.
     let gate = OperationGate()
     let chance = Chance()
+    private let closing = Mutex<Task<Result<Void, VarveError>, Never>?>(nil)
     /// Numbers the writes of caches without a disk.
     private let lastVersion = Atomic<UInt64>(0)
 
@@ -147,6 +148,20 @@ public final class CacheStore: Sendable {
     /// Closes the store and with it every cache that lives in it (see `Cache.close`). Later calls throw `.closed`, hits in
     /// memory aside.
     public func close() async throws(VarveError) {
+        let task = closing.withLock { present in
+            let task = present ?? Task { await self.closeOnce() }
+            present = task
+            return task
+        }
+        try await task.value.get()
+    }
+
+    /// Whoever else closes meanwhile waits for this one.
+    private func closeOnce() async -> Result<Void, VarveError> {
+        do throws(VarveError) { return .success(try await carryOutClose()) } catch { return .failure(error) }
+    }
+
+    private func carryOutClose() async throws(VarveError) {
         await gate.close()
         let endings = caches.removeAll()
         for ending in endings { await ending.refuse() }

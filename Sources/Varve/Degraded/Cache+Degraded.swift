@@ -63,7 +63,7 @@ extension Cache {
         let bytes = keyBytes(key)
         memory.change(hash) { shard, discarded in
             disk.shadow?.hide(bytes, sourceVersion: nil)
-            shard.erase(key, hash, at: .max, &discarded)
+            shard.erase(key, hash, at: disk.degraded?.nextVersion() ?? .max, &discarded)
         }
     }
 
@@ -78,8 +78,8 @@ extension Cache {
         let bytes = keyBytes(key)
         memory.withShard(hash) { $0.beginFlight(key, writes: true) }
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
-        var isLoad = false
-        if case .unchanged = demand { isLoad = true }
+        // A load's result is acknowledged to nobody.
+        let isLoad = change.isLoad
         if !isLoad { try await degraded.requireMark() }
         while true {
             let isHidden = disk.hides(bytes)
@@ -120,8 +120,10 @@ extension Cache {
         var batch = WriteBatch()
         switch demand {
         case .none: return
-        case .version(let number, _, let since):
-            if isHidden { return }
+        case .version(let number, _, let since, let notOlder):
+            if isHidden, notOlder == nil { return }
+            if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
+            if isHidden { break }
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
             if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
         case .notOlder(let version), .unchanged(_, let version?):
@@ -141,7 +143,8 @@ extension Cache {
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
         switch demand {
         case .none: return nil
-        case .version(let expected, let present, let since):
+        case .version(let expected, let present, let since, let notOlder):
+            if let refusal = refusal(key, notOlder, held: held, floor: standing) { return refusal }
             guard isHidden else {
                 return tags.keeps(present, version: since + 1, evenIfPending: false)
                     ? nil : refuse("a tag of the entry was dropped")
@@ -153,14 +156,12 @@ extension Cache {
             }
             if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
         case .notOlder(let version):
-            if max(standing, held?.sourceVersion ?? 0) > version { return refuse("a newer source version is known") }
+            return refusal(key, version, held: held, floor: standing)
         case .unchanged(let since, let notOlder):
             if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since || shard.isRemovingMany {
                 return refuse("the key was written since")
             }
-            if let notOlder, max(standing, held?.sourceVersion ?? 0) > notOlder {
-                return refuse("a newer source version is known")
-            }
+            if let refusal = refusal(key, notOlder, held: held, floor: standing) { return refusal }
             if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
                 return refuse("a tag was dropped since")
             }
@@ -192,6 +193,10 @@ enum MassRemoval: Sendable {
 }
 
 extension Cache.Change {
+    var isLoad: Bool {
+        if case .entry(let new) = self { new.cause == .loaded } else { false }
+    }
+
     var sourceVersion: UInt64? {
         switch self {
         case .entry(let new): new.sourceVersion

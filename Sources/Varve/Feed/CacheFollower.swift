@@ -41,13 +41,16 @@ extension Cache {
         guard disk == nil else {
             throw VarveError(.invalidArgument, "a cache with a disk is its own truth and follows nobody")
         }
-        let isFree = following.withLock { follower in follower.map { $0.state == .stopped } ?? true }
-        guard isFree else { throw VarveError(.invalidArgument, "the cache follows another one already") }
         let mirror = Mirror(
             change: { [weak self] change in self?.mirror(change) ?? false },
             shut: { [weak self] in self?.keepNothing() }, reopen: { [weak self] in self?.keepAgain() })
-        let follower = CacheFollower(mirror, open)
-        following.withLock { $0 = follower }
+        let follower: CacheFollower? = following.withLock { present in
+            if let present, present.state != .stopped { return nil }
+            let follower = CacheFollower(mirror, open)
+            present = follower
+            return follower
+        }
+        guard let follower else { throw VarveError(.invalidArgument, "the cache follows another one already") }
         return follower
     }
 

@@ -356,6 +356,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     private mutating func replace(_ slot: Int, _ entry: MemoryEntry<Key, Value>) {
+        // A write without a source version does not make older ones welcome again.
+        if let old = entries[slot], old.sourceVersion > entry.sourceVersion { raiseFloor(old.hash, old.sourceVersion) }
         entries[slot] = entry
         policy.update(slot, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
         if entry.deadlines.usableUntil != .max {

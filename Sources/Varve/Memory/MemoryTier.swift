@@ -131,7 +131,7 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
 
     /// Up to `limit` entries, most wanted first: the shards' orders in turn.
     func hottest(_ limit: Int) -> [MemoryEntry<Key, Value>] {
-        let share = (limit + shardCount - 1) / shardCount
+        let share = (max(1, limit) - 1) / shardCount + 1
         let lists = (0..<shardCount).map { index in withShard(at: index) { $0.hottest(share) } }
         var merged: [MemoryEntry<Key, Value>] = []
         for rank in 0..<share {

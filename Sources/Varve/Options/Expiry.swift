@@ -87,7 +87,8 @@ struct IdleRule: Hashable, Sendable {
 
     /// For an entry that is written at `now`; `draw` as for the deadlines.
     init(_ expiry: Expiry, at now: Int64, draw: Double) {
-        span = expiry.idle?.clampedNanoseconds ?? 0
+        // A span of nothing is over at once; 0 would mean that there is none.
+        span = expiry.idle.map { max(1, $0.clampedNanoseconds) } ?? 0
         limit = Deadlines.after(expiry.usable, expiry.jitter, at: now, draw: draw)
     }
 

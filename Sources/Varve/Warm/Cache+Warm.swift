@@ -132,7 +132,7 @@ extension Cache {
     /// Writes what a shard's next start needs; returns the bytes.
     private func note(_ shard: Int, _ warm: WarmKeeper) -> Int {
         let shards = memory.shardCount
-        let share = (warm.options.keys + shards - 1) / shards
+        let share = (warm.options.keys - 1) / shards + 1
         let known = warm.state.withLock { $0.round.activity[shard] }
         let found = memory.withShard(at: shard) { part in
             part.activity == known

@@ -28,7 +28,7 @@ final class WarmKeeper: Sendable {
         state.keys = found.keys.reversed()
         state.coolerKeys = state.keys.count / 2
         state.began = now
-        state.round.next = now &+ options.interval.clampedNanoseconds
+        state.round.next = Deadlines.add(options.interval.clampedNanoseconds, to: now)
         state.statistics.keysNoted = state.keys.count
         state.statistics.notesDamaged = found.damaged
         state.statistics.hitRatioBefore = found.hitRatio
@@ -111,7 +111,7 @@ struct WarmRound: Sendable {
             self.shard = shard + 1
         } else {
             self.shard = nil
-            next = max(next, began &+ interval)
+            next = max(next, Deadlines.add(interval, to: began))
         }
     }
 }

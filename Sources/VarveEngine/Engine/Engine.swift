@@ -60,6 +60,10 @@ public final class Engine: Sendable {
     /// The store's folder.
     public var directory: String { context.directory }
 
+    /// Whoever looks at a feed's slot and then changes it does so alone. Held over a manifest's sync: not for a thread that
+    /// may not block.
+    let slotTurn = Mutex(())
+
     /// Wires the parts; `start` sets them going.
     init(_ parts: EngineParts, _ memtables: borrowing MemtableRecovery) {
         role = parts.role

@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VarveIO
 
 /// A named place in the log: what lies after it is kept for a feed that comes back, up to a cap in bytes.
@@ -32,7 +33,9 @@ public struct ChangeSlot: Sendable {
 
     /// Forgets the slot: no log is kept for it any more.
     public func remove() async throws(VarveError) {
-        try await engine.context.threads.run { [self] () throws(VarveError) in try engine.removeSlot(name) }
+        try await engine.context.threads.run { [self] () throws(VarveError) in
+            try engine.slotTurn.withLock { (_) throws(VarveError) in try engine.removeSlot(name) }
+        }
     }
 }
 
@@ -56,10 +59,14 @@ extension Engine {
         try checkHistory(of: start)
         // What is not durable may be written anew after a power cut, and a slot must not stand beyond it.
         try writing?.log.groupSync.wait(upTo: start.lsn)
-        try registerSlot(name, at: start.lsn, capBytes: capBytes)
-        do throws(VarveError) { try checkHeld(start) } catch {
-            try removeSlot(name)
-            throw error
+        try slotTurn.withLock { (_) throws(VarveError) in
+            // Somebody else may have made it meanwhile.
+            if versions.state.slots[name] != nil { return }
+            try registerSlot(name, at: start.lsn, capBytes: capBytes)
+            do throws(VarveError) { try checkHeld(start) } catch {
+                try removeSlot(name)
+                throw error
+            }
         }
     }
 
@@ -76,6 +83,12 @@ extension Engine {
         }
         try checkHistory(of: cursor)
         guard cursor.lsn > slot.lsn else { return }
-        try registerSlot(name, at: cursor.lsn)
+        // As for its making: a reader of what is acknowledged, and not yet durable, may be ahead of what a power cut leaves.
+        try writing?.log.groupSync.wait(upTo: cursor.lsn)
+        try slotTurn.withLock { (_) throws(VarveError) in
+            // Who removed it meanwhile, or went further, is right.
+            guard let present = versions.state.slots[name], cursor.lsn > present.lsn else { return }
+            try registerSlot(name, at: cursor.lsn)
+        }
     }
 }

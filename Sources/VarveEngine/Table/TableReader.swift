@@ -213,12 +213,17 @@ extension TableReader {
             bytes: UnsafeRawBufferPointer(start: base + extent.lowerBound, count: payload), owner: nil)
     }
 
+    /// Bytes of a block that a caller's own thread may read and verify.
+    private static let quickBytes = 64 << 10
+
     /// Reads and verifies the block; remembers it in the cache, or that it is served from the map.
     @inline(never)
     private func load(_ number: Int, _ mode: ReadMode) throws(VarveError) -> PinnedBlock {
         // What was verified is served from the map, where the kernel has it in memory: it was asked just now.
         if mode == .memoryOnly, states.isMapped(number) { throw .wouldBlock }
         let extent = try extent(of: number)
+        // Who may not wait may not work for long either.
+        if mode == .memoryOnly, extent.count > TableReader.quickBytes { throw .wouldBlock }
         let offset = UInt64(extent.lowerBound)
         let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: extent.count, alignment: 16)
         defer { unsafe scratch.deallocate() }

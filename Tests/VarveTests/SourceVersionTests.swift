@@ -1,0 +1,80 @@
+import Testing
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+/// "What is older is refused from then on" holds for every way to write.
+struct SourceVersionTests {
+    private func expectRefusal(_ write: () async throws -> Void) async {
+        await #expect {
+            try await write()
+        } throws: { error in
+            (error as? VarveError)?.code == .conditionFailed
+        }
+    }
+
+    @Test("Conditional writes are refused for their age too", arguments: CacheRig.Home.allCases)
+    func conditional(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        #expect(try await cache.remove("gone", olderThan: 10))
+        await expectRefusal { _ = try await cache.add(1, for: "gone", .init(sourceVersion: 5)) }
+        #expect(try await cache.value(for: "gone") == nil)
+        #expect(try await cache.add(2, for: "gone", .init(sourceVersion: 11)) != nil)
+
+        try await cache.set(3, for: "there", .init(sourceVersion: 10))
+        await expectRefusal { _ = try await cache.replace(4, for: "there", .init(sourceVersion: 9)) }
+        await expectRefusal { try await cache.update("there", .init(sourceVersion: 9)) { $0 = 5 } }
+        let version = try await cache.entry(for: "there")?.version
+        await expectRefusal { _ = try await cache.set(6, for: "there", ifVersion: version, .init(sourceVersion: 9)) }
+        #expect(try await cache.value(for: "there") == 3)
+        #expect(try await cache.set(7, for: "there", ifVersion: version, .init(sourceVersion: 10)) != nil)
+        try await cache.close()
+    }
+
+    @Test("A write without a source version makes older ones welcome nowhere", arguments: CacheRig.Home.allCases)
+    func overwritten(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        try await cache.set(1, for: "a", .init(sourceVersion: 10))
+        try await cache.set(2, for: "a")
+        await expectRefusal { try await cache.set(3, for: "a", .init(sourceVersion: 5)) }
+        #expect(try await cache.value(for: "a") == 2)
+        try await cache.close()
+    }
+
+    @Test("An idle span of nothing is over at once", arguments: CacheRig.Home.allCases)
+    func idleOfNothing(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(home, Int.self)
+        try await cache.set(1, for: "a", .init(expiry: Expiry(idle: .zero)))
+        rig.clock.advance(by: .milliseconds(1))
+        #expect(try await cache.value(for: "a") == nil)
+        try await cache.close()
+    }
+
+    @Test("Batches know what the source is known not to have", arguments: CacheRig.Home.allCases)
+    func absentInBatches(_ home: CacheRig.Home) async throws {
+        var options = CacheOptions()
+        options.loading.absence = .seconds(60)
+        let cache = try await CacheRig().cache(home, Int.self, options)
+        #expect(try await cache.value(for: "none", loading: { _ in Loaded(nil) }) == nil)
+        let found = try await cache.values(for: ["none", "some"]) { keys in
+            #expect(keys == ["some"])
+            return ["some": 1]
+        }
+        #expect(found == ["some": 1])
+        try await cache.close()
+    }
+
+    @Test("Two who close at once both return when it is done")
+    func closers() async throws {
+        let store = try await CacheRig().store()
+        let cache: Cache<String, Int> = try await store.cache(named: "c")
+        try await cache.set(1, for: "a")
+        async let first: Void = store.close()
+        async let second: Void = store.close()
+        try await first
+        try await second
+        await #expect(throws: VarveError.self) { try await cache.set(2, for: "a") }
+    }
+}
