@@ -45,7 +45,8 @@ struct VersionTests {
         let version = try await cache.set(1, for: "a", EntryOptions(tags: ["t"]))
         let looked = try #require(cache.disk).visible.rawValue
         try await cache.remove(taggedWith: "t")
-        let demand = Cache<String, Int>.Demand.version(version.number, tags: [TagRegistry.id(of: "t")], since: looked, notOlder: nil)
+        let demand = Cache<String, Int>.Demand.version(
+            version.number, tags: [TagRegistry.id(of: "t")], since: looked, notOlder: nil)
         await #expect {
             _ = try await cache.commit("a", try cache.change(2, EntryOptions(), .explicit), demand, nil)
         } throws: {

@@ -126,7 +126,8 @@ public final class Engine: Sendable {
         let stale = hold.previous?.socketPath
         let listener = options.offersSocket ? try? OwnerSocket.listen(for: context.directory, stale: stale) : nil
         let server = try listener.map { (listener) throws(VarveError) in
-            try OwnerServer(listener: listener, service: EngineOwnerService(self))
+            try OwnerServer(
+                listener: listener, service: EngineOwnerService(self), bounds: context.options.ownerBounds)
         }
         try hold.announce(
             LockRecord(

@@ -37,6 +37,8 @@ public struct EngineOptions: Sendable {
     public var stallLimit: Duration? = .seconds(60)
     /// Whether the owner's socket is offered, so that commands work while this process has the store open.
     public var offersSocket = true
+    /// What clients of the socket may take.
+    var ownerBounds = OwnerServer.Bounds()
     /// Threads of the engine's own. False for tests that must not depend on scheduling: flushes and compactions then run
     /// only when they are asked for.
     package var usesThreads = true
