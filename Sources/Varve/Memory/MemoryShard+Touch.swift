@@ -28,7 +28,9 @@ extension MemoryShard {
         entries[taken: slot].traits.remove(.isTouched)
         guard let stored else { return }
         entries[taken: slot].storedUntil = stored
-        // It was read again while the disk was told.
-        if entries[taken: slot].isAhead { touched.add(&entries[taken: slot]) }
+        // It was read again while the disk was told. Through a name of its own: an entry's slot is a part of this shard to
+        // the compiler, and so are the touches.
+        let storage = entries
+        if storage[taken: slot].isAhead { touched.add(&storage[taken: slot]) }
     }
 }
