@@ -51,30 +51,4 @@ struct SourceVersionTests {
         #expect(try await cache.value(for: "a") == nil)
         try await cache.close()
     }
-
-    @Test("Batches know what the source is known not to have", arguments: CacheRig.Home.allCases)
-    func absentInBatches(_ home: CacheRig.Home) async throws {
-        var options = CacheOptions()
-        options.loading.absence = .seconds(60)
-        let cache = try await CacheRig().cache(home, Int.self, options)
-        #expect(try await cache.value(for: "none", loading: { _ in Loaded(nil) }) == nil)
-        let found = try await cache.values(for: ["none", "some"]) { keys in
-            #expect(keys == ["some"])
-            return ["some": 1]
-        }
-        #expect(found == ["some": 1])
-        try await cache.close()
-    }
-
-    @Test("Two who close at once both return when it is done")
-    func closers() async throws {
-        let store = try await CacheRig().store()
-        let cache: Cache<String, Int> = try await store.cache(named: "c")
-        try await cache.set(1, for: "a")
-        async let first: Void = store.close()
-        async let second: Void = store.close()
-        try await first
-        try await second
-        await #expect(throws: VarveError.self) { try await cache.set(2, for: "a") }
-    }
 }
