@@ -40,6 +40,14 @@ struct AdaptiveQueue: EvictionQueue {
         queue.admit(slot, mixed: hash, weight: weight, isPinned: isPinned)
     }
 
+    /// Whether a key that is not in was seen lately; this is a sighting.
+    mutating func wasSeen(hash: UInt64, weight: Int) -> Bool {
+        if queue.ghosts.tick(of: hash) != nil { return true }
+        if tuner.noteMiss(hash, weight: weight) { queue.windowShare = tuner.share }
+        queue.noteSighting(hash, weight: weight)
+        return false
+    }
+
     mutating func victim() -> UInt32? { queue.victim() }
 
     /// A key that left lately and was not promoted counts as seen once.

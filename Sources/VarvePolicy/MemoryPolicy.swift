@@ -178,6 +178,13 @@ public struct MemoryPolicy: Sendable {
         if kind == .wTinyLFU { wTinyLFU?.recordMiss(hash: SlotQueues.mixed(hash)) }
     }
 
+    /// Whether an entry that was read from a slower tier, which keeps it, should come in: while there is room, and then if
+    /// its key was seen lately. No remembers the sighting, and the entry is not admitted; after yes it is.
+    public mutating func admitsRead(hash: UInt64, weight: Int) -> Bool {
+        guard kind == .adaptive, weight > capacity - self.weight else { return true }
+        return adaptive?.wasSeen(hash: SlotQueues.mixed(hash), weight: weight) ?? true
+    }
+
     /// How often a key that is not in was seen lately, as far as the policy knows; 0 where it knows nothing.
     public func frequency(hash: UInt64) -> Int { queue?.frequency(hash: SlotQueues.mixed(hash)) ?? 0 }
 

@@ -70,6 +70,12 @@ struct ReuseQueue: Sendable {
         if slots.count * ReuseQueue.ghostsPerEntry > ghosts.capacity { ghosts.double() }
     }
 
+    /// A key was asked for that is neither in nor a ghost, and does not come in.
+    mutating func noteSighting(_ mixed: UInt64, weight: Int) {
+        advance(weight)
+        ghosts.insert(mixed, tick: tick)
+    }
+
     /// Takes out what is worth least.
     mutating func victim() -> UInt32? {
         guard slots.weight > capacity else { return nil }

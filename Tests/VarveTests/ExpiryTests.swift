@@ -84,9 +84,9 @@ struct ExpiryTests {
         var rounds = 0
         var hasMore = true
         while hasMore {
-            discarded.entries.removeAll()
+            discarded = Discarded()
             hasMore = shard.removeExpired(10_000_000_000, atMost: 100, &discarded)
-            #expect(discarded.entries.count <= 100)
+            #expect(discarded.count <= 100)
             rounds += 1
         }
         #expect(shard.entryCount == 0)

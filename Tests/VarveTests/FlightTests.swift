@@ -25,13 +25,58 @@ struct FlightTests {
         func noteAbsent(upTo seen: UInt64) { shard.noteAbsent("a", 1, upTo: seen, &gone) }
         func beginLoad(at began: UInt64) { shard.beginLoad("a", 1, at: began, &gone) }
 
-        /// Whether it was taken in. The value is the version.
-        func publish(_ version: UInt64, _ origin: MemoryShard<String, Int>.Origin) -> Bool {
-            let entry = MemoryEntry(
+        var changes: UInt64? { shard.changesBeforeRead(of: "a") }
+        func erase(at version: UInt64) { shard.erase("a", 1, at: version, &gone) }
+        /// A read without a flight comes home; false: it has to be done again.
+        func comeHome(_ version: UInt64, ifStill before: UInt64) -> Bool {
+            shard.comeHome(entry(version), ifStill: before, &gone)
+        }
+
+        private func entry(_ version: UInt64) -> MemoryEntry<String, Int> {
+            MemoryEntry(
                 key: "a", value: Int(version), hash: 1, version: version,
                 deadlines: Deadlines(usableUntil: .max, freshUntil: .max), weight: 1, traits: .onDisk)
-            return shard.publish(entry, origin, &gone)
         }
+
+        /// Whether it was taken in. The value is the version.
+        func publish(_ version: UInt64, _ origin: MemoryShard<String, Int>.Origin) -> Bool {
+            shard.publish(entry(version), origin, &gone)
+        }
+    }
+
+    @Test("A read that does not wait needs no flight where nothing changes, and comes home empty where anything did")
+    func readsWithoutFlight() throws {
+        let changes: [(String, (Memory) -> Void)] = [
+            ("a write began", { $0.beginFlight(writes: true) }),
+            ("a write ended", { _ = $0.publish(2, .write) }),
+            ("another read came home", { _ = $0.publish(2, .read) }),
+            ("it was removed", { $0.erase(at: 2) }),
+            ("a removal of many began", { $0.beginRemovalOfOthers() }),
+            (
+                "a removal of many came and went",
+                {
+                    $0.beginRemovalOfOthers()
+                    $0.endRemovalOfOthers(at: 2)
+                }
+            ),
+        ]
+        for (name, change) in changes {
+            let memory = Memory()
+            let before = try #require(memory.changes)
+            change(memory)
+            #expect(!memory.comeHome(1, ifStill: before), "\(name)")
+            #expect(memory.value != 1, "\(name)")
+        }
+        let memory = Memory()
+        let before = try #require(memory.changes)
+        memory.beginFlight()
+        #expect(memory.comeHome(1, ifStill: before))
+        #expect(memory.value == 1)
+        memory.beginFlight(writes: true)
+        #expect(memory.changes == nil)
+        let other = Memory()
+        other.beginRemovalOfOthers()
+        #expect(other.changes == nil)
     }
 
     @Test("A value that a reader saw replaced, while many other keys are being removed, is not served from memory")

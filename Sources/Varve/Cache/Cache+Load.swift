@@ -1,4 +1,4 @@
-internal import VarveEngine
+public import VarveEngine
 
 extension Cache {
     /// Brings a value home from where the cache's values come from.
@@ -10,24 +10,28 @@ extension Cache {
     /// A load that began before its key was written, removed or invalidated returns its value to those who waited for it,
     /// and is not stored. A hit in memory suspends nowhere.
     /// - Throws: what `load` throws; `LoadTimeout` and `LoadRefused` as the options say; `VarveError` of the disk.
-    @inlinable
+    @inlinable @inline(__always)
     public func value(
         for key: Key, load: @escaping @Sendable (Key) async throws -> Value
     ) async throws -> Value {
         let answer = memory.lookUp(key)
         if case .hit(let value) = answer { return value }
-        let value = try await loadedValue(for: key, answer) { Loaded(try await load($0)) }
+        let found = try foundAtOnce(key, answer)
+        if let value = found.fresh { return value }
+        let value = try await loadedValue(for: key, answer, found.entry) { Loaded(try await load($0)) }
         guard let value else { throw ValueAbsent() }
         return value
     }
 
     /// The same for a loader that says more than a value: its expiry, tags, source version, or that there is none. Nil
     /// where the source has none.
-    @inlinable
+    @inlinable @inline(__always)
     public func value(for key: Key, loading load: @escaping Loader) async throws -> Value? {
         let answer = memory.lookUp(key)
         if case .hit(let value) = answer { return value }
-        return try await loadedValue(for: key, answer, load)
+        let found = try foundAtOnce(key, answer)
+        if let value = found.fresh { return value }
+        return try await loadedValue(for: key, answer, found.entry, load)
     }
 
     /// Asks the source for a key anew and stores what comes, whatever the cache holds. A call to the source that is under
@@ -42,10 +46,21 @@ extension Cache {
         }
     }
 
-    /// After memory had no fresh value.
+    /// What the disk can tell of a key that memory has not, without waiting and without a task: the entry, and its value if
+    /// that may be served as it is.
+    @inlinable
+    func foundAtOnce(
+        _ key: Key, _ answer: MemoryAnswer<Value>
+    ) throws(VarveError) -> (entry: MemoryEntry<Key, Value>?, fresh: Value?) {
+        guard case .miss = answer, let entry = try fetchAtOnce(key, memory.hash(key)) else { return (nil, nil) }
+        let until = entry.back.deadlines.freshUntil
+        return (entry, until == .max || until > memory.context.now() ? entry.front.value : nil)
+    }
+
+    /// After memory had no fresh value. `found`: what the disk told at once.
     @usableFromInline
     func loadedValue(
-        for key: Key, _ answer: MemoryAnswer<Value>, _ load: @escaping Loader
+        for key: Key, _ answer: MemoryAnswer<Value>, _ found: MemoryEntry<Key, Value>?, _ load: @escaping Loader
     ) async throws -> Value? {
         let hash = memory.hash(key)
         switch answer {
@@ -54,10 +69,9 @@ extension Cache {
         case .stale(let value): return try await refreshed(key, hash, stale(key, hash, value), load)
         case .miss: break
         }
-        // What the disk can tell without waiting needs no task of its own.
-        if let entry = try fetchWithoutWaiting(key, hash) {
-            guard let value = entry.value, entry.deadlines.freshUntil <= store.clock.now() else { return entry.value }
-            let stale = Stale(value: value, until: entry.deadlines.usableUntil)
+        if let found {
+            guard let value = found.value, found.deadlines.freshUntil <= store.clock.now() else { return found.value }
+            let stale = Stale(value: value, until: found.deadlines.usableUntil)
             return try await refreshed(key, hash, stale, load)
         }
         let found = try await outcome(of: try join(key, hash, skipsDisk: false, load))
@@ -301,21 +315,6 @@ extension Cache {
         try gate.enter()
         defer { gate.leave() }
         try await disk.engine.settle()
-    }
-
-    /// An entry that the disk can tell without waiting, brought to memory.
-    private func fetchWithoutWaiting(_ key: Key, _ hash: UInt64) throws(VarveError) -> MemoryEntry<Key, Value>? {
-        guard let disk else { return nil }
-        try gate.enter()
-        defer { gate.leave() }
-        memory.withShard(hash) { $0.beginFlight(key) }
-        defer { memory.withShard(hash) { $0.endFlight(key) } }
-        let began = Latencies.now()
-        let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
-        guard case .entry(let stored) = probe, let entry = admit(stored, key, hash) else { return nil }
-        counts.add(.diskHit)
-        latencies.diskRead.add(since: began)
-        return entry
     }
 }
 

@@ -6,12 +6,12 @@ extension Cache {
     ///
     /// A hit in memory does not suspend.
     /// - Throws: `.corruption` for a damaged block, which is named and never served; `.closed`.
-    @inlinable
+    @inlinable @inline(__always)
     public func value(for key: Key) async throws(VarveError) -> Value? {
         switch memory.lookUp(key) {
         case .hit(let value), .stale(let value): return value
         case .absent: return nil
-        case .miss: return try await fetch(key)?.value
+        case .miss: return try await fetch(key)?.front.value
         }
     }
 
@@ -52,13 +52,22 @@ extension Cache {
 
     /// Brings an entry from disk to memory and returns it; one without a value says that the source is known to have none.
     /// Nil where the disk has nothing that may be served. `isForLoad`: the load of the key goes on from what is found.
-    @usableFromInline
+    @inlinable
     func fetch(_ key: Key, isForLoad: Bool = false) async throws(VarveError) -> MemoryEntry<Key, Value>? {
         let hash = memory.hash(key)
         guard let disk else {
             noteMiss(hash)
             return nil
         }
+        if let found = try fetchAtOnce(key, hash) { return found }
+        return try await fetchInFlight(key, hash, disk, isForLoad: isForLoad)
+    }
+
+    /// The way that may wait.
+    @usableFromInline
+    func fetchInFlight(
+        _ key: Key, _ hash: UInt64, _ disk: DiskTier, isForLoad: Bool
+    ) async throws(VarveError) -> MemoryEntry<Key, Value>? {
         try gate.enter()
         defer { gate.leave() }
         memory.withShard(hash) { $0.beginFlight(key) }
@@ -84,9 +93,33 @@ extension Cache {
             }
             return nil
         }
+        noteDiskHit(since: began)
+        return entry
+    }
+
+    /// An entry that the disk can tell without waiting, brought to memory if it is worth it; nil also where its key was
+    /// written or removed meanwhile, which only a flight can tell, and where reads move its deadline. Nothing is counted
+    /// but a hit: the way that may wait looks again.
+    @inlinable
+    func fetchAtOnce(_ key: Key, _ hash: UInt64) throws(VarveError) -> MemoryEntry<Key, Value>? {
+        guard let disk else { return nil }
+        try gate.enter()
+        defer { gate.leave() }
+        guard let before = memory.withShard(hash, { $0.changesBeforeRead(of: key) }) else { return nil }
+        let began = Latencies.now()
+        let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
+        guard case .entry(let stored) = probe, disk.keeps(stored), !stored.hasExtensions,
+            let entry = decodeUncounted(stored, key, hash)
+        else { return nil }
+        guard memory.change(hash, { $0.comeHome(entry, ifStill: before, &$1) }) else { return nil }
+        noteDiskHit(since: began)
+        return entry
+    }
+
+    @usableFromInline
+    func noteDiskHit(since began: Int64) {
         counts.add(.diskHit)
         latencies.diskRead.add(since: began)
-        return entry
     }
 
     /// Takes an entry from disk to memory, if it may be served. It was read.
@@ -100,34 +133,32 @@ extension Cache {
         return isAlive ? entry : nil
     }
 
-    /// An entry as memory holds it; nil for bytes that the coding refuses, which is a miss.
+    /// An entry as memory holds it; nil for bytes that the coding refuses, which is a miss and counted.
     func decode(_ stored: StoredEntry, _ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
-        let fields = stored.fields
+        let entry = decodeUncounted(stored, key, hash)
+        if entry == nil { counts.add(.undecodable) }
+        return entry
+    }
+
+    @inlinable
+    func decodeUncounted(_ stored: StoredEntry, _ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
         var value: Value?
-        switch DiskTier.Kind(rawValue: fields.valueType) {
+        switch DiskTier.Kind(rawValue: stored.fields.valueType) {
         case .absent: break
-        case .value:
-            do { value = try coding.decode(stored.bytes) } catch {
-                counts.add(.undecodable)
-                return nil
-            }
-        case nil:
-            counts.add(.undecodable)
-            return nil
+        case .value: do { value = try coding.decode(stored.bytes) } catch { return nil }
+        case nil: return nil
         }
-        let idle = IdleRecord(fields.extensions)
-        return makeEntry(
-            key, hash, value, version: DiskTier.version(of: stored), encoded: stored.bytes.count,
-            deadlines: Deadlines(
-                usableUntil: idle?.until ?? fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
-            idle: idle?.rule ?? .none, tags: fields.tags, sourceVersion: fields.sourceVersion ?? 0,
-            traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
+        let weight = weight(key, value, encoded: stored.bytes.count, tags: stored.fields.tags.count)
+        var entry = MemoryEntry<Key, Value>(
+            front: .init(key: key, value: value, carefreeUntil: .min),
+            back: EntryRecord(stored, hash: hash, weight: weight))
+        entry.settle()
+        return entry
     }
 
     func makeEntry(
         _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, encoded: Int?, deadlines: Deadlines,
-        idle: IdleRule,
-        loadNanoseconds: Int64 = 0, tags: [UInt64], sourceVersion: UInt64, traits: EntryTraits
+        idle: IdleRule, loadNanoseconds: Int64 = 0, tags: [UInt64], sourceVersion: UInt64, traits: EntryTraits
     ) -> MemoryEntry<Key, Value> {
         MemoryEntry(
             key: key, value: value, hash: hash, version: version, deadlines: deadlines, idle: idle,
@@ -136,18 +167,19 @@ extension Cache {
     }
 
     /// What an entry takes of the memory's limit: its key and value, and all that is kept beside them.
-    private func weight(_ key: Key, _ value: Value?, encoded: Int?, tags: Int) -> Int {
-        if options.memory.unit == .entries { return 1 }
+    @inlinable
+    func weight(_ key: Key, _ value: Value?, encoded: Int?, tags: Int) -> Int {
+        if memory.countsEntries { return 1 }
         let keyBytes = key.withKeyBytes { $0.byteCount }
         let valueBytes = value.map { coding.cost($0, encoded) } ?? 0
         // What a key holds outside of itself, as a string or an array does beyond what fits in.
         let outside = keyBytes > MemoryLayout<Key>.size - 1 ? keyBytes + 32 : 0
-        let beside = MemoryLayout<MemoryEntry<Key, Value>?>.stride + MemoryShard<Key, Value>.bytesBesideEntry + outside
         // The cost may be anything that a closure of the user's says.
-        return beside + tags * 8 + min(max(0, valueBytes), Int(UInt32.max))
+        return MemoryShard<Key, Value>.bytesOfEntry + outside + tags * 8 + min(max(0, valueBytes), Int(UInt32.max))
     }
 
     func keyBytes(_ key: Key) -> [UInt8] { key.withKeyBytes { [UInt8](copying: $0) } }
 
+    @usableFromInline
     func noteMiss(_ hash: UInt64) { memory.withShard(hash) { $0.noteMiss(hash) } }
 }

@@ -16,8 +16,8 @@ internal import VarveIO
 /// cooperative pool: what must wait for the disk waits on threads of the cache's own.
 public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     @usableFromInline let memory: MemoryTier<Key, Value>
-    let disk: DiskTier?
-    let coding: ValueCoding<Value>
+    @usableFromInline let disk: DiskTier?
+    @usableFromInline let coding: ValueCoding<Value>
     /// As it was opened.
     public let options: CacheOptions
     /// The store that it lives in, with the other caches there.
@@ -33,7 +33,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     /// Where it follows another cache.
     let following = Mutex<CacheFollower?>(nil)
     /// Lets operations in until the cache is closed.
-    let gate = OperationGate()
+    @usableFromInline let gate = OperationGate()
     let loadsUnderWay = LoadsUnderWay<Value>()
     /// Who writes a key through to its origin does so alone.
     let turns = KeyTurns<Key>()

@@ -213,12 +213,12 @@ extension EngineOptions {
     /// table that a flush adds before the sweep which makes room for it.
     private mutating func setDiskEntries(_ count: Int) throws(VarveError) {
         guard count >= 32 else { throw VarveError(.invalidArgument, "the disk's bound is at least 32 entries") }
-        let runs = 40
+        let runs = 128
         let memtable = max(1, count / runs)
         memtableEntries = memtable
         sealedMemtables = 1
         diskBudgetEntries = UInt64(count - 3 * memtable)
         compaction.runs = runs
-        eviction = S3FIFOEviction(expectedEntries: count)
+        eviction = S3FIFOEviction(expectedEntries: count, ghostShare: 1.5)
     }
 }

@@ -3,6 +3,7 @@ internal import VarveEngine
 
 /// Lets operations in until it is closed, and closes when those that are in have left: nobody uses what is being taken
 /// apart. Two atomic steps an operation. Any thread.
+@usableFromInline
 final class OperationGate: Sendable {
     /// Twice the number of operations within; odd once it is closed.
     private let word = Atomic<Int>(0)
@@ -13,6 +14,7 @@ final class OperationGate: Sendable {
     static var refusal: VarveError { VarveError(.closed, "the cache was closed") }
 
     /// Throws `.closed` once it is closed; else `leave` must follow.
+    @usableFromInline
     func enter() throws(VarveError) {
         if word.add(2, ordering: .acquiring).newValue & 1 == 1 {
             leave()
@@ -20,6 +22,7 @@ final class OperationGate: Sendable {
         }
     }
 
+    @usableFromInline
     func leave() {
         if word.subtract(2, ordering: .acquiringAndReleasing).newValue == 1 { wake() }
     }

@@ -1,7 +1,8 @@
-internal import VarveEngine
+public import VarveEngine
 
 /// What a cache keeps on disk: a namespace of its store, and what its entries' fields mean.
-struct DiskTier: Sendable {
+@usableFromInline
+final class DiskTier: Sendable {
     let engine: Engine
     let namespace: Namespace
     let tags: TagStore
@@ -12,7 +13,20 @@ struct DiskTier: Sendable {
     /// What of this must not be seen any more, because it was changed in memory meanwhile.
     let shadow: DiskShadow?
 
+    init(
+        engine: Engine, namespace: Namespace, tags: TagStore, eviction: S3FIFOEviction?, degraded: DegradedMode?,
+        shadow: DiskShadow?
+    ) {
+        self.engine = engine
+        self.namespace = namespace
+        self.tags = tags
+        self.eviction = eviction
+        self.degraded = degraded
+        self.shadow = shadow
+    }
+
     /// What an entry's value is, in the engine's `valueType`.
+    @usableFromInline
     enum Kind: UInt8 {
         case value = 0
         /// The source is known to have none.
@@ -26,12 +40,14 @@ struct DiskTier: Sendable {
     }
 
     /// What stands on disk under a key, or would without waiting.
+    @usableFromInline
     enum Probe {
         case entry(StoredEntry)
         case absent
         case wouldBlock
     }
 
+    @usableFromInline
     func probe(_ key: RawSpan) throws(VarveError) -> Probe {
         if hides(key) { return .absent }
         do throws(VarveError) {
@@ -65,6 +81,7 @@ struct DiskTier: Sendable {
     var visible: LSN { degraded.map { LSN($0.presentVersion) } ?? engine.visible }
 
     /// Whether the store holds what was removed by a tag that the entry carries.
+    @usableFromInline
     func keeps(_ entry: StoredEntry) -> Bool {
         tags.registry.keeps(entry.fields.tags, version: DiskTier.version(of: entry))
     }
@@ -126,4 +143,9 @@ extension UInt64 {
 extension [UInt8] {
     /// A copy of a key's bytes.
     init(copying bytes: RawSpan) { self = unsafe bytes.withUnsafeBytes { unsafe Array($0) } }
+}
+
+extension StoredEntry {
+    /// Whether it carries more than the fields that every entry may have.
+    @usableFromInline var hasExtensions: Bool { !fields.extensions.isEmpty }
 }

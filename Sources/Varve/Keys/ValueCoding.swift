@@ -2,10 +2,10 @@ internal import FoundationEssentials
 
 /// How a cache turns its values into bytes and back: a witness, so that a cache needs no constraint on its value type.
 public struct ValueCoding<Value: Sendable>: Sendable {
-    let encode: @Sendable (Value) throws -> [UInt8]
-    let decode: @Sendable ([UInt8]) throws -> Value
+    @usableFromInline let encode: @Sendable (Value) throws -> [UInt8]
+    @usableFromInline let decode: @Sendable ([UInt8]) throws -> Value
     /// Bytes in memory; `encoded` is the size on disk where it is known.
-    let cost: @Sendable (_ value: Value, _ encoded: Int?) -> Int
+    @usableFromInline let cost: @Sendable (_ value: Value, _ encoded: Int?) -> Int
 
     /// A coding of your own.
     /// - Parameter cost: about how many bytes a value takes in memory.

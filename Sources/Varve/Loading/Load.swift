@@ -5,6 +5,7 @@ internal import Synchronization
 ///
 /// State machine: waiting -> finished (with a result), or waiting -> abandoned (nobody waits any more). What a loader
 /// brings after either is dropped.
+@usableFromInline
 final class Load<Value: Sendable>: Sendable {
     /// What a load came to.
     struct Found: Sendable {

@@ -1,16 +1,109 @@
-/// One entry of the memory tier: the live value, and what decides whether it may be served.
+public import VarveEngine
+
+/// One entry of the memory tier: the live value, and what decides whether it may be served. In two parts, which are stored
+/// apart: a plain hit reads the first, and a processor's cache then holds several times as many of them.
 @usableFromInline
 struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
-    @usableFromInline let key: Key
+    /// What a plain hit reads.
+    @usableFromInline
+    struct Front: Sendable {
+        @usableFromInline let key: Key
+        @usableFromInline var value: Value?
+        @usableFromInline var carefreeUntil: Int64
+
+        @inlinable
+        init(key: Key, value: Value?, carefreeUntil: Int64) {
+            self.key = key
+            self.value = value
+            self.carefreeUntil = carefreeUntil
+        }
+    }
+
+    /// The rest, in which no type of the application's stands.
+    @usableFromInline var front: Front
+    @usableFromInline var back: EntryRecord
+
+    @inlinable
+    init(front: Front, back: EntryRecord) {
+        self.front = front
+        self.back = back
+    }
+
+    init(
+        key: Key, value: Value?, hash: UInt64, version: UInt64, deadlines: Deadlines, idle: IdleRule = .none,
+        loadNanoseconds: Int64 = 0, tags: [UInt64] = [], sourceVersion: UInt64 = 0, weight: Int, traits: EntryTraits
+    ) {
+        front = Front(key: key, value: value, carefreeUntil: .min)
+        back = EntryRecord(
+            hash: hash, version: version, deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds,
+            tags: tags, sourceVersion: sourceVersion, weight: weight, traits: traits)
+        settle()
+    }
+
+    var key: Key { front.key }
     /// Nil: the source is known to have none (negative caching).
-    @usableFromInline var value: Value?
+    var value: Value? {
+        get { front.value }
+        set { front.value = newValue }
+    }
+    /// Before this time of the store clock a read may serve the value without looking at anything else; `.max`: always,
+    /// so that not even the clock is read; `.min`: never. Follows from the rest (`settle`).
+    var carefreeUntil: Int64 { front.carefreeUntil }
+    var hash: UInt64 { back.hash }
+    var version: UInt64 {
+        get { back.version }
+        set { back.version = newValue }
+    }
+    var deadlines: Deadlines {
+        get { back.deadlines }
+        set { back.deadlines = newValue }
+    }
+    var idle: IdleRule {
+        get { back.idle }
+        set { back.idle = newValue }
+    }
+    var storedUntil: Int64 {
+        get { back.storedUntil }
+        set { back.storedUntil = newValue }
+    }
+    var loadNanoseconds: Int64 { back.loadNanoseconds }
+    var tags: [UInt64] { back.tags }
+    var checkedGeneration: UInt64 {
+        get { back.checkedGeneration }
+        set { back.checkedGeneration = newValue }
+    }
+    var sourceVersion: UInt64 { back.sourceVersion }
+    var weight: Int { back.weight }
+    var traits: EntryTraits {
+        get { back.traits }
+        set { back.traits = newValue }
+    }
+
+    /// A read moves the deadline. True where the disk should be told.
+    mutating func noteRead(at now: Int64) -> Bool {
+        guard idle.span > 0 else { return false }
+        deadlines.usableUntil = max(deadlines.usableUntil, idle.deadline(readAt: now))
+        return traits.contains(.onDisk) && !traits.contains(.isTouched) && isAhead
+    }
+
+    var isAhead: Bool { back.isAhead }
+
+    /// Early refresh looks at the last stretch of a loaded entry's freshness: about as many load times as the chance of
+    /// refreshing still matters in (e^-20).
+    var earlyStretch: Int64 { back.earlyStretch }
+
+    /// To be called whenever what it follows from has changed.
+    @inlinable
+    mutating func settle() { front.carefreeUntil = front.value == nil ? .min : back.carefreeUntil }
+}
+
+/// What is kept of an entry beside its key and value.
+@usableFromInline
+struct EntryRecord: Sendable {
     @usableFromInline let hash: UInt64
     /// The write that made it: an LSN of the store, or of this process where there is no disk.
     @usableFromInline var version: UInt64
-    /// Before this time of the store clock a read may serve the value without looking at anything else; `.max`: always,
-    /// so that not even the clock is read; `.min`: never. Follows from the rest (`settle`).
-    @usableFromInline private(set) var carefreeUntil: Int64 = .min
-    var deadlines: Deadlines
+    @usableFromInline var deadlines: Deadlines
     /// How reads move the deadline.
     var idle: IdleRule
     /// The deadline that the disk knows, where reads move the entry's own.
@@ -22,15 +115,14 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
     var checkedGeneration: UInt64 = 0
     /// The version that the source gave it; 0: none.
     let sourceVersion: UInt64
-    var weight: Int
+    @usableFromInline var weight: Int
     var traits: EntryTraits
 
+    @usableFromInline
     init(
-        key: Key, value: Value?, hash: UInt64, version: UInt64, deadlines: Deadlines, idle: IdleRule = .none,
-        loadNanoseconds: Int64 = 0, tags: [UInt64] = [], sourceVersion: UInt64 = 0, weight: Int, traits: EntryTraits
+        hash: UInt64, version: UInt64, deadlines: Deadlines, idle: IdleRule, loadNanoseconds: Int64, tags: [UInt64],
+        sourceVersion: UInt64, weight: Int, traits: EntryTraits
     ) {
-        self.key = key
-        self.value = value
         self.hash = hash
         self.version = version
         self.deadlines = deadlines
@@ -41,39 +133,42 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
         self.sourceVersion = sourceVersion
         self.weight = weight
         self.traits = traits
-        settle()
     }
 
-    /// Early refresh looks at the last stretch of a loaded entry's freshness: about as many load times as the chance of
-    /// refreshing still matters in (e^-20).
+    /// What was read from disk.
+    @usableFromInline
+    init(_ stored: StoredEntry, hash: UInt64, weight: Int) {
+        let fields = stored.fields
+        let idle = stored.hasExtensions ? IdleRecord(fields.extensions) : nil
+        self.init(
+            hash: hash, version: DiskTier.version(of: stored),
+            deadlines: Deadlines(
+                usableUntil: idle?.until ?? fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
+            idle: idle?.rule ?? .none, loadNanoseconds: 0, tags: fields.tags,
+            sourceVersion: fields.sourceVersion ?? 0, weight: weight,
+            traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
+    }
+
     var earlyStretch: Int64 {
         deadlines.freshUntil == .max ? 0 : min(loadNanoseconds, .max / 32) * 20
-    }
-
-    /// A read moves the deadline. True where the disk should be told.
-    mutating func noteRead(at now: Int64) -> Bool {
-        guard idle.span > 0 else { return false }
-        deadlines.usableUntil = max(deadlines.usableUntil, idle.deadline(readAt: now))
-        return traits.contains(.onDisk) && !traits.contains(.isTouched) && isAhead
     }
 
     /// Whether its deadline is ahead of what the disk knows by more than the disk should miss.
     var isAhead: Bool { idle.span > 0 && deadlines.usableUntil &- storedUntil > idle.slack }
 
-    /// To be called whenever what it follows from has changed.
-    mutating func settle() {
-        if value == nil || !tags.isEmpty || idle.span > 0 {
-            carefreeUntil = .min
-        } else {
-            let early = deadlines.freshUntil == .max ? Int64.max : deadlines.freshUntil &- earlyStretch
-            carefreeUntil = min(deadlines.usableUntil, early)
-        }
+    /// As long as there is a value.
+    @usableFromInline
+    var carefreeUntil: Int64 {
+        if !tags.isEmpty || idle.span > 0 { return .min }
+        return min(deadlines.usableUntil, deadlines.freshUntil == .max ? .max : deadlines.freshUntil &- earlyStretch)
     }
 }
 
 /// What an entry is beside its value.
+@usableFromInline
 struct EntryTraits: OptionSet, Sendable {
-    let rawValue: UInt8
+    @usableFromInline let rawValue: UInt8
+    @usableFromInline init(rawValue: UInt8) { self.rawValue = rawValue }
     /// Never evicted.
     static let pinned = EntryTraits(rawValue: 1 << 0)
     /// The disk holds it too, or held it when it was read from there.
@@ -104,12 +199,22 @@ public enum MissCause: Int, Sendable, CaseIterable {
 }
 
 /// Entries that left a shard, kept alive until its lock is free: the end of a value may run code of its owner's.
+@usableFromInline
 struct Discarded<Key: CacheKey, Value: Sendable> {
-    var entries: [MemoryEntry<Key, Value>] = []
-    /// Which of them were evicted, for want of room.
-    var evicted: Int = 0
+    /// Mostly there is one, for which no array is made.
+    @usableFromInline var first: MemoryEntry<Key, Value>.Front?
+    @usableFromInline var others: [MemoryEntry<Key, Value>.Front] = []
 
-    mutating func add(_ entry: MemoryEntry<Key, Value>?) {
-        if let entry { entries.append(entry) }
+    @inlinable
+    init() {}
+
+    var count: Int { others.count + (first == nil ? 0 : 1) }
+
+    @inlinable
+    mutating func add(_ entry: MemoryEntry<Key, Value>?) { if let entry { add(entry.front) } }
+
+    @inlinable
+    mutating func add(_ front: consuming MemoryEntry<Key, Value>.Front) {
+        if first == nil { first = front } else { others.append(front) }
     }
 }

@@ -22,15 +22,15 @@ extension MemoryShard {
 
     /// What became of a touch: the deadline that the disk knows by now; nil: it has learned nothing.
     mutating func endTouch(_ touch: TouchedKeys<Key>.Touch, stored: Int64?) {
-        guard let slot = table.find(touch.hash, { entries[taken: $0].key == touch.key }),
-            entries[taken: slot].version == touch.version
+        guard let slot = table.find(touch.hash, { entries[taken: $0].key == touch.key }), var entry = entries[slot],
+            entry.version == touch.version
         else { return }
-        entries[taken: slot].traits.remove(.isTouched)
-        guard let stored else { return }
-        entries[taken: slot].storedUntil = stored
-        // It was read again while the disk was told. Through a name of its own: an entry's slot is a part of this shard to
-        // the compiler, and so are the touches.
-        let storage = entries
-        if storage[taken: slot].isAhead { touched.add(&storage[taken: slot]) }
+        entry.traits.remove(.isTouched)
+        if let stored {
+            entry.storedUntil = stored
+            // It was read again while the disk was told.
+            if entry.isAhead { touched.add(&entry) }
+        }
+        entries[slot] = entry
     }
 }

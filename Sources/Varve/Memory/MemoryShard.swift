@@ -10,37 +10,49 @@ public import VarvePolicy
 ///   flight is out, the newest version that anybody made or removed is remembered, and the flight brings nothing older
 ///   home.
 /// - While a removal of many keys is under way nothing is brought home at all.
+/// - A read that does not wait needs no flight: it remembers how many changes there were (`changes`), and comes home only
+///   where there was none since.
 @usableFromInline
 struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Operations on one key that have left the lock and will come back.
+    @usableFromInline
     struct Flight: Sendable {
-        var holders = 0
+        @usableFromInline var holders = 0
         /// How many of them are writing or removing the key.
-        var writers = 0
+        @usableFromInline var writers = 0
         /// How many of them are writing its origin: what loads bring meanwhile is not kept.
-        var originWriters = 0
+        @usableFromInline var originWriters = 0
         /// The newest version that was written or removed meanwhile.
-        var newest: UInt64 = 0
+        @usableFromInline var newest: UInt64 = 0
+
+        @usableFromInline init() {}
     }
 
     @usableFromInline var table = SlotTable()
-    @usableFromInline let entries = SlotStorage<MemoryEntry<Key, Value>>()
+    @usableFromInline let entries = SlotStorage<Key, Value>()
     @usableFromInline var policy: MemoryPolicy
     @usableFromInline var counts = MemoryCounts()
-    private var free: [UInt32] = []
-    private var wheel: TimerWheel
-    var ledger: RemovalLedger
-    private var flights: [Key: Flight] = [:]
-    var loads: [Key: Load<Value>] = [:]
-    private var massRemovals = 0
+    @usableFromInline var free: [UInt32] = []
+    @usableFromInline var wheel: TimerWheel
+    @usableFromInline var ledger: RemovalLedger
+    @usableFromInline var flights: [Key: Flight] = [:]
+    @usableFromInline var loads: [Key: Load<Value>] = [:]
+    @usableFromInline var massRemovals = 0
     var touched = TouchedKeys<Key>()
+    /// Grows with all that a flight would be told of, and with every one that writes.
+    @usableFromInline var changes: UInt64 = 0
     /// By hash, the highest source version that was dropped or removed there. Keys share places: a floor may be too high
     /// for a key, which costs a miss, never too low. Empty where the disk remembers.
-    private var floors: [UInt64]
+    @usableFromInline var floors: [UInt64]
 
     /// What an entry takes beside its own record: its place in the table at three quarters full, the policy's and the
     /// wheel's records.
-    static var bytesBesideEntry: Int { 11 + 32 + 24 }
+    private static var bytesBesideEntry: Int { 11 + 32 + 24 }
+    /// All that an entry takes, what key and value hold outside of themselves aside.
+    @usableFromInline
+    static var bytesOfEntry: Int {
+        MemoryLayout<MemoryEntry<Key, Value>.Front>.stride + MemoryLayout<EntryRecord>.stride + bytesBesideEntry
+    }
 
     /// `isAuthority`: there is no disk, so that what must not be forgotten is remembered here.
     init(policy: MemoryPolicy, expectedEntries: Int, isAuthority: Bool, now: Int64) {
@@ -111,6 +123,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// Counts a miss of memory and disk under the cause that is remembered.
+    @usableFromInline
     mutating func noteMiss(_ hash: UInt64) { counts.causes[ledger.cause(hash).rawValue] &+= 1 }
 
     // MARK: Flights
@@ -118,11 +131,21 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Whether a removal of many keys is under way.
     var isRemovingMany: Bool { massRemovals > 0 }
 
+    @inlinable
     mutating func beginFlight(_ key: Key, writes: Bool = false) {
         flights[key, default: Flight()].holders += 1
-        if writes { flights[key]?.writers += 1 }
+        guard writes else { return }
+        flights[key]?.writers += 1
+        changes &+= 1
     }
 
+    /// For a read that does not wait: what it has to show when it comes home. Nil where it needs a flight.
+    @inlinable
+    func changesBeforeRead(of key: Key) -> UInt64? {
+        massRemovals > 0 || (!flights.isEmpty && (flights[key]?.writers ?? 0) > 0) ? nil : changes
+    }
+
+    @inlinable
     mutating func endFlight(_ key: Key, wrote: Bool = false) {
         guard var flight = flights[key] else { return }
         flight.holders -= 1
@@ -143,7 +166,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// Tells every flight of the key that a version was made or removed. A load that began before is left to those who
     /// wait for it already: who comes later must not get what is older than this.
-    private mutating func note(_ key: Key, _ version: UInt64) {
+    @inlinable
+    mutating func note(_ key: Key, _ version: UInt64) {
+        changes &+= 1
         guard !flights.isEmpty, let flight = flights[key], flight.newest < version else { return }
         flights[key]?.newest = version
         loads[key] = nil
@@ -151,7 +176,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// Tells the flights of the key that a version was seen on disk: none of them may bring an older one home, though the
     /// write that made it has not come back yet.
-    private mutating func noteSeen(_ key: Key, _ version: UInt64) {
+    @inlinable
+    mutating func noteSeen(_ key: Key, _ version: UInt64) {
+        changes &+= 1
         guard !flights.isEmpty, let flight = flights[key], flight.newest < version else { return }
         if flight.writers > 0 { note(key, version) } else { flights[key]?.newest = version }
     }
@@ -174,13 +201,15 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     ) {
         guard let flight = flights[key], flight.writers > 0 else { return }
         flights[key]?.newest = max(flight.newest, began)
+        changes &+= 1
         discard(key, hash, olderThan: began, &discarded)
     }
 
     private mutating func discard(
         _ key: Key, _ hash: UInt64, olderThan version: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
-        guard let slot = table.find(hash, { entries[taken: $0].key == key }), entries[taken: slot].version < version
+        guard let slot = table.find(hash, { entries[taken: $0].key == key }),
+            entries[backOfTaken: slot].version < version
         else { return }
         discarded.add(remove(slot))
     }
@@ -189,7 +218,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     mutating func detachLoads() { loads.removeAll() }
 
     /// Whether somebody wrote or removed the key after `version` while a flight was out.
-    func isOutdated(_ key: Key, since version: UInt64) -> Bool { (flights[key]?.newest ?? 0) > version }
+    @inlinable
+    func isOutdated(_ key: Key, since version: UInt64) -> Bool {
+        !flights.isEmpty && (flights[key]?.newest ?? 0) > version
+    }
 
     /// Whether the key was, or is just being, written or removed after `version`, as far as a flight that was out all the
     /// while can tell. What a load brings is so as well while the key's origin is being written.
@@ -202,6 +234,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     // MARK: Changing
 
     /// How an entry came to be.
+    @usableFromInline
     enum Origin: Sendable {
         /// By an acknowledged write of its version.
         case write
@@ -211,17 +244,36 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         case load
     }
 
+    /// A read without a flight found an entry on disk: false where anything changed since it began. Where memory is full
+    /// the entry comes in when its key was seen before, not long ago; the disk has it anyway, and most that is seen once
+    /// would only push others out.
+    @inlinable
+    mutating func comeHome(
+        _ entry: MemoryEntry<Key, Value>, ifStill before: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) -> Bool {
+        guard changes == before else { return false }
+        if policy.admitsRead(hash: entry.back.hash, weight: entry.back.weight) {
+            _ = publish(entry, .read, &discarded)
+        } else {
+            noteSeen(entry.front.key, entry.back.version)
+        }
+        return true
+    }
+
     /// Takes an entry in, unless something newer is known; false then.
+    @inlinable
     mutating func publish(
         _ entry: MemoryEntry<Key, Value>, _ origin: Origin, _ discarded: inout Discarded<Key, Value>
     ) -> Bool {
-        let isOutdated = isOutdated(entry.key, since: entry.version)
-        if origin == .write { note(entry.key, entry.version) }
-        if origin == .read { noteSeen(entry.key, entry.version) }
-        let slot = table.find(entry.hash) { entries[taken: $0].key == entry.key }
-        if let slot, let present = entries[slot] {
-            if present.version > entry.version { return false }
-            if present.version == entry.version, origin == .read { return true }
+        let (key, hash, version) = (entry.front.key, entry.back.hash, entry.back.version)
+        let isOutdated = isOutdated(key, since: version)
+        if origin == .write { note(key, version) }
+        if origin == .read { noteSeen(key, version) }
+        let slot = table.find(hash) { entries[taken: $0].key == key }
+        if let slot {
+            let present = entries[backOfTaken: slot].version
+            if present > version { return false }
+            if present == version, origin == .read { return true }
         }
         if isOutdated || massRemovals > 0 {
             // Whether it is newer than a removal under way only the disk can tell. But who saw it must not see next what
@@ -269,6 +321,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         _ discarded: inout Discarded<Key, Value>, where matches: (MemoryEntry<Key, Value>) -> Bool
     ) {
         massRemovals += 1
+        changes &+= 1
         for slot in entries.indices {
             guard let entry = entries[slot], matches(entry) else { continue }
             ledger.note(entry.hash, .invalidated)
@@ -279,6 +332,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Ends it: it happened at `version` (nil: it did not happen), and flights bring nothing older home.
     mutating func endMassRemoval(at version: UInt64?, where matches: (Key) -> Bool) {
         massRemovals -= 1
+        changes &+= 1
         guard let version else { return }
         for key in flights.keys where matches(key) { note(key, version) }
     }
@@ -329,6 +383,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         max(held?.sourceVersion ?? 0, floors.isEmpty ? 0 : floors[Int(truncatingIfNeeded: hash) & (floors.count - 1)])
     }
 
+    @usableFromInline
     mutating func raiseFloor(_ hash: UInt64, _ version: UInt64) {
         guard !floors.isEmpty, version > 0 else { return }
         let place = Int(truncatingIfNeeded: hash) & (floors.count - 1)
@@ -337,9 +392,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     // MARK: Slots
 
-    private func hash(of slot: Int) -> UInt64 { entries[slot]?.hash ?? 0 }
-
-    private mutating func insert(_ entry: MemoryEntry<Key, Value>) {
+    @inlinable
+    mutating func insert(_ entry: MemoryEntry<Key, Value>) {
         let slot: Int
         if let reused = free.popLast() {
             slot = Int(reused)
@@ -348,16 +402,24 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
             slot = entries.count
             entries.append(entry)
         }
-        table.insert(entry.hash, slot: slot) { entries[taken: $0].hash }
-        policy.admit(slot, hash: entry.hash, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
-        if entry.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil) }
-        ledger.forget(entry.hash)
+        register(slot, entry.back)
+    }
+
+    /// Tells table, policy and wheel of an entry that has its slot.
+    @usableFromInline
+    mutating func register(_ slot: Int, _ record: EntryRecord) {
+        table.insert(record.hash, slot: slot)
+        policy.admit(slot, hash: record.hash, weight: record.weight, isPinned: record.traits.contains(.pinned))
+        if record.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: record.deadlines.usableUntil) }
+        ledger.forget(record.hash)
         counts.insertions &+= 1
     }
 
-    private mutating func replace(_ slot: Int, _ entry: MemoryEntry<Key, Value>) {
+    @usableFromInline
+    mutating func replace(_ slot: Int, _ entry: MemoryEntry<Key, Value>) {
         // A write without a source version does not make older ones welcome again.
-        if let old = entries[slot], old.sourceVersion > entry.sourceVersion { raiseFloor(old.hash, old.sourceVersion) }
+        let old = entries[backOfTaken: slot].sourceVersion
+        if old > entry.sourceVersion { raiseFloor(entry.hash, old) }
         entries[slot] = entry
         policy.update(slot, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
         if entry.deadlines.usableUntil != .max {
@@ -367,29 +429,39 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         }
     }
 
-    private mutating func remove(_ slot: Int, isScheduled: Bool = true) -> MemoryEntry<Key, Value>? {
-        guard let entry = entries[slot] else { return nil }
+    @usableFromInline
+    mutating func remove(_ slot: Int, isScheduled: Bool = true) -> MemoryEntry<Key, Value>? {
+        guard entries.isTaken[slot] else { return nil }
         policy.remove(slot)
-        release(slot, entry, isScheduled: isScheduled)
-        return entry
+        unregister(slot, isScheduled: isScheduled)
+        return entries.take(slot)
     }
 
-    private mutating func release(_ slot: Int, _ entry: MemoryEntry<Key, Value>, isScheduled: Bool) {
-        raiseFloor(entry.hash, entry.sourceVersion)
-        table.remove(entry.hash, slot: slot) { entries[taken: $0].hash }
-        if isScheduled, entry.deadlines.usableUntil != .max { wheel.cancel(UInt32(slot)) }
-        entries[slot] = nil
+    /// The policy has let the slot go: so do table and wheel, and another entry may have it.
+    @usableFromInline
+    mutating func unregister(_ slot: Int, isScheduled: Bool) {
+        let (hash, until) = (entries[backOfTaken: slot].hash, entries[backOfTaken: slot].deadlines.usableUntil)
+        raiseFloor(hash, entries[backOfTaken: slot].sourceVersion)
+        table.remove(hash, slot: slot)
+        if isScheduled, until != .max { wheel.cancel(UInt32(slot)) }
         free.append(UInt32(slot))
     }
 
-    private mutating func evict(_ discarded: inout Discarded<Key, Value>) {
+    @inlinable
+    mutating func evict(_ discarded: inout Discarded<Key, Value>) {
+        while let slot = victim() { discarded.add(entries.takeFront(slot)) }
+    }
+
+    /// The slot that leaves for want of room, of which nothing but the entry is left.
+    @usableFromInline
+    mutating func victim() -> Int? {
         while let slot = policy.victim() {
-            guard let entry = entries[slot] else { continue }
-            ledger.note(entry.hash, .evicted)
+            guard entries.isTaken[slot] else { continue }
+            ledger.note(entries[backOfTaken: slot].hash, .evicted)
             counts.evictions &+= 1
-            release(slot, entry, isScheduled: true)
-            discarded.add(entry)
-            discarded.evicted += 1
+            unregister(slot, isScheduled: true)
+            return slot
         }
+        return nil
     }
 }

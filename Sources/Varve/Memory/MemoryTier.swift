@@ -24,11 +24,13 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
     @usableFromInline let context: MemoryContext
     @usableFromInline let seed: UInt64
     let limit: CacheLimit
+    @usableFromInline let countsEntries: Bool
 
     init(
         _ limit: CacheLimit, policy: EvictionPolicyKind, context: MemoryContext, isAuthority: Bool, seed: UInt64
     ) {
         self.limit = limit
+        countsEntries = limit.unit == .entries
         self.context = context
         self.seed = seed
         let count = MemoryTier.shardCount(limit)
@@ -86,7 +88,7 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
     }
 
     /// Changes a shard and lets go of what left it after its lock is free.
-    @discardableResult
+    @discardableResult @inlinable
     func change<R: Sendable>(_ hash: UInt64, _ body: (inout Shard, inout Discarded<Key, Value>) -> R) -> R {
         var discarded = Discarded<Key, Value>()
         return withShard(hash) { body(&$0, &discarded) }
@@ -96,7 +98,6 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
         for index in 0..<shardCount {
             var discarded = Discarded<Key, Value>()
             withShard(at: index) { body(&$0, &discarded) }
-            discarded.entries.removeAll()
         }
     }
 
@@ -109,7 +110,6 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
                 hasMore = withShard(at: index) {
                     $0.removeExpired(now, atMost: MemoryTier.expiredAtOnce, &discarded)
                 }
-                discarded.entries.removeAll()
             }
         }
     }

@@ -1,6 +1,7 @@
 /// Remembers why keys left the memory tier, so that a miss can name its cause. A direct-mapped table of fingerprints:
 /// bounded, forgetful, and wrong for about one key in eight thousand.
-struct RemovalLedger {
+@usableFromInline
+struct RemovalLedger: Sendable {
     /// The cause in the lowest two bits, a fingerprint above; 0: free.
     private var places: [UInt16]
 

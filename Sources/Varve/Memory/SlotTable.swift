@@ -1,11 +1,11 @@
 /// Finds an entry's slot by the hash of its key: open addressing with linear probing, eight bytes a place, backward shift
 /// on removal, so that there are no tombstones and a table never has to be swept (Knuth, TAOCP vol. 3, 6.4, algorithm R).
 ///
-/// A place holds the upper half of the hash and the slot; whether the key is the one wanted is for the caller to say. Not
-/// thread-safe: a shard's lock guards it.
+/// A place holds the lower half of the hash, which tells its home too, and the slot: neither growing nor removing looks at
+/// an entry. Whether the key is the one wanted is for the caller to say. Not thread-safe: a shard's lock guards it.
 @usableFromInline
 struct SlotTable: Sendable {
-    /// hash bits 32... in the upper half, slot + 1 in the lower; 0: free.
+    /// The hash's low half in the upper half, slot + 1 in the lower; 0: free.
     @usableFromInline var places: [UInt64]
     @usableFromInline private(set) var count = 0
 
@@ -13,14 +13,14 @@ struct SlotTable: Sendable {
 
     init() { places = [UInt64](repeating: 0, count: 16) }
 
-    /// Where the search for a hash begins. The upper half stands in the place, the shard took the top bits.
+    /// Where the search for a hash begins. The shard took the top bits.
     @inlinable
-    func home(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash) & mask }
+    func home(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash & 0xFFFF_FFFF) & mask }
 
     /// The slot for which `matches` holds among those of this hash.
     @inlinable @inline(__always)
     func find(_ hash: UInt64, _ matches: (Int) -> Bool) -> Int? {
-        let wanted = hash >> 32
+        let wanted = hash & 0xFFFF_FFFF
         var index = home(hash)
         while true {
             let place = places[index]
@@ -33,17 +33,19 @@ struct SlotTable: Sendable {
         }
     }
 
-    /// Adds a slot that is not there. `hashOf` tells the hash of a slot that is: growing asks for all of them.
-    mutating func insert(_ hash: UInt64, slot: Int, hashOf: (Int) -> UInt64) {
+    /// Adds a slot that is not there.
+    @usableFromInline
+    mutating func insert(_ hash: UInt64, slot: Int) {
         // At most three quarters full.
-        if (count + 1) * 4 > places.count * 3 { grow(hashOf) }
-        place((hash >> 32) << 32 | UInt64(slot + 1), from: home(hash))
+        if (count + 1) * 4 > places.count * 3 { grow() }
+        place(hash << 32 | UInt64(slot + 1))
         count += 1
     }
 
     /// Removes a slot that is there.
-    mutating func remove(_ hash: UInt64, slot: Int, hashOf: (Int) -> UInt64) {
-        let wanted = (hash >> 32) << 32 | UInt64(slot + 1)
+    @usableFromInline
+    mutating func remove(_ hash: UInt64, slot: Int) {
+        let wanted = hash << 32 | UInt64(slot + 1)
         var hole = home(hash)
         while places[hole] != wanted {
             precondition(places[hole] != 0, "a slot that is not in the table cannot be removed")
@@ -52,7 +54,7 @@ struct SlotTable: Sendable {
         // What follows moves up while that brings it no farther than its home.
         var next = (hole + 1) & mask
         while places[next] != 0 {
-            let start = home(hashOf(Int(truncatingIfNeeded: places[next] & 0xFFFF_FFFF) - 1))
+            let start = home(places[next] >> 32)
             if (next - start) & mask >= (next - hole) & mask {
                 places[hole] = places[next]
                 hole = next
@@ -68,17 +70,15 @@ struct SlotTable: Sendable {
         count = 0
     }
 
-    private mutating func place(_ value: UInt64, from start: Int) {
-        var index = start
+    private mutating func place(_ value: UInt64) {
+        var index = home(value >> 32)
         while places[index] != 0 { index = (index + 1) & mask }
         places[index] = value
     }
 
-    private mutating func grow(_ hashOf: (Int) -> UInt64) {
+    private mutating func grow() {
         let old = places
         places = [UInt64](repeating: 0, count: old.count * 2)
-        for value in old where value != 0 {
-            place(value, from: home(hashOf(Int(truncatingIfNeeded: value & 0xFFFF_FFFF) - 1)))
-        }
+        for value in old where value != 0 { place(value) }
     }
 }

@@ -102,11 +102,13 @@ final class LatencyRecorder: Sendable {
 
 /// What a cache times: everything that goes beyond memory, which takes microseconds where the two looks at the clock take
 /// some fifty nanoseconds.
+@usableFromInline
 final class Latencies: Sendable {
     let diskRead = LatencyRecorder()
     let load = LatencyRecorder()
     let write = LatencyRecorder()
 
     /// Nanoseconds of a clock that only moves on; real time even where a store's clock is turned by hand.
+    @usableFromInline
     static func now() -> Int64 { KernelClock.monotonicNanoseconds }
 }

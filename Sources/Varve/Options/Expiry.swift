@@ -72,6 +72,7 @@ struct Deadlines: Hashable, Sendable {
 }
 
 /// How reads move an entry's deadline.
+@usableFromInline
 struct IdleRule: Hashable, Sendable {
     /// Nanoseconds from a read to the deadline; 0: reads do not matter.
     var span: Int64
