@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The tables of the store at one moment. Immutable: readers hold it and see one state while flushes and compactions go
 /// on; holding it keeps its files from being deleted (see `TableFile`).
 ///
@@ -26,6 +28,15 @@ final class Version: Sendable {
     let floors: FloorTable
     /// Every change up to here is in the tables.
     let flushed: LogPosition
+    private let use = AtomicLazyReference<UseBox>()
+
+    private final class UseBox: Sendable {
+        let use: NamespaceUse
+        init(_ use: NamespaceUse) { self.use = use }
+    }
+
+    /// What each namespace has; added up when it is asked for first.
+    var namespaceUse: NamespaceUse { (use.load() ?? use.storeIfNil(UseBox(NamespaceUse(allTables)))).use }
 
     init(editNumber: UInt64, levels: [Level], floors: FloorTable, flushed: LogPosition) {
         precondition(levels.count == Limits.levels, "a version has \(Limits.levels) levels")

@@ -56,6 +56,11 @@ struct TableInspector {
         lines.append(
             "bytes: \(properties.rawKeyBytes) of keys, \(properties.rawEntryBytes) of entries, "
                 + "\(properties.storedDataBytes) stored")
+        for share in properties.namespaces {
+            lines.append(
+                "namespace \(share.namespace.rawValue): \(share.putCount) puts, \(share.rawBytes) bytes, "
+                    + "\(share.storedBytes) stored")
+        }
         if properties.earliestUsableUntil != .max {
             let latest = properties.latestUsableUntil == .max ? "never" : "\(properties.latestUsableUntil)"
             lines.append("expiry: \(properties.earliestUsableUntil) ... \(latest)")

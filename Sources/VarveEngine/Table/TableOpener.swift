@@ -94,6 +94,10 @@ struct TableOpener {
         guard var wanted = expected else { return }
         wanted.contentHash = nil
         wanted.fileBytes = 0
+        // A version that does not know them has passed the manifest on without.
+        if footer.optionalFeatures & TableFooter.countsNamespaces != 0, wanted.namespaces.isEmpty {
+            wanted.namespaces = own.namespaces
+        }
         guard wanted == own else {
             throw VarveError(
                 .missingFile, "\(path) is another table than the manifest names: its properties differ", path: path)

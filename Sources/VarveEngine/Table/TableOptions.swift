@@ -15,6 +15,9 @@ public struct TableOptions: Sendable, Hashable {
     /// Bytes collected before each write to the file.
     public var writeBufferBytes = 1 << 20
 
+    /// False: as tables were written before they said what each namespace has.
+    var countsNamespaces = true
+
     public init() {}
 
     /// Offsets within a block are 16 bits wide, and every entry begins below the aimed-at size.

@@ -46,6 +46,10 @@ struct TableProperties: Hashable, Sendable {
     var storedDataBytes: UInt64 = 0
     var dataBlockCount: UInt64 = 0
 
+    /// What each namespace has, by id. Empty where one has all (see `namespaceShares`), and in tables from before this was
+    /// counted.
+    var namespaces: [NamespaceShare] = []
+
     static let quantileCount = 16
 
     var entryCount: UInt64 { putCount &+ deleteCount }

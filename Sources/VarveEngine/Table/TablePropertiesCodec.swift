@@ -10,10 +10,11 @@ extension TableProperties {
         case earliestUsableUntil, latestUsableUntil, expiryQuantiles
         case sourceVersionCount, highestSourceVersion
         case rawKeyBytes, rawEntryBytes, storedDataBytes, dataBlockCount
+        case namespaces
     }
 
     /// The bytes that an encoded table's properties may take.
-    static let encodedLimit = 2 * Limits.fullKeyBytes + 4096
+    static let encodedLimit = 2 * Limits.fullKeyBytes + 4096 + NamespaceShare.limit * 32
 
     func encode(to buffer: inout ByteBuffer) {
         func number(_ tag: Tag, _ value: UInt64, unless usual: UInt64 = 0) {
@@ -61,6 +62,36 @@ extension TableProperties {
         number(.rawEntryBytes, rawEntryBytes)
         number(.storedDataBytes, storedDataBytes)
         number(.dataBlockCount, dataBlockCount)
+        if !namespaces.isEmpty { bytes(.namespaces, encodedNamespaces()) }
+    }
+
+    private func encodedNamespaces() -> [UInt8] {
+        var buffer = ByteBuffer(capacity: 64)
+        for share in namespaces {
+            buffer.appendVarint(UInt64(share.namespace.rawValue))
+            buffer.appendVarint(share.putCount)
+            buffer.appendVarint(share.rawBytes)
+            buffer.appendVarint(share.storedBytes)
+        }
+        return buffer.array()
+    }
+
+    private mutating func decodeNamespaces(from field: inout ByteReader) throws(DecodeError) {
+        namespaces = []
+        while !field.isAtEnd {
+            let id = UInt32(exactly: try field.varint())
+            guard let id, namespaces.last.map({ $0.namespace.rawValue < id }) ?? true else {
+                throw .malformed("namespaces out of order")
+            }
+            let share = NamespaceShare(
+                namespace: NamespaceID(rawValue: id), putCount: try field.varint(), rawBytes: try field.varint(),
+                storedBytes: try field.varint())
+            guard max(share.putCount, share.rawBytes, share.storedBytes) <= Self.sizeLimit else {
+                throw .outOfRange("a namespace's count or size")
+            }
+            guard namespaces.count < NamespaceShare.limit else { throw .outOfRange("the number of namespaces") }
+            namespaces.append(share)
+        }
     }
 
     /// Reads all that is left of `reader`.
@@ -105,8 +136,12 @@ extension TableProperties {
         case .rawEntryBytes: rawEntryBytes = try field.fixed()
         case .storedDataBytes: storedDataBytes = try field.fixed()
         case .dataBlockCount: dataBlockCount = try field.fixed()
+        case .namespaces: try decodeNamespaces(from: &field)
         }
     }
+
+    /// Sums of counts and sizes must fit a machine word wherever they are added up.
+    private static let sizeLimit = UInt64(1) << 48
 
     /// What must hold of the fields together, so that users of decoded properties need not ask again.
     private func check() throws(DecodeError) {
@@ -114,12 +149,10 @@ extension TableProperties {
             throw .outOfRange("a key above \(Limits.fullKeyBytes) bytes")
         }
         guard smallestLSN <= .max, largestLSN <= .max else { throw .outOfRange("an LSN above 56 bits") }
-        // Sums of these counts and sizes must fit a machine word wherever they are added up.
-        let limit = UInt64(1) << 48
         for value in [
             putCount, deleteCount, rangeTombstoneCount, rawKeyBytes, rawEntryBytes, storedDataBytes, dataBlockCount,
             fileBytes, sourceVersionCount,
-        ] where value > limit {
+        ] where value > Self.sizeLimit {
             throw .outOfRange("a count or size of \(value)")
         }
         guard isEmpty || (!largestKey.lexicographicallyPrecedes(smallestKey) && smallestLSN <= largestLSN) else {

@@ -13,6 +13,7 @@ final class TableWriter {
     private var index = IndexBuilder()
     private var filter: FilterBuilder
     private var sampler = ExpirySampler()
+    private var namespaces = NamespaceCounter()
     private var rangeTombstones: [RangeTombstone] = []
     private var compressor = BlockCompressor()
     private var hasher = ContentHasher()
@@ -110,6 +111,7 @@ final class TableWriter {
         properties.largestLSN = max(properties.largestLSN, trailer.lsn)
         properties.rawKeyBytes += UInt64(key.count)
         properties.rawEntryBytes += UInt64(entry.count)
+        unsafe namespaces.add(key, isPut: trailer.kind == .put, bytes: key.count + entry.count)
         // An entry that does not decode was checked at the door of the log; here it counts as one without fields.
         let view = unsafe try? EntryView(entry)
         if let version = view?.sourceVersion {
@@ -158,6 +160,7 @@ final class TableWriter {
         pendingBlock = offset
         properties.dataBlockCount += 1
         properties.storedDataBytes += UInt64(output.count - start)
+        namespaces.endBlock(stored: UInt64(output.count - start))
         if output.count >= options.writeBufferBytes { try writeOut() }
     }
 
@@ -183,6 +186,7 @@ final class TableWriter {
         closeProperties(tombstones)
 
         var footer = TableFooter(fileID: properties.fileID, index: .none, properties: .none, fileBytes: 0)
+        if !properties.namespaces.isEmpty { footer.optionalFeatures |= TableFooter.countsNamespaces }
         if options.filterBitsPerKey > 0, !filter.isEmpty {
             footer.filter = writeMeta { filter.finish(into: &$0) }
         }
@@ -200,6 +204,7 @@ final class TableWriter {
 
     private func closeProperties(_ tombstones: RangeTombstones) {
         properties.expiryQuantiles = sampler.quantiles()
+        defer { closeNamespaces() }
         guard let begin = tombstones.begin, let end = tombstones.end else { return }
         let hasEntries = properties.entryCount > 0
         if !hasEntries || RangeTombstone.isBefore(begin, properties.smallestKey) { properties.smallestKey = begin }
@@ -209,6 +214,15 @@ final class TableWriter {
         }
         properties.smallestLSN = min(properties.smallestLSN, tombstones.oldestLSN ?? .max)
         properties.largestLSN = max(properties.largestLSN, tombstones.newestLSN ?? .zero)
+    }
+
+    /// Where the keys tell that one namespace has all, nothing more needs saying.
+    private func closeNamespaces() {
+        let shares = namespaces.finished
+        guard options.countsNamespaces, shares.map(\.namespace) != [properties.onlyNamespace].compactMap({ $0 }) else {
+            return
+        }
+        properties.namespaces = shares
     }
 
     /// Appends a block that is used in place: its bytes begin at a multiple of 64 in the file.

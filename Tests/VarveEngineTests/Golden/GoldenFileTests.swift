@@ -137,6 +137,17 @@ import VarveTestSupport
         for record in golden.records {
             #expect(try table.get(record.key, at: record.lsn) == record, "\(record)")
         }
+        let shares = table.properties.namespaceShares
+        switch golden.number {
+        case 12: #expect(shares == nil)
+        case 13: #expect(shares == [])
+        case 14: #expect(shares?.map(\.putCount) == [20] && shares?.map(\.namespace) == [.default])
+        default:
+            #expect(shares?.map(\.namespace.rawValue) == [0, 16, 17, 70_000])
+            #expect(shares?.map(\.putCount) == [2, 8, 1, 11])
+            let sum = shares?.reduce(0) { $0 + $1.storedBytes } ?? 0
+            #expect(sum <= table.properties.storedDataBytes && sum > table.properties.storedDataBytes - 8)
+        }
         guard index == 0 else { return }
         let codecs = Set(try (0..<table.index.count).map { bytes[try table.extent(of: $0).upperBound - 9] })
         #expect(codecs == [BlockCodec.stored.rawValue, BlockCodec.lz4.rawValue], "both codecs in one table")

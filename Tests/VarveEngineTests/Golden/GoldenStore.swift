@@ -20,6 +20,8 @@ enum GoldenStore {
         options.memtableBytes = 64 << 10
         options.logSegmentBytes = 64 << 10
         options.table.blockBytes = 512
+        // As it was when the files were written.
+        options.table.countsNamespaces = false
         options.offersSocket = false
         options.usesThreads = false
         options.clock = clock

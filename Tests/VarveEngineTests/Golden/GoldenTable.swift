@@ -3,7 +3,8 @@ import VarveTestSupport
 
 @testable import VarveEngine
 
-/// The golden tables: compressed and stored blocks in one, range tombstones alone, and stored blocks without a filter.
+/// The golden tables: compressed and stored blocks in one, range tombstones alone, stored blocks without a filter, and one
+/// that says what each namespace has. The others are from before tables said so.
 struct GoldenTable {
     let number: FileNumber
     var records: [Record] = []
@@ -13,13 +14,14 @@ struct GoldenTable {
 
     var name: FileName { .table(number) }
 
-    static let all = [mixed, tombstonesOnly, stored]
+    static let all = [mixed, tombstonesOnly, stored, counted]
 
     /// What each entry may be, in blocks of both codecs.
     static let mixed: GoldenTable = {
         var table = GoldenTable(number: 12)
         table.options.blockBytes = 256
         table.options.codec = .lz4
+        table.options.countsNamespaces = false
         table.commitTimes = 1_000_000...2_000_000
         for number in 0..<12 {
             table.records.append(
@@ -69,6 +71,25 @@ struct GoldenTable {
         table.options.codec = .stored
         table.options.filterBitsPerKey = 0
         table.records = (0..<20).map { record("key \(10 + $0)", UInt64(1000 - $0), "value of \($0)") }
+        return table
+    }()
+
+    static let counted: GoldenTable = {
+        var table = GoldenTable(number: 15)
+        table.options.blockBytes = 256
+        table.options.codec = .stored
+        for (namespace, count) in [(UInt32(0), 2), (16, 9), (17, 1), (70_000, 12)] {
+            for number in 0..<count {
+                let key = FullKey.make(NamespaceID(rawValue: namespace), Array("key \(10 + number)".utf8))
+                let lsn = UInt64(100 + table.records.count)
+                if number == 5 {
+                    table.records.append(Record(key: key, lsn: lsn, kind: .delete))
+                } else {
+                    let value = Array("of \(namespace), number \(number)".utf8)
+                    table.records.append(Record(key: key, lsn: lsn, entry: [0] + value))
+                }
+            }
+        }
         return table
     }()
 

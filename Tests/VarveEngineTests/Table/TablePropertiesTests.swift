@@ -28,6 +28,10 @@ struct TablePropertiesTests {
         properties.rawEntryBytes = 1000
         properties.storedDataBytes = 700
         properties.dataBlockCount = 2
+        properties.namespaces = [
+            NamespaceShare(namespace: .default, putCount: 4, rawBytes: 300, storedBytes: 200),
+            NamespaceShare(namespace: NamespaceID(rawValue: .max), putCount: 6, rawBytes: 765, storedBytes: 500),
+        ]
         return properties
     }()
 
@@ -80,6 +84,12 @@ struct TablePropertiesTests {
         var huge = Self.sample
         huge.rawKeyBytes = .max
         #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(huge)) }
+        var twice = Self.sample
+        twice.namespaces.append(twice.namespaces[1])
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(twice)) }
+        var large = Self.sample
+        large.namespaces[0].rawBytes = 1 << 49
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(large)) }
         var unsorted = Self.sample
         unsorted.expiryQuantiles[3] = 1000
         #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(unsorted)) }
@@ -98,6 +108,24 @@ struct TablePropertiesTests {
         #expect(Self.sample.overlaps([0], nil))
         #expect(!Self.sample.overlaps(Self.sample.largestKey, nil))
         #expect(!Self.sample.overlaps([0], Self.sample.smallestKey))
+    }
+
+    @Test("as many namespaces as a table tells of come back; the one namespace of a table needs no telling")
+    func namespaces() throws {
+        var many = TableProperties()
+        many.namespaces = (1...NamespaceShare.limit).map {
+            NamespaceShare(
+                namespace: NamespaceID(rawValue: .max - UInt32(NamespaceShare.limit - $0)), putCount: 1 << 48,
+                rawBytes: 1 << 48, storedBytes: 1 << 48)
+        }
+        #expect(try Self.decoded(Self.encoded(many)) == many)
+        var one = Self.sample
+        one.namespaces = []
+        #expect(one.namespaceShares?.map(\.namespace) == [.default] && one.namespaceShares?[0].putCount == 10)
+        one.largestKey = [0, 0, 0, 17]
+        #expect(one.onlyNamespace == .default)
+        one.largestKeyIsExclusive = false
+        #expect(one.namespaceShares == nil)
     }
 
     @Test("the expired share follows the quantiles")
