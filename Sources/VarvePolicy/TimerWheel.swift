@@ -4,18 +4,20 @@
 ///
 /// Levels of buckets, each a list of slots: 64 buckets of about a second, 64 of about a minute, 32 of an hour and a bit,
 /// 32 of a day and a half, and one for all that is later. A slot goes down a level when its bucket's time comes.
-/// Scheduling and cancelling are O(1); advancing costs what has become due, and each slot comes down at most four times.
+/// Scheduling and cancelling are O(1); advancing takes whole buckets off the wheel at no cost a slot, and their slots find
+/// new places one by one, as many at a time as the caller allows. Each slot comes down at most four times.
 ///
 /// Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987); the widths are powers of two of nanoseconds so
 /// that a bucket is found by shifting, as in Caffeine's.
 ///
 /// Not thread-safe. Nothing is allocated once the array of slots has its size.
 public struct TimerWheel: Sendable {
+    /// Buckets are rings, so that one is put behind another in a few stores.
     private struct Node: Sendable {
         var deadline: Int64 = 0
         var previous: UInt32 = end
         var next: UInt32 = end
-        /// The bucket that it stands in; `idle`: none.
+        /// `end`: it stands nowhere. Of a bucket's first slot the bucket; of the others one that it once stood in.
         var bucket: UInt32 = end
     }
 
@@ -35,12 +37,14 @@ public struct TimerWheel: Sendable {
         Level(shift: 47, buckets: 32, base: 160),
         Level(shift: 52, buckets: 1, base: 192),
     ]
-    /// The list of what is due and was not asked for yet.
+    /// What is due and was not asked for yet.
     private static let due = 193
+    /// What has come off the wheel and has no new place yet.
+    private static let moving = 194
 
     private var nodes: [Node] = []
     /// The first slot of each bucket.
-    private var heads = [UInt32](repeating: end, count: due + 1)
+    private var heads = [UInt32](repeating: end, count: moving + 1)
     /// The time of the last call.
     private var now: Int64
     /// How many slots are scheduled.
@@ -76,15 +80,24 @@ public struct TimerWheel: Sendable {
     /// A clock that stepped back expires nothing that is not due by it; one that jumped ahead costs at most one round of
     /// each level. Between two calls the caller may schedule and cancel as it likes.
     public mutating func nextExpired(at time: Int64) -> UInt32? {
+        var steps = Int.max
+        return nextExpired(at: time, steps: &steps)
+    }
+
+    /// The same with a bound on the work: so many slots are looked at, at most, and their number is taken off `steps`. Nil
+    /// with steps left: there is none. Without: there may be.
+    public mutating func nextExpired(at time: Int64, steps: inout Int) -> UInt32? {
         if time < now {
             // Buckets now hold what is due farther ahead than they reach: it is swept too early and finds its place anew.
             now = time
         } else if time != now {
             advance(to: time)
         }
-        while true {
-            let slot = heads[TimerWheel.due]
+        while steps > 0 {
+            let isDue = heads[TimerWheel.due] != TimerWheel.end
+            let slot = heads[isDue ? TimerWheel.due : TimerWheel.moving]
             guard slot != TimerWheel.end else { return nil }
+            steps -= 1
             unlink(slot)
             if nodes[Int(slot)].deadline <= now {
                 count -= 1
@@ -92,6 +105,7 @@ public struct TimerWheel: Sendable {
             }
             link(slot)
         }
+        return nil
     }
 
     private mutating func advance(to time: Int64) {
@@ -106,20 +120,28 @@ public struct TimerWheel: Sendable {
             if to == from { return }
             // The bucket that time left, those that it passed and the one that it has entered.
             for step in 0..<min(to &- from + 1, Int64(level.buckets)) {
-                sweep(level.base + Int((to &- step) & Int64(level.buckets - 1)))
+                takeOff(level.base + Int((to &- step) & Int64(level.buckets - 1)))
             }
         }
     }
 
-    /// Empties a bucket: each of its slots finds its place anew, nearer to the present or among what is due.
-    private mutating func sweep(_ bucket: Int) {
-        var slot = heads[bucket]
+    /// Empties a bucket: its ring goes behind what is moving already.
+    private mutating func takeOff(_ bucket: Int) {
+        let first = heads[bucket]
+        guard first != TimerWheel.end else { return }
         heads[bucket] = TimerWheel.end
-        while slot != TimerWheel.end {
-            let next = nodes[Int(slot)].next
-            link(slot)
-            slot = next
+        let front = heads[TimerWheel.moving]
+        if front == TimerWheel.end {
+            heads[TimerWheel.moving] = first
+            nodes[Int(first)].bucket = UInt32(TimerWheel.moving)
+            return
         }
+        let last = nodes[Int(first)].previous
+        let end = nodes[Int(front)].previous
+        nodes[Int(end)].next = first
+        nodes[Int(first)].previous = end
+        nodes[Int(last)].next = front
+        nodes[Int(front)].previous = last
     }
 
     /// The bucket for a deadline: of the first level that reaches so far.
@@ -139,21 +161,32 @@ public struct TimerWheel: Sendable {
         let bucket = bucket(for: nodes[Int(slot)].deadline)
         let first = heads[bucket]
         nodes[Int(slot)].bucket = UInt32(bucket)
-        nodes[Int(slot)].previous = TimerWheel.end
-        nodes[Int(slot)].next = first
-        if first != TimerWheel.end { nodes[Int(first)].previous = slot }
+        if first == TimerWheel.end {
+            nodes[Int(slot)].previous = slot
+            nodes[Int(slot)].next = slot
+        } else {
+            let last = nodes[Int(first)].previous
+            nodes[Int(slot)].previous = last
+            nodes[Int(slot)].next = first
+            nodes[Int(last)].next = slot
+            nodes[Int(first)].previous = slot
+        }
         heads[bucket] = slot
     }
 
     private mutating func unlink(_ slot: UInt32) {
         let node = nodes[Int(slot)]
-        if node.previous == TimerWheel.end {
-            heads[Int(node.bucket)] = node.next
-        } else {
-            nodes[Int(node.previous)].next = node.next
-        }
-        if node.next != TimerWheel.end { nodes[Int(node.next)].previous = node.previous }
         nodes[Int(slot)].bucket = TimerWheel.end
+        let isFirst = heads[Int(node.bucket)] == slot
+        if node.next == slot {
+            heads[Int(node.bucket)] = TimerWheel.end
+            return
+        }
+        nodes[Int(node.previous)].next = node.next
+        nodes[Int(node.next)].previous = node.previous
+        guard isFirst else { return }
+        heads[Int(node.bucket)] = node.next
+        nodes[Int(node.next)].bucket = node.bucket
     }
 
     private mutating func grow(_ count: Int) {

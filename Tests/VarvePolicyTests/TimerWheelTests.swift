@@ -29,7 +29,12 @@ import VarveTestSupport
                 let leap = Int64(1) << Int64.random(in: 20..<(step % 100 == 0 ? 56 : 40), using: &random)
                 now += Bool.random(using: &random) ? leap : leap / 3
                 if Int.random(in: 0..<20, using: &random) == 0 { now -= leap * 2 }
-                while let expired = wheel.nextExpired(at: now) {
+                var steps = 0
+                while true {
+                    if steps == 0 { steps = .random(in: 1...20, using: &random) }
+                    guard let expired = wheel.nextExpired(at: now, steps: &steps) else {
+                        if steps > 0 { break } else { continue }
+                    }
                     let deadline = model.removeValue(forKey: expired)
                     #expect(deadline != nil, "seed \(seed): slot \(expired) came twice or was cancelled")
                     #expect((deadline ?? now) <= now, "seed \(seed): slot \(expired) came early")
@@ -40,6 +45,34 @@ import VarveTestSupport
             }
             #expect(wheel.count == model.count, "seed \(seed)")
         }
+    }
+
+    @Test func aBucketOfManyIsTakenApartInBoundedSteps() {
+        let many: UInt32 = 20_000
+        var wheel = TimerWheel(now: 0)
+        for slot in 0..<many { wheel.schedule(slot, at: 300 * Self.second + Int64(slot)) }
+        // They come down from the minutes' level to the seconds', and then are due.
+        for time in [299 * Self.second, 302 * Self.second] {
+            var calls = 0
+            var found = 0
+            var isDone = false
+            while !isDone {
+                var steps = 100
+                while wheel.nextExpired(at: time, steps: &steps) != nil { found += 1 }
+                #expect(steps >= 0)
+                isDone = steps > 0
+                calls += 1
+                // What is scheduled and cancelled between two calls is not lost.
+                if calls == 50 {
+                    wheel.cancel(7)
+                    wheel.schedule(many + 1, at: time)
+                    wheel.schedule(11, at: 10_000 * Self.second)
+                }
+            }
+            #expect(calls >= Int(many) / 100, "no more than 100 in a call")
+            #expect(found == (time < 300 * Self.second ? 1 : Int(many) - 1), "all but two, and the late one")
+        }
+        #expect(wheel.count == 1 && wheel.isScheduled(11))
     }
 
     @Test func aClockThatStepsBackExpiresNothingThatIsNotDueByIt() {

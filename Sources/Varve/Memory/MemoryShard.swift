@@ -337,11 +337,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         for key in flights.keys where matches(key) { note(key, version) }
     }
 
-    /// Gives back the memory of what has expired, of so many entries at a time. Exactness is not its business: reads look
-    /// at the clock. True where there may be more.
+    /// Gives back the memory of what has expired, looking at so many entries at a time. Exactness is not its business:
+    /// reads look at the clock. True where there may be more.
     mutating func removeExpired(_ now: Int64, atMost limit: Int, _ discarded: inout Discarded<Key, Value>) -> Bool {
-        for _ in 0..<limit {
-            guard let slot = wheel.nextExpired(at: now) else { return false }
+        var steps = limit
+        while let slot = wheel.nextExpired(at: now, steps: &steps) {
             guard let entry = entries[Int(slot)] else { continue }
             if entry.deadlines.usableUntil > now {
                 // Reads have moved it since.
@@ -352,7 +352,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
             counts.expired &+= 1
             discarded.add(remove(Int(slot), isScheduled: false))
         }
-        return true
+        return steps == 0
     }
 
     mutating func setCapacity(_ capacity: Int, _ discarded: inout Discarded<Key, Value>) {

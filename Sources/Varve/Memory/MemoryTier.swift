@@ -114,7 +114,7 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// How many entries expire while a shard's lock is held.
+    /// How many entries expire, or find another place in the timer wheel, while a shard's lock is held.
     private static var expiredAtOnce: Int { 128 }
 
     var counts: MemoryCounts {
