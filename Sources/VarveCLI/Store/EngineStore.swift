@@ -53,7 +53,7 @@ final class EngineStore: StoreCommands {
         return until.map { EntryFields(usableUntil: $0) } ?? .none
     }
 
-    func statistics() throws -> String { engine.statistics.json }
+    func statistics() throws -> String { try engine.statisticsByNamespace().json }
     func flush() throws { try engine.flush() }
     func compact(_ progress: ProgressHandler) throws { try engine.compact() }
 

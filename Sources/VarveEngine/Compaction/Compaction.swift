@@ -56,6 +56,8 @@ struct Compaction: Sendable {
         /// The store is over its budget: tables are rewritten where they are, and what the policy can do without goes.
         /// `isFresh`: none of them was swept before. `share`: what should go at least, however much was read.
         case sweep(isFresh: Bool, share: Double)
+        /// This namespace is over its own limit.
+        case quota(NamespaceID)
         /// Asked for.
         case manual
     }
@@ -75,6 +77,8 @@ struct Compaction: Sendable {
     let grandparents: [TableFile]
     /// The store is full, and this carries entries into the last level: the policy may refuse them.
     var isAsked = false
+    /// What namespaces that are over their own limits should lose.
+    var quotas: [QuotaGoal] = []
 
     var inputs: [LeveledTable] {
         upper.map { LeveledTable(level: upperLevel, file: $0) }

@@ -13,7 +13,7 @@ struct CompactionJob {
     let snapshots: [LSN]
     let horizon: LSN
     let now: Timestamp
-    /// Asked only where the compaction makes room or the store is full.
+    /// Asked only where the compaction makes room, or the store or a namespace is full.
     let policy: (any EvictionPolicy)?
     let targetBytes: UInt64
     let control: JobControl
@@ -36,6 +36,18 @@ struct CompactionJob {
     }
 
     func run(into outputs: TableOutputs) throws(VarveError) -> RunResult {
+        try run(into: outputs, try quotaPlans())
+    }
+
+    /// Nil, with nothing written: it would have been for namespaces over their limits, and they have nothing here that
+    /// should go.
+    func runUnlessVain(into outputs: TableOutputs) throws(VarveError) -> RunResult? {
+        let plans = try quotaPlans()
+        if case .quota = compaction.reason, plans.allSatisfy(\.isPoor) { return nil }
+        return try run(into: outputs, plans)
+    }
+
+    private func run(into outputs: TableOutputs, _ plans: [QuotaPlan]) throws(VarveError) -> RunResult {
         let inputs = try openInputs()
         let rules = RetentionRules(
             snapshots: snapshots, horizon: horizon, now: now, tombstones: RangeTombstones(union: inputs.tombstones),
@@ -43,8 +55,8 @@ struct CompactionJob {
         let merge = MergingCursor(inputs.sources)
         return try outputs.fill { () throws(VarveError) in
             let writer = RunWriter(
-                merge, isFromAbove: inputs.isFromAbove, rules: rules, eviction: evictionPass(), splitter: splitter(),
-                control: control, open: { () throws(VarveError) in try outputs.open() })
+                merge, isFromAbove: inputs.isFromAbove, rules: rules, eviction: evictionPass(plans),
+                splitter: splitter(), control: control, open: { () throws(VarveError) in try outputs.open() })
             return try writer.run()
         }
     }
@@ -69,7 +81,7 @@ struct CompactionJob {
     /// ones are asked as well, or each would leave a tombstone.
     private func beneath() throws(VarveError) -> KeysBeneath {
         switch compaction.reason {
-        case .sweep, .expired: break
+        case .sweep, .expired, .quota: break
         default: return KeysBeneath(version, compaction)
         }
         var tables: [TableReader] = []
@@ -114,7 +126,33 @@ struct CompactionJob {
             })
     }
 
-    private func evictionPass() -> (any EvictionPass)? {
+    /// Reads what overfull namespaces have in the inputs once before the merge does.
+    private func quotaPlans() throws(VarveError) -> [QuotaPlan] {
+        guard let policy, !compaction.quotas.isEmpty else { return [] }
+        let inputs = try openInputs()
+        let scan = QuotaScan(merge: MergingCursor(inputs.sources), now: now, policy: policy, control: control)
+        let tombstones = RangeTombstones(union: inputs.tombstones)
+        // What the oldest reader sees no more goes by rule.
+        let oldest = min(snapshots.first ?? horizon, horizon)
+        let properties = compaction.inputs.map(\.file.properties)
+        var plans: [QuotaPlan] = []
+        for goal in compaction.quotas {
+            let cover = tombstones.makeCover(at: oldest)
+            let plan = try scan.plan(
+                goal, oldest: properties.map(\.smallestLSN).min() ?? .zero,
+                newest: properties.map(\.largestLSN).max() ?? .zero, cover)
+            if plan.isPoor { try scan.cool(plan, cover) }
+            plans.append(plan)
+        }
+        return plans
+    }
+
+    private func evictionPass(_ plans: [QuotaPlan]) -> (any EvictionPass)? {
+        guard let policy, !plans.isEmpty else { return storePass() }
+        return QuotaPass(plans, policy, store: storePass())
+    }
+
+    private func storePass() -> (any EvictionPass)? {
         guard let policy else { return nil }
         let share: Double
         var kind = EvictionGoal.Kind.sweep

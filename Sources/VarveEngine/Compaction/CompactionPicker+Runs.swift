@@ -7,10 +7,11 @@ extension CompactionPicker {
         if let drop = expiredWhole(version, situation) { return .drop(drop) }
         let targets = LevelTargets(version, running: [], options: options)
         if let action = overfull(version, targets, situation) { return action }
-        if let compaction = expiredHeavy(version, targets, situation) { return .compact(compaction) }
+        if let compaction = expiredHeavy(version, situation) { return .compact(compaction) }
         if situation.occupancy(of: version) > 1, let compaction = sweep(version, situation) {
             return .compact(compaction)
         }
+        if let compaction = quota(version, situation) { return .compact(compaction) }
         if let compaction = merge(version) { return .compact(compaction) }
         return .none
     }

@@ -2,7 +2,8 @@
 /// it out is `CompactionLoop`'s. One compaction runs at a time, so nothing that is being compacted needs avoiding.
 ///
 /// In this order: tables that go whole because they have expired; level 0; the level furthest above its target; tables
-/// of which much has expired; eviction when the store takes more than its budget lets tables have; old tombstones.
+/// of which much has expired; eviction when the store takes more than its budget lets tables have, or a namespace more than
+/// its own limit; old tombstones.
 struct CompactionPicker: Sendable {
     let options: CompactionOptions
 
@@ -24,6 +25,9 @@ struct CompactionPicker: Sendable {
         var poorSweeps = 0
         /// See `EvictionPolicy`.
         var prefersFresh = false
+        /// What namespaces may take, and how far the passes over them are.
+        var limits: [NamespaceID: NamespaceLimit] = [:]
+        var quotaProgress: [NamespaceID: QuotaProgress] = [:]
 
         /// How much of its budgets the store takes.
         func occupancy(of version: Version) -> Double {
@@ -35,24 +39,24 @@ struct CompactionPicker: Sendable {
     }
 
     func pick(_ version: Version, _ situation: Situation) -> CompactionAction {
-        if options.runs > 0 { return pickForRuns(version, situation) }
-        var action = pickForLevels(version, situation)
-        if case .compact(var compaction) = action, compaction.outputLevel == version.levels.count - 1,
-            compaction.upperLevel < compaction.outputLevel, situation.occupancy(of: version) > 1
-        {
-            compaction.isAsked = true
-            action = .compact(compaction)
-        }
-        return action
+        let isInRuns = options.runs > 0
+        let action = isInRuns ? pickForRuns(version, situation) : pickForLevels(version, situation)
+        guard case .compact(var compaction) = action else { return action }
+        compaction.isAsked =
+            !isInRuns && compaction.outputLevel == version.levels.count - 1
+            && compaction.upperLevel < compaction.outputLevel && situation.occupancy(of: version) > 1
+        addQuotas(to: &compaction, version, situation)
+        return .compact(compaction)
     }
 
     private func pickForLevels(_ version: Version, _ situation: Situation) -> CompactionAction {
         if let drop = expiredWhole(version, situation) { return .drop(drop) }
         let targets = LevelTargets(version, running: [], options: options)
-        if isLevelZeroDue(version, targets) { return .compact(levelZero(version, targets)) }
+        if isLevelZeroDue(version, targets) { return .compact(levelZero(version)) }
         if let action = overfull(version, targets, situation) { return action }
-        if let compaction = expiredHeavy(version, targets, situation) { return .compact(compaction) }
+        if let compaction = expiredHeavy(version, situation) { return .compact(compaction) }
         if let compaction = eviction(version, situation) { return .compact(compaction) }
+        if let compaction = quota(version, situation) { return .compact(compaction) }
         if let compaction = tombstones(version, targets, situation) { return .compact(compaction) }
         return .none
     }
@@ -82,9 +86,7 @@ struct CompactionPicker: Sendable {
     }
 
     /// The table with the most expired bytes, once they near the bound on the store as a whole.
-    func expiredHeavy(
-        _ version: Version, _ targets: LevelTargets, _ situation: Situation
-    ) -> Compaction? {
+    func expiredHeavy(_ version: Version, _ situation: Situation) -> Compaction? {
         let bound = options.expiredShare * CompactionOptions.expiredSlack * Double(version.tableBytes)
         guard Double(CompactionPicker.expiredBytes(version, at: situation.now)) > bound else { return nil }
         var best: (level: Int, file: TableFile, bytes: Double)?
@@ -96,7 +98,7 @@ struct CompactionPicker: Sendable {
         }
         guard let best else { return nil }
         if best.level == 0 {
-            return options.runs > 0 ? within(0, [best.file], .expired, version) : levelZero(version, targets)
+            return options.runs > 0 ? within(0, [best.file], .expired, version) : levelZero(version)
         }
         // In the last level expired entries go where they are; above it they may hide something, and go down.
         return best.level == version.levels.count - 1
@@ -113,10 +115,12 @@ struct CompactionPicker: Sendable {
         return Double(level.bytes) >= CompactionOptions.costShare * Double(version.levels[targets.baseLevel].bytes)
     }
 
-    private func levelZero(_ version: Version, _ targets: LevelTargets) -> Compaction {
+    /// Of level 0 all goes, since its tables overlap.
+    func levelZero(_ version: Version, reason: Compaction.Reason = .levelZero) -> Compaction {
+        let targets = LevelTargets(version, running: [], options: options)
         let upper = version.levels[0].tables
         let lower = KeyRange(spanning: upper).map { version.tables(in: targets.baseLevel, overlapping: $0) } ?? []
-        return make(.levelZero, upper, 0, Array(lower), targets.baseLevel, version)
+        return make(reason, upper, 0, Array(lower), targets.baseLevel, version)
     }
 
     /// The level that is furthest above its target gives a table to the level beneath.

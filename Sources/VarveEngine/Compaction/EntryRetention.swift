@@ -89,8 +89,7 @@ struct EntryRetention: ~Copyable {
                 return unsafe forget(key, view.sourceVersion, stripe)
             }
             if unsafe shouldEvict(key, trailer, entry, view, isFromAbove) {
-                counts.evicted += 1
-                counts.evictedBytes &+= UInt64(key.count + entry.count)
+                unsafe countEvicted(key, bytes: key.count + entry.count)
                 return unsafe forget(key, view.sourceVersion, stripe)
             }
             return unsafe try keep(trailer, entry)
@@ -103,6 +102,12 @@ struct EntryRetention: ~Copyable {
         case .rangeDelete, nil:
             throw VersionDamage.unknownKind(trailer)
         }
+    }
+
+    private mutating func countEvicted(_ key: UnsafeRawBufferPointer, bytes: Int) {
+        counts.evicted += 1
+        counts.evictedBytes &+= UInt64(bytes)
+        if let namespace = unsafe FullKey.namespace(of: key) { counts.evictedOf[namespace, default: 0] += 1 }
     }
 
     /// A version that no reader is to see any more, though nothing newer hides it.
@@ -150,13 +155,18 @@ struct EntryRetention: ~Copyable {
         guard let eviction, let namespace = unsafe FullKey.namespace(of: key), namespace >= .firstUser else {
             return false
         }
-        // One whose fields do not decode is let go by nobody's choice.
-        if view.flags.contains(.extensions), (try? view.fields().isPinned) ?? true { return false }
+        if EntryRetention.isPinned(view) { return false }
         let candidate = EvictionCandidate(
             keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
             version: trailer.lsn, usableUntil: view.usableUntil == .max ? nil : view.usableUntil,
             isFromAbove: isFromAbove)
         return eviction.shouldEvict(candidate)
+    }
+
+    /// One whose fields do not decode is let go by nobody's choice.
+    static func isPinned(_ view: borrowing EntryView) -> Bool {
+        guard view.flags.contains(.extensions) else { return false }
+        return (try? view.fields().isPinned) ?? true
     }
 
     @inline(__always)
@@ -168,7 +178,7 @@ struct EntryRetention: ~Copyable {
         return try unsafe view(entry, trailer).sourceVersion
     }
 
-    private static func view(
+    static func view(
         _ entry: UnsafeRawBufferPointer, _ trailer: Trailer
     ) throws(VarveError) -> EntryView {
         do { return try unsafe EntryView(entry) } catch { throw VersionDamage.entry(error, trailer) }

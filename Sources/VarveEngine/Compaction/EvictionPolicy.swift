@@ -13,12 +13,19 @@ public protocol EvictionPolicy: AnyObject, Sendable {
     func noteWritten(entries: Int)
     /// Whether what was never passed over yet should be gone through first, once it is a tenth of the store.
     var prefersFresh: Bool { get }
+    /// How much is to be said for keeping a key, 0 to 3: 0 where it was not read lately. What goes by age otherwise is told
+    /// apart by this where one namespace alone has to make room.
+    func warmth(ofKeyHash hash: UInt64) -> Int
+    /// A key was kept for its warmth, and has less of it from now on.
+    func cool(keyHash: UInt64)
 }
 
 extension EvictionPolicy {
     public func noteOccupancy(_ share: Double) {}
     public func noteWritten(entries: Int) {}
     public var prefersFresh: Bool { false }
+    public func warmth(ofKeyHash hash: UInt64) -> Int { 0 }
+    public func cool(keyHash: UInt64) {}
 }
 
 /// One rewrite: asked once for each entry that would otherwise be kept, in key order, by one thread.

@@ -39,7 +39,7 @@ public final class RecencyEviction: EvictionPolicy {
     }
 
     /// How lately a key was read: 2 in the present generation, 1 in the one before, 0 not.
-    func warmth(ofKeyHash hash: UInt64) -> Int {
+    public func warmth(ofKeyHash hash: UInt64) -> Int {
         let index = present.load(ordering: .relaxed)
         if generations[index].contains(hash) { return 2 }
         return generations[1 - index].contains(hash) ? 1 : 0

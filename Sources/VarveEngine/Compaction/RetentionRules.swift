@@ -59,4 +59,6 @@ struct RetentionCounts: Hashable, Sendable {
     var evicted: UInt64 = 0
     /// Key and entry bytes of those.
     var evictedBytes: UInt64 = 0
+    /// How many of them each namespace lost.
+    var evictedOf: [NamespaceID: UInt64] = [:]
 }

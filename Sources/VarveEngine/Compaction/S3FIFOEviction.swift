@@ -59,8 +59,9 @@ public final class S3FIFOEviction: EvictionPolicy {
 
     /// Whether a value of this key should be stored now: the store has room, or the key was seen before, not long ago.
     /// Where it says no it remembers the sighting. To be asked once for each value that was loaded.
-    public func admits(keyHash: UInt64) -> Bool {
-        guard full.load(ordering: .relaxed) else { return true }
+    /// `toFull`: it would go where there is no room, however much the store has elsewhere.
+    public func admits(keyHash: UInt64, toFull: Bool = false) -> Bool {
+        guard toFull || full.load(ordering: .relaxed) else { return true }
         guard ghost.contains(keyHash) else {
             ghost.insert(keyHash)
             sightings.add(1, ordering: .relaxed)
@@ -114,6 +115,9 @@ public final class S3FIFOEviction: EvictionPolicy {
     }
 
     public func makePass(_ goal: EvictionGoal) -> any EvictionPass { S3FIFOPass(self, goal) }
+
+    public func warmth(ofKeyHash hash: UInt64) -> Int { credits.credits(of: hash) }
+    public func cool(keyHash: UInt64) { credits.lower(keyHash, to: max(0, credits.credits(of: keyHash) - 1)) }
 
     fileprivate func count(evicted: UInt64, kept: UInt64) {
         self.evicted.add(evicted, ordering: .relaxed)

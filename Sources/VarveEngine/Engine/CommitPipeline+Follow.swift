@@ -23,7 +23,9 @@ extension CommitPipeline {
     }
 
     private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) -> [TimelineOrigin] {
-        var taken = FollowedFrames(into: state.active)
+        var taken = FollowedFrames(into: state.active, state.statistics.traffic)
+        state.statistics.traffic = NamespaceTraffic()
+        defer { state.statistics.traffic = taken.statistics.traffic }
         do throws(VarveError) {
             unsafe try bytes.withBytes { (bytes) throws(VarveError) in
                 _ = unsafe try log.appendVerbatim(bytes, via: .map) { (frame) throws(VarveError) in
@@ -61,7 +63,10 @@ private struct FollowedFrames: ~Copyable {
     private(set) var timelines: [TimelineOrigin] = []
     private(set) var statistics = CommitStatistics()
 
-    init(into memtable: Memtable) { self.memtable = memtable }
+    init(into memtable: Memtable, _ traffic: NamespaceTraffic) {
+        self.memtable = memtable
+        statistics.traffic = traffic
+    }
 
     mutating func take(_ frame: DecodedFrame) throws(VarveError) {
         let header = frame.header
@@ -75,7 +80,8 @@ private struct FollowedFrames: ~Copyable {
             if let origin = unsafe try? TimelineRecord.decode(frame.payload) { timelines.append(origin) }
         } else if header.kind == .batch,
             unsafe !MemtableInserter.insert(
-                frame.payload, from: header.firstLSN, count: header.count, into: memtable, key: &key)
+                frame.payload, from: header.firstLSN, count: header.count, into: memtable, key: &key,
+                traffic: &statistics.traffic)
         {
             throw VarveError(
                 .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")

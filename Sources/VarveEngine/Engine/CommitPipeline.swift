@@ -111,10 +111,11 @@ final class CommitPipeline: Sendable {
 }
 
 /// What the pipeline counts.
-struct CommitStatistics: Sendable, Hashable {
+struct CommitStatistics: Sendable {
     var batches: UInt64 = 0
     var records: UInt64 = 0
     var payloadBytes: UInt64 = 0
+    var traffic = NamespaceTraffic()
 }
 
 // MARK: Writing
@@ -231,7 +232,8 @@ extension CommitPipeline {
         _ state: inout State, _ payload: UnsafeRawBufferPointer, from first: LSN, _ count: Int
     ) {
         let done = unsafe MemtableInserter.insert(
-            payload, from: first, count: UInt64(count), into: state.active, key: &state.key)
+            payload, from: first, count: UInt64(count), into: state.active, key: &state.key,
+            traffic: &state.statistics.traffic)
         precondition(done, "a batch that the log took fits the memtable")
     }
 

@@ -35,6 +35,8 @@ final class CompactionLoop: Sendable {
         /// tried until something comes.
         var poorSweeps = 0
         var poorSince = LSN.zero
+        /// Passes over namespaces with limits of their own.
+        var quotas: [NamespaceID: QuotaProgress] = [:]
         var isStopping = false
     }
 
@@ -140,14 +142,19 @@ final class CompactionLoop: Sendable {
 
     private func situation(mayEvict: Bool) -> CompactionPicker.Situation {
         let flushed = store.versions.version.flushed.lsn
-        let (cursors, swept, poor) = state.withLock { state in
-            (state.cursors, state.swept, state.poorSince == flushed ? state.poorSweeps : 0)
+        let (cursors, swept, quotas, poor) = state.withLock { state in
+            (state.cursors, state.swept, state.quotas, state.poorSince == flushed ? state.poorSweeps : 0)
         }
         let evicts = mayEvict && poor < CompactionLoop.hopelessSweeps
-        return CompactionPicker.Situation(
+        var situation = CompactionPicker.Situation(
             now: store.clock.now(), commitTime: store.versions.state.lastCommitTime,
             tableBudget: evicts ? tableBudget : nil, entryBudget: evicts ? store.options.diskBudgetEntries : nil,
             cursors: cursors, swept: swept, poorSweeps: poor, prefersFresh: store.options.eviction.prefersFresh)
+        if mayEvict, store.accounts.hasLimits {
+            situation.limits = store.accounts.limits
+            situation.quotaProgress = quotas
+        }
+        return situation
     }
 
     /// Sweeps that may let nothing go before it is taken that nothing can.
@@ -163,6 +170,7 @@ final class CompactionLoop: Sendable {
 
     private func noteOccupancy() {
         if store.options.hasBudget { store.options.eviction.noteOccupancy(occupancy) }
+        if store.accounts.hasLimits { store.accounts.note(store.versions.version.namespaceUse) }
     }
 
     /// What the budget leaves for tables, with room for the log and for the outputs of one compaction.
@@ -211,11 +219,15 @@ final class CompactionLoop: Sendable {
             compaction, version: store.versions.version, snapshots: snapshots, horizon: horizon,
             now: store.clock.now(), policy: store.options.eviction, targetBytes: store.options.compaction.tableBytes,
             control: control, openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
-        let result = try job.run(into: store.outputs(commitTimes: job.commitTimes))
+        guard let result = try job.runUnlessVain(into: store.outputs(commitTimes: job.commitTimes)) else {
+            return noteQuotas(compaction, madeRoom: false)
+        }
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)
+        store.accounts.count(result, isFlush: false)
         noteSweep(compaction, result)
+        noteQuotas(compaction, madeRoom: true)
         noteOccupancy()
         advance(compaction.upperLevel, compaction.upper.last)
         state.withLock { state in
@@ -232,6 +244,23 @@ final class CompactionLoop: Sendable {
     private func excessEntries(_ version: Version) -> UInt64 {
         guard let budget = store.options.diskBudgetEntries, version.putCount > budget else { return 0 }
         return UInt64(Double(version.putCount - budget) / Double(budget) * 1000)
+    }
+
+    /// A namespace's pass: where it made room, what was tried in vain may be tried again, but for what has to stay.
+    private func noteQuotas(_ compaction: Compaction, madeRoom: Bool) {
+        guard case .quota(let namespace) = compaction.reason else { return }
+        let tables = Set(store.versions.version.allTables.map(\.number))
+        state.withLock { state in
+            var progress = state.quotas[namespace] ?? QuotaProgress()
+            progress.cursor = compaction.upper.last?.properties.smallestKey ?? []
+            progress.lastRun = compaction.upper.last?.number ?? 0
+            if madeRoom {
+                progress.poor = progress.poor.filter { $0.value > 1 && tables.contains($0.key) }
+            } else {
+                for table in compaction.inputs { progress.poor[table.file.number, default: 0] += 1 }
+            }
+            state.quotas[namespace] = progress
+        }
     }
 
     private func noteSweep(_ compaction: Compaction, _ result: RunResult) {

@@ -21,9 +21,33 @@ extension Engine {
             unsafe Array(entry.value)
         }
         return try stored.map { (bytes) throws(VarveError) in
-            Namespace(name: name, id: try NamespaceCatalogue.id(in: bytes))
+            note(Namespace(name: name, id: try NamespaceCatalogue.id(in: bytes)))
         }
     }
+
+    /// Remembers the name for the statistics.
+    private func note(_ namespace: Namespace) -> Namespace {
+        accounts[namespace.id].update { $0.name = namespace.name }
+        return namespace
+    }
+
+    /// Bounds what a namespace may take on disk, inside what the store may take; nil: no bound of its own. It holds from now
+    /// on and until the store is closed. The namespace may be above it for as long as memtables and level 0 take to come
+    /// down; then what of it was not read lately is forgotten, the oldest first. Pinned entries stay, and no other namespace
+    /// loses anything for it.
+    /// - Throws: `.invalidArgument` for a limit that is too small.
+    public func setLimit(_ limit: NamespaceLimit?, of namespace: Namespace) throws(VarveError) {
+        try limit?.validate()
+        guard namespace.id >= .firstUser else {
+            throw VarveError(.invalidArgument, "the store's own namespaces have no limits")
+        }
+        let parts = try writable()
+        accounts.setLimit(limit, of: namespace.id)
+        parts.compaction.wakeUp()
+    }
+
+    /// Whether a namespace has nearly filled the limit that is its own.
+    package func isFull(_ namespace: Namespace) -> Bool { accounts.hasLimits && accounts[namespace.id].isFull }
 
     /// Every namespace, by name.
     public func namespaces() throws(VarveError) -> [Namespace] {
@@ -33,7 +57,7 @@ extension Engine {
         try iterator.seekToFirst()
         while iterator.isValid {
             let name = String(decoding: iterator.key.dropFirst(NamespaceCatalogue.namePrefix.count), as: UTF8.self)
-            found.append(Namespace(name: name, id: try NamespaceCatalogue.id(in: iterator.value)))
+            found.append(note(Namespace(name: name, id: try NamespaceCatalogue.id(in: iterator.value))))
             try iterator.next()
         }
         return found
@@ -51,7 +75,7 @@ extension Engine {
         try batch.put(key, NamespaceCatalogue.bytes(of: next), in: NamespaceCatalogue.namespace)
         try batch.put(counter, NamespaceCatalogue.bytes(of: next), in: NamespaceCatalogue.namespace)
         try write(batch, durability: .synced)
-        return Namespace(name: name, id: next)
+        return note(Namespace(name: name, id: next))
     }
 }
 

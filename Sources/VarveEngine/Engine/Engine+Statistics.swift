@@ -1,7 +1,7 @@
 internal import VarveIO
 
 extension Engine {
-    /// What the store holds, does and waits for now.
+    /// What the store holds, does and waits for now, as a whole: `statisticsByNamespace` says more.
     public var statistics: EngineStatistics {
         var result = EngineStatistics()
         let state = versions.state
@@ -46,6 +46,44 @@ extension Engine {
         result.runningHash = position.runningHash
         result.lastCommitTime = reading?.lastCommitTime ?? openedCommitTime
         if let writing, let reading { addWriting(writing, reading, to: &result) }
+        return result
+    }
+
+    /// What the store holds, does and waits for now, and each namespace of it. Blocks where their names have to be read.
+    public func statisticsByNamespace() throws(VarveError) -> EngineStatistics {
+        _ = try namespaces()
+        var result = statistics
+        result.namespaces = namespaceUse(writing?.pipeline.reading)
+        return result
+    }
+
+    /// What one namespace has in tables, and what was done for it since the store was opened.
+    public func statistics(of namespace: Namespace) -> EngineStatistics.NamespaceUse {
+        use(of: namespace.id, accounts[namespace.id], versions.version.namespaceUse, writing?.pipeline.reading)
+    }
+
+    private func namespaceUse(_ reading: CommitPipeline.Reading?) -> [EngineStatistics.NamespaceUse] {
+        let present = versions.version.namespaceUse
+        let known = Set(accounts.all.keys).union(present.of.keys).union([.default])
+        return known.filter { $0 >= .firstUser }.sorted().map { use(of: $0, accounts[$0], present, reading) }
+    }
+
+    private func use(
+        of id: NamespaceID, _ account: NamespaceAccount, _ present: NamespaceUse, _ reading: CommitPipeline.Reading?
+    ) -> EngineStatistics.NamespaceUse {
+        var result = EngineStatistics.NamespaceUse()
+        let state = account.state
+        result.name = id == .default ? Namespace.default.name : state.name
+        result.id = id.rawValue
+        result.limit = state.limit
+        (result.entries, result.bytes) = (present[id].entries, present[id].bytes)
+        result.entriesEvicted = state.counts.evicted
+        result.bytesFlushed = state.counts.bytesFlushed
+        result.entriesRewritten = state.counts.entriesRewritten
+        result.bytesRewritten = state.counts.bytesRewritten
+        let logged = reading?.counts.traffic[id]
+        result.recordsLogged = logged?.records ?? 0
+        result.bytesLogged = logged?.bytes ?? 0
         return result
     }
 

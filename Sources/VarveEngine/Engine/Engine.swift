@@ -55,8 +55,11 @@ public final class Engine: Sendable {
     var isClosed: Bool { closed.load(ordering: .relaxed) }
 
     var options: EngineOptions { context.options }
-    /// Only a store with a budget ever asks the policy.
-    let recordsReads: Bool
+    let accounts = NamespaceAccounts()
+    private let hasBudget: Bool
+    /// Only a store that has to forget ever asks the policy.
+    @inline(__always)
+    var recordsReads: Bool { hasBudget || accounts.hasLimits }
     /// The store's folder.
     public var directory: String { context.directory }
 
@@ -73,7 +76,7 @@ public final class Engine: Sendable {
         tables = parts.tables
         clock = parts.clock
         catalog = parts.catalog
-        recordsReads = parts.context.options.hasBudget
+        hasBudget = parts.context.options.hasBudget
         openedAt = parts.position
         openedCommitTime = parts.lastCommitTime
         health = Health()
@@ -86,7 +89,8 @@ public final class Engine: Sendable {
         hidesEntries = parts.role == .readOnly && parts.marked != nil
         if let log = parts.log {
             writing = WritingParts(
-                parts, log, memtables, keeper: keeper, snapshots: snapshots, health: health, gate: gate)
+                parts, log, memtables, keeper: keeper, snapshots: snapshots, accounts: accounts, health: health,
+                gate: gate)
         } else {
             writing = nil
         }

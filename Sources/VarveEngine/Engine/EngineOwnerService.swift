@@ -21,7 +21,7 @@ final class EngineOwnerService: OwnerService {
         return engine
     }
 
-    func statistics() throws(VarveError) -> String { try open().statistics.json }
+    func statistics() throws(VarveError) -> String { try open().statisticsByNamespace().json }
 
     func verify(_ call: OwnerCall, progress: OwnerProgressHandler) throws(VarveError) -> String {
         var gone: VarveError?

@@ -16,6 +16,34 @@ public struct EngineStatistics: Sendable {
         public var capBytes: UInt64
     }
 
+    /// What one namespace has in tables, and what was done for it since the store was opened.
+    public struct NamespaceUse: Sendable, Hashable {
+        /// Nil where nobody has asked for it by name since the store was opened.
+        public var name: String?
+        public var id: UInt32 = 0
+        /// In tables, versions that newer ones hide included; what is still in memory is not.
+        public var entries: UInt64 = 0
+        /// As they lie on disk.
+        public var bytes: UInt64 = 0
+        public var limit: NamespaceLimit?
+        /// Let go for want of room, the store's or its own.
+        public var entriesEvicted: UInt64 = 0
+        /// Records that went to the log, and their keys and entries in bytes before compression.
+        public var recordsLogged: UInt64 = 0
+        public var bytesLogged: UInt64 = 0
+        public var bytesFlushed: UInt64 = 0
+        /// By compactions.
+        public var entriesRewritten: UInt64 = 0
+        public var bytesRewritten: UInt64 = 0
+
+        public init() {}
+
+        /// How much of its limit is taken; nil without one.
+        public var use: Double? {
+            limit.map { $0.occupancy(VarveEngine.NamespaceUse.Use(entries: entries, bytes: bytes)) }
+        }
+    }
+
     // Position
     public var storeID = ""
     public var nodeID = ""
@@ -47,6 +75,8 @@ public struct EngineStatistics: Sendable {
     public var budgetShare = 0.0
     public var memtableBytes: UInt64 = 0
     public var sealedMemtables = 0
+    /// By id, where they were asked for; the store's own are not told.
+    public var namespaces: [NamespaceUse] = []
     public var snapshots = 0
     public var slots: [Slot] = []
 
@@ -134,6 +164,7 @@ extension EngineStatistics {
                 object.add("capBytes", slot.capBytes)
                 return object
             })
+        text.add("namespaces", namespaces.map(\.json))
         addWork(to: &text)
         return text.finished()
     }
@@ -169,5 +200,24 @@ extension EngineStatistics {
         text.add("degradedMark", degradedMark)
         text.add("failure", failure)
         text.add("backgroundFailure", backgroundFailure)
+    }
+}
+
+extension EngineStatistics.NamespaceUse {
+    fileprivate var json: JSONText {
+        var object = JSONText()
+        object.add("name", name)
+        object.add("id", UInt64(id))
+        object.add("entries", entries)
+        object.add("bytes", bytes)
+        if let bytes = limit?.bytes { object.add("limitBytes", bytes) }
+        if let entries = limit?.entries { object.add("limitEntries", entries) }
+        object.add("entriesEvicted", entriesEvicted)
+        object.add("recordsLogged", recordsLogged)
+        object.add("bytesLogged", bytesLogged)
+        object.add("bytesFlushed", bytesFlushed)
+        object.add("entriesRewritten", entriesRewritten)
+        object.add("bytesRewritten", bytesRewritten)
+        return object
     }
 }

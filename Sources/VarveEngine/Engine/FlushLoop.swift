@@ -89,6 +89,7 @@ final class FlushLoop: Sendable {
         edit.timelines = sealed.timelines
         try store.install(edit, made: result)
         store.keeper.dropSealed(1)
+        store.accounts.count(result, isFlush: true)
         store.options.eviction.noteWritten(
             entries: result.tables.reduce(0) { $0 + Int(clamping: $1.properties.putCount) })
         counts.withLock { counts in

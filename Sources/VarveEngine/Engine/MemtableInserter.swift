@@ -1,11 +1,11 @@
 /// Puts the records of a batch's payload into a memtable: the same step for a write, for recovery and for a follower.
 enum MemtableInserter {
-    /// Inserts every record, giving each the next LSN from `first`. `key` is scratch space. False where the memtable has
+    /// Inserts every record, giving each the next LSN from `first`, and counts it. `key` is scratch space. False where the memtable has
     /// no room, or the payload is malformed or does not hold `count` records: what was inserted up to there stays, and
     /// must not become visible.
     static func insert(
         _ payload: UnsafeRawBufferPointer, from first: LSN, count: UInt64, into memtable: Memtable,
-        key: inout ByteBuffer
+        key: inout ByteBuffer, traffic: inout NamespaceTraffic
     ) -> Bool {
         var reader = unsafe BatchReader(payload)
         var lsn = first
@@ -24,6 +24,7 @@ enum MemtableInserter {
                 {
                     return false
                 }
+                traffic.add(record.namespace, bytes: unsafe record.key.count + record.entry.count)
                 lsn = lsn.next
             }
             return lsn == end

@@ -13,6 +13,7 @@ struct StoreParts: Sendable {
     let health: Health
     let tables: TableSource
     let limiter: RateLimiter
+    let accounts: NamespaceAccounts
     /// The LSN that a reader who starts now sees.
     let visibleLSN: @Sendable () -> LSN
 

@@ -13,7 +13,7 @@ final class WritingParts: Sendable {
 
     init(
         _ parts: EngineParts, _ log: LogWriter, _ memtables: borrowing MemtableRecovery, keeper: ReadStateKeeper,
-        snapshots: SnapshotRegistry, health: Health, gate: WriteGate
+        snapshots: SnapshotRegistry, accounts: NamespaceAccounts, health: Health, gate: WriteGate
     ) {
         self.log = log
         threads = Mutex([])
@@ -38,6 +38,7 @@ final class WritingParts: Sendable {
             limiter: RateLimiter(bytesPerSecond: options.backgroundBytesPerSecond ?? 0) {
                 UInt64(max(0, clock.bootNanoseconds))
             },
+            accounts: accounts,
             visibleLSN: { [weak pipeline] in pipeline?.visibleLSN ?? .zero })
         let compaction = CompactionLoop(store, gate: gate)
         self.compaction = compaction

@@ -10,6 +10,7 @@ struct MemtableRecovery: ~Copyable {
     /// Timelines that the log begins.
     private(set) var timelines: [TimelineOrigin] = []
     private var key = ByteBuffer(capacity: 256)
+    private var traffic = NamespaceTraffic()
     private var position: LogPosition
 
     init(limit: Int, from position: LogPosition) throws(VarveError) {
@@ -43,7 +44,8 @@ struct MemtableRecovery: ~Copyable {
         }
         guard
             unsafe MemtableInserter.insert(
-                frame.payload, from: header.firstLSN, count: header.count, into: active, key: &key)
+                frame.payload, from: header.firstLSN, count: header.count, into: active, key: &key,
+                traffic: &traffic)
         else {
             throw VarveError(
                 .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole; run repair")

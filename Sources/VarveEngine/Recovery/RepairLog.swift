@@ -9,6 +9,7 @@ final class SalvagedLog {
     private let scratch: String
     private var memtable: Memtable
     private var key = ByteBuffer(capacity: 256)
+    private var traffic = NamespaceTraffic()
     private var tables: [(path: String, number: FileNumber)] = []
 
     init(files: any FileSystem, scratch: String) throws(VarveError) {
@@ -92,7 +93,8 @@ final class SalvagedLog {
         }
         guard
             unsafe MemtableInserter.insert(
-                frame.payload, from: frame.header.firstLSN, count: frame.header.count, into: memtable, key: &key)
+                frame.payload, from: frame.header.firstLSN, count: frame.header.count, into: memtable, key: &key,
+                traffic: &traffic)
         else {
             let offset = UInt64(end - frame.length)
             report.losses.append(

@@ -40,6 +40,7 @@ private struct PickerSketch {
         options.baseBytes = UInt64(try command.integer("base") ?? 100)
         options.tableBytes = 10
         options.compactionBytes = UInt64(try command.integer("compaction") ?? 400)
+        options.runs = try command.integer("runs") ?? 0
         options.uncompressedLevels = try command.integer("uncompressed") ?? 0
         options.tombstoneAge = 60
         var edit = VersionEdit()
@@ -94,16 +95,27 @@ private struct PickerSketch {
             + "debt \(targets.debt(of: version, options: options))"
     }
 
-    /// `pick now=50 time=100 budget=70 L5=m` (the last: where the compaction of that level before ended).
+    /// `pick now=50 time=100 budget=70 L5=m` (the last: where the compaction of that level before ended). `limit=25`: the
+    /// entries that the namespace may have; `poor=3,3,4`: its passes over these tables found nothing; `after=m`: where the
+    /// last one ended.
     func pick(_ command: ScriptCommand) throws -> String {
         var cursors = [[UInt8]](repeating: [], count: Limits.levels)
         for level in 1..<Limits.levels {
             guard let key = command.value("L\(level)") else { continue }
             cursors[level] = FullKey.make(.default, Array(key.utf8))
         }
-        let situation = CompactionPicker.Situation(
+        var situation = CompactionPicker.Situation(
             now: Timestamp(try command.integer("now") ?? 0), commitTime: Timestamp(try command.integer("time") ?? 0),
             tableBudget: try command.integer("budget").map { UInt64($0) }, cursors: cursors)
+        if let limit = try command.integer("limit") {
+            situation.limits = [.default: NamespaceLimit(entries: UInt64(limit))]
+            var progress = QuotaProgress()
+            for number in command.value("poor")?.split(separator: ",") ?? [] {
+                progress.poor[FileNumber(number) ?? 0, default: 0] += 1
+            }
+            progress.cursor = command.value("after").map { FullKey.make(.default, Array($0.utf8)) } ?? []
+            situation.quotaProgress = [.default: progress]
+        }
         switch CompactionPicker(options: options).pick(version, situation) {
         case .none: return "nothing"
         case .drop(let drop):
@@ -130,7 +142,12 @@ private struct PickerSketch {
         func list(_ tables: [TableFile]) -> String { tables.map { "\($0.number)" }.joined(separator: " ") }
         let lower = compaction.lower.isEmpty ? "" : " with L\(compaction.outputLevel) \(list(compaction.lower))"
         let beneath = compaction.grandparents.isEmpty ? "" : ", above \(list(compaction.grandparents))"
-        return "\(compaction.reason): L\(compaction.upperLevel) \(list(compaction.upper))\(lower)"
+        var reason = "\(compaction.reason)"
+        if case .quota(let namespace) = compaction.reason { reason = "quota of \(namespace.rawValue)" }
+        return "\(reason): L\(compaction.upperLevel) \(list(compaction.upper))\(lower)"
             + " to L\(compaction.outputLevel)\(compaction.isBottommost ? " (bottommost)" : "")\(beneath)"
+            + compaction.quotas.map {
+                ", namespace \($0.namespace.rawValue) loses \(Int($0.share * 100)) %\($0.isForced ? " by force" : "")"
+            }.joined()
     }
 }
