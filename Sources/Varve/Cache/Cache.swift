@@ -210,8 +210,9 @@ extension CacheStore {
             // What an earlier cache of that name dropped and the disk has not taken.
             for (tag, version) in shadow?.changes.tags ?? [:] { tags.registry.note(tag, at: version) }
             let disk = DiskTier(
-                engine: engine, namespace: namespace, tags: tags, eviction: self.eviction, degraded: self.degraded,
+                engine: engine, namespace: namespace, tags: tags, eviction: self.policy, degraded: self.degraded,
                 shadow: shadow)
+            try disk.setQuota(options.diskQuota)
             guard let warmRestart = options.warmRestart else {
                 return Cache<Key, Value>(
                     self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)

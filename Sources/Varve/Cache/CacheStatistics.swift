@@ -42,6 +42,8 @@ public struct CacheStatistics: Sendable {
     public var writeLatency = LatencyHistogram()
     /// The store on disk, with the other caches in it; nil without a disk.
     public var disk: DiskUse?
+    /// What of it is this cache's; nil without a disk.
+    public var ownDisk: OwnDiskUse?
     /// What the store did for want of its disk; nil where it does not go on in memory.
     public var degradation: DegradationUse?
     /// What the warm-up did, since the cache was opened.
@@ -58,6 +60,31 @@ public struct CacheStatistics: Sendable {
     public var memoryHitRatio: Double { requests == 0 ? 0 : Double(memoryHits) / Double(requests) }
     /// How full memory is, in 0...1.
     public var memoryUse: Double { memoryLimit == 0 ? 0 : Double(memoryWeight) / Double(memoryLimit) }
+
+    /// What one cache takes on disk, and what was written there for it since the store was opened. Entries that are still in
+    /// the store's memory alone are not counted yet, entries that newer ones hide still are.
+    public struct OwnDiskUse: Hashable, Sendable {
+        public var entries: UInt64 = 0
+        /// Of tables, as they lie on disk.
+        public var bytes: UInt64 = 0
+        /// Nil: as much as the store has.
+        public var quota: CacheLimit?
+        /// To the log, in bytes before compression.
+        public var entriesLogged: UInt64 = 0
+        public var bytesLogged: UInt64 = 0
+        /// By compactions; bytes by flushes too.
+        public var entriesRewritten: UInt64 = 0
+        public var bytesRewritten: UInt64 = 0
+        /// Dropped for want of room, the store's or the cache's own.
+        public var entriesEvicted: UInt64 = 0
+
+        public init() {}
+
+        /// How much of the quota is taken: 1 is full; nil without one.
+        public var use: Double? {
+            quota.map { Double($0.unit == .bytes ? bytes : entries) / Double(max(1, $0.amount)) }
+        }
+    }
 
     /// What a store takes on disk, and what it wrote there, in bytes.
     public struct DiskUse: Hashable, Sendable {
@@ -110,6 +137,7 @@ extension Cache {
         snapshot.loadLatency = latencies.load.histogram
         snapshot.writeLatency = latencies.write.histogram
         snapshot.disk = disk.map { CacheStatistics.DiskUse($0.engine.statistics) }
+        snapshot.ownDisk = disk.map { CacheStatistics.OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
         snapshot.degradation = store.degraded.map { CacheStatistics.DegradationUse($0.counts) }
         snapshot.warmUp = warm?.statistics
         return snapshot
@@ -126,5 +154,20 @@ extension CacheStatistics.DiskUse {
         entriesLogged = engine.records
         entriesRewritten = engine.entriesRewritten
         entriesEvicted = engine.entriesEvicted
+    }
+}
+
+extension CacheStatistics.OwnDiskUse {
+    init(_ use: EngineStatistics.NamespaceUse) {
+        entries = use.entries
+        bytes = use.bytes
+        quota =
+            use.limit?.bytes.map { CacheLimit.bytes(Int(clamping: $0)) }
+            ?? use.limit?.entries.map { CacheLimit.entries(Int(clamping: $0)) }
+        entriesLogged = use.recordsLogged
+        bytesLogged = use.bytesLogged
+        entriesRewritten = use.entriesRewritten
+        bytesRewritten = use.bytesFlushed &+ use.bytesRewritten
+        entriesEvicted = use.entriesEvicted
     }
 }

@@ -17,8 +17,8 @@ public final class CacheStore: Sendable {
     let history: UInt64
     /// Names the store in metrics and log: its folder's last component.
     let name: String
-    /// What the store forgets when it is full; nil where it has no bound.
-    let eviction: S3FIFOEviction?
+    /// Decides what the store and its caches forget when they are full, and what they need not take; nil without a disk.
+    let policy: S3FIFOEviction?
     private let evictionMemory: EvictionMemory?
     /// Gives back the memory of what has expired, and samples counters.
     private let maintenance: BackgroundWork
@@ -38,12 +38,12 @@ public final class CacheStore: Sendable {
     let degraded: DegradedMode?
 
     private init(
-        _ engine: Engine?, _ clock: any SystemClock, _ eviction: S3FIFOEviction? = nil,
+        _ engine: Engine?, _ clock: any SystemClock, _ policy: S3FIFOEviction? = nil,
         _ evictionMemory: EvictionMemory? = nil, degrades: Bool = false,
         _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         self.engine = engine
-        self.eviction = eviction
+        self.policy = policy
         self.evictionMemory = evictionMemory
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         if let timeline = engine?.position.timeline.unique {
@@ -125,12 +125,12 @@ public final class CacheStore: Sendable {
         options.clock = clock
         let began = Latencies.now()
         let isBounded = options.diskBudgetBytes != nil || options.diskBudgetEntries != nil
-        let eviction = isBounded ? options.eviction as? S3FIFOEviction : nil
-        let evictionMemory = eviction.map { EvictionMemory($0, in: path, fileSystem) }
+        let policy = options.eviction as? S3FIFOEviction
+        let evictionMemory = isBounded ? policy.map { EvictionMemory($0, in: path, fileSystem) } : nil
         if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
         let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
         let store = try CacheStore(
-            engine, clock, eviction, evictionMemory, degrades: options.keepsDegradedMark, observation)
+            engine, clock, policy, evictionMemory, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         return store
     }

@@ -6,7 +6,7 @@ final class DiskTier: Sendable {
     let engine: Engine
     let namespace: Namespace
     let tags: TagStore
-    /// What the store forgets when it is full, and what it need not take; nil where it has no bound.
+    /// What the store forgets when it is full, and what it need not take.
     let eviction: S3FIFOEviction?
     /// Whether the store goes on in memory when the disk takes no writes; nil: it does not.
     let degraded: DegradedMode?
@@ -70,11 +70,12 @@ final class DiskTier: Sendable {
         }
     }
 
-    /// Whether a value that was loaded once should be stored: while there is room everything is, and in a full store what
-    /// was seen before. A question is a sighting.
+    /// Whether a value that was loaded once should be stored: while there is room everything is, and in a full store, or
+    /// where the cache has filled its quota, what was seen before. A question is a sighting.
     func admits(_ key: some CacheKey) -> Bool {
         guard let eviction else { return true }
-        return key.withKeyBytes { eviction.admits(keyHash: Engine.keyHash($0, in: namespace)) }
+        let isFull = engine.isFull(namespace)
+        return key.withKeyBytes { eviction.admits(keyHash: Engine.keyHash($0, in: namespace), toFull: isFull) }
     }
 
     /// The LSN that every reader sees by now.

@@ -100,6 +100,7 @@ extension CacheStatistics {
         loadsShared &-= earlier.loadsShared
         loadsOutdated &-= earlier.loadsOutdated
         loadsUnstored &-= earlier.loadsUnstored
+        diskWritesAvoided &-= earlier.diskWritesAvoided
         staleServed &-= earlier.staleServed
         undecodable &-= earlier.undecodable
         evictions &-= earlier.evictions
@@ -108,6 +109,7 @@ extension CacheStatistics {
         loadLatency = loadLatency.since(earlier.loadLatency)
         writeLatency = writeLatency.since(earlier.writeLatency)
         if let before = earlier.disk { disk?.subtract(before) }
+        if let before = earlier.ownDisk { ownDisk?.subtract(before) }
         if let before = earlier.degradation { degradation?.subtract(before) }
     }
 }
@@ -117,6 +119,17 @@ extension CacheStatistics.DiskUse {
         bytesLogged &-= earlier.bytesLogged
         bytesRewritten &-= earlier.bytesRewritten
         entriesLogged &-= earlier.entriesLogged
+        entriesRewritten &-= earlier.entriesRewritten
+        entriesEvicted &-= earlier.entriesEvicted
+    }
+}
+
+extension CacheStatistics.OwnDiskUse {
+    fileprivate mutating func subtract(_ earlier: CacheStatistics.OwnDiskUse) {
+        bytesLogged &-= earlier.bytesLogged
+        bytesRewritten &-= earlier.bytesRewritten
+        entriesLogged &-= earlier.entriesLogged
+        entriesRewritten &-= earlier.entriesRewritten
         entriesEvicted &-= earlier.entriesEvicted
     }
 }

@@ -1,3 +1,5 @@
+internal import VarveEngine
+
 /// How much a tier may hold: bytes, keys and overhead counted, or entries.
 public struct CacheLimit: Hashable, Sendable {
     enum Unit { case bytes, entries }
@@ -11,6 +13,20 @@ public struct CacheLimit: Hashable, Sendable {
     public static func gigabytes(_ count: Int) -> CacheLimit { .bytes(count.clampedProduct(1 << 30)) }
     /// At least 1.
     public static func entries(_ count: Int) -> CacheLimit { CacheLimit(unit: .entries, amount: count) }
+}
+
+extension CacheLimit {
+    func validateAsQuota() throws(VarveError) {
+        let least = unit == .bytes ? 1 << 20 : 32
+        guard amount < least else { return }
+        let said = unit == .bytes ? "1 megabyte" : "32 entries"
+        throw VarveError(.invalidArgument, "a cache's quota on disk is at least \(said)")
+    }
+
+    /// As the engine spells it.
+    var namespaceLimit: NamespaceLimit {
+        unit == .bytes ? NamespaceLimit(bytes: UInt64(max(0, amount))) : NamespaceLimit(entries: UInt64(max(0, amount)))
+    }
 }
 
 extension Int {

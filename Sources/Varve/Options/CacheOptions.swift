@@ -7,6 +7,11 @@ public struct CacheOptions: Sendable {
     /// What the store may take on disk: log, tables and the room that compaction needs. Nil: no bound. Default 1 GiB; at
     /// least 16 MiB. A property of the store: where several caches share one, `CacheStore.open` takes it.
     public var disk: CacheLimit?
+    /// What this cache may take of it, beside the other caches of its store: bytes of tables as they lie on disk (at least 1
+    /// MiB), or entries (at least 32). Nil (the default): as much as the store has. It is kept in the background, so writes
+    /// of the last moments may exceed it; then what of this cache was not read lately is forgotten, the oldest first. Ignored
+    /// without a disk. See ``Cache/setDiskQuota(_:)``.
+    public var diskQuota: CacheLimit?
     /// When entries expire that say nothing else. Default: never.
     public var expiry: Expiry
     /// Which entries leave memory first. Default: the one with the best hit ratio on our traces.
@@ -41,6 +46,7 @@ public struct CacheOptions: Sendable {
         func refuse(_ what: String) throws(VarveError) { throw VarveError(.invalidArgument, what) }
         if memory.amount < 1 { try refuse("a cache's memory holds at least one byte or entry") }
         if let disk, disk.amount < 1 { try refuse("a cache's disk holds at least one byte or entry") }
+        try diskQuota?.validateAsQuota()
         if !(0...1).contains(expiry.jitter) { try refuse("jitter is a share in 0...1") }
         for span in [expiry.usable, expiry.fresh, expiry.idle] {
             if let span, span <= .zero { try refuse("an expiry is longer than nothing") }
