@@ -182,7 +182,7 @@ final class DegradedMode: Sendable {
     func raiseFloor(_ version: UInt64, ofKeyHash hash: UInt64) async throws(VarveError) {
         let mark = mark
         try await IOThread.run(name: "varve-mark") { () throws(VarveError) in
-            try mark.raise(version, ofKeyHash: hash)
+            try mark.raise([DegradedMark.Raise(version, ofKeyHash: hash)])
         }
     }
 

@@ -76,7 +76,7 @@ extension Engine {
         let path = FileName.degraded.path(in: directory)
         guard let bytes = try AtomicFile.read(.degraded, in: directory, context.files, limit: DegradedMarkFile.bytes)
         else { return }
-        try DegradedMarkFile(reading: bytes, path: path).checkFloors(path: path)
+        try DegradedMarkFile(reading: bytes, path: path).check(path: path)
     }
 
     /// Reads CURRENT and the manifest back, up to where it must be whole.

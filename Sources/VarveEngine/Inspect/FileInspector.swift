@@ -92,7 +92,9 @@ package struct FileInspector {
         line(file.mark.map { "set at \($0.time): \($0.cause)" } ?? "not set")
         let floors = file.floors.raised
         if !floors.isEmpty { line("\(floors.count) floors, the highest \(floors.map(\.version).max() ?? 0)") }
-        for sector in file.damagedSectors { line("sector \(sector) is damaged: its floors are lost") }
+        let single = file.copies.count { $0.readable == 1 }
+        if single > 0 { line("\(single) sectors of which one copy of the two cannot be read: nothing is lost") }
+        for sector in file.lostSectors { line("sector \(sector) is damaged in both copies: its floors are lost") }
     }
 
     private func inspectLock(_ line: (String) -> Void) throws(VarveError) {

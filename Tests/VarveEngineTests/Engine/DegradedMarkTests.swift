@@ -144,22 +144,169 @@ struct DegradedMarkTests {
         #expect(change > 10)
     }
 
-    @Test("a mark that cannot be read counts as set", arguments: [0, 13, 300, 511])
+    @Test("one copy of a sector may rot: nothing is lost", arguments: [false, true], [0, 1])
+    func oneCopy(isSet: Bool, copy: Int) throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try Fixture.fill(engine, 0..<3)
+        let key: [UInt8] = [1]
+        try mark(engine).set(cause: "test", at: 7)
+        try mark(engine).raise([DegradedMark.Raise(7, ofKeyHash: Engine.keyHash(key))])
+        if !isSet { try mark(engine).clear() }
+        let image = files.killProcess()
+        let sector = DegradedMarkFile.sector(ofSlot: FloorTable.slot(ofKeyHash: Engine.keyHash(key)))
+        try image.corrupt("/store/DEGRADED", at: DegradedMarkFile.offset(ofSector: 0, copy: copy) + 300)
+        try image.corrupt("/store/DEGRADED", at: DegradedMarkFile.offset(ofSector: sector, copy: copy) + 13)
+        let next = try Fixture.store(image, options())
+        #expect(try Fixture.contents(next).count == (isSet ? 0 : 3))
+        if isSet {
+            #expect(code { try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 6)) } == .conditionFailed)
+        }
+        #expect(try mark(next).floor(ofKeyHash: Engine.keyHash(key)) == 7)
+        #expect(try next.verify().damage.isEmpty)
+        try next.close()
+    }
+
+    @Test("a mark of which no copy can be read counts as set, and its floors stand", arguments: [0, 13, 300, 511])
     func damaged(offset: Int) throws {
         let files = SimulatedFileSystem()
         let engine = try Fixture.store(files, options())
         try Fixture.fill(engine, 0..<3)
+        let key: [UInt8] = [1]
+        try mark(engine).set(cause: "test", at: 7)
+        try mark(engine).raise([DegradedMark.Raise(7, ofKeyHash: Engine.keyHash(key))])
+        try mark(engine).clear()
         try engine.close()
-        try files.corrupt("/store/DEGRADED", at: offset)
+        for copy in 0...1 {
+            try files.corrupt("/store/DEGRADED", at: DegradedMarkFile.offset(ofSector: 0, copy: copy) + offset)
+        }
         let reader = try Engine.openReadOnly(at: "/store", Fixture.options(), fileSystem: files)
         #expect(try reader.verify().damage.map(\.path) == ["/store/DEGRADED"])
         try reader.close()
         let next = try Fixture.store(files, options())
         #expect(try Fixture.contents(next).isEmpty)
         #expect(try next.verify().damage.isEmpty)
-        try next.put([1], [1])
+        #expect(code { try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 6)) } == .conditionFailed)
+        try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 7))
         try next.close()
         #expect(try Fixture.contents(try Fixture.store(files, options())).count == 1)
+    }
+
+    @Test("floors of which no copy can be read refuse every source version, where the mark may be set")
+    func lostFloors() throws {
+        for isSet in [true, false] {
+            let files = SimulatedFileSystem()
+            let engine = try Fixture.store(files, options())
+            let (key, other): ([UInt8], [UInt8]) = ([1], [2])
+            let hash = Engine.keyHash(key)
+            try mark(engine).set(cause: "test", at: 7)
+            try mark(engine).raise([DegradedMark.Raise(7, ofKeyHash: hash)])
+            if !isSet { try mark(engine).clear() }
+            let image = files.killProcess()
+            let sector = DegradedMarkFile.sector(ofSlot: FloorTable.slot(ofKeyHash: hash))
+            #expect(DegradedMarkFile.sector(ofSlot: FloorTable.slot(ofKeyHash: Engine.keyHash(other))) != sector)
+            for copy in 0...1 {
+                try image.corrupt("/store/DEGRADED", at: DegradedMarkFile.offset(ofSector: sector, copy: copy) + 9)
+            }
+            let reader = try Engine.openReadOnly(at: "/store", Fixture.options(), fileSystem: image)
+            #expect(try reader.verify().damage.map(\.path) == ["/store/DEGRADED"])
+            try reader.close()
+            let next = try Fixture.store(image, options())
+            let refusal = code { try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 1 << 62)) }
+            #expect(refusal == (isSet ? .conditionFailed : nil))
+            // Without a source version it is as any key, and so are keys of other floors.
+            try next.put(key, [2])
+            try next.putIfNotOlder(other, [2], EntryFields(sourceVersion: 1))
+            try next.close()
+        }
+    }
+
+    @Test("an overwrite that stops at any byte leaves the mark and its floors as before or as after")
+    func torn() throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        let hash = Engine.keyHash([1])
+        var steps: [() throws -> Void] = []
+        for round in 0..<3 as Range<UInt64> {
+            steps.append { try mark(engine).set(cause: "test", at: 7) }
+            steps.append { try mark(engine).raise([DegradedMark.Raise(round * 10 + 3, ofKeyHash: hash)]) }
+            steps.append { try mark(engine).clear() }
+        }
+        for (number, step) in steps.enumerated() {
+            let before = try content(files)
+            try step()
+            let after = try content(files)
+            let changed = before.indices.filter { before[$0] != after[$0] }
+            // The two copies are written one after the other.
+            let places = Set(changed.map { $0 / DegradedMarkFile.sectorBytes }).sorted {
+                isFirst($0, before) && !isFirst($1, before)
+            }
+            #expect(places.count == 2, "step \(number)")
+            var bytes = before
+            let (old, new) = (try reading(before), try reading(after))
+            for place in places {
+                let start = place * DegradedMarkFile.sectorBytes
+                for offset in start..<(start + DegradedMarkFile.sectorBytes) {
+                    bytes[offset] = after[offset]
+                    let read = try reading(bytes)
+                    let isOld = read.mark == old.mark && read.floors == old.floors
+                    let isNew = read.mark == new.mark && read.floors == new.floors
+                    #expect(place == places[0] ? isOld || isNew : isNew, "step \(number), \(offset)")
+                }
+            }
+        }
+        try engine.close()
+    }
+
+    private func content(_ files: SimulatedFileSystem) throws -> [UInt8] {
+        try files.open("/store/DEGRADED", .read).read(count: DegradedMarkFile.bytes, at: 0)
+    }
+
+    private func reading(_ bytes: [UInt8]) throws -> DegradedMarkFile {
+        try DegradedMarkFile(reading: bytes, path: "DEGRADED")
+    }
+
+    /// Whether a change goes to this place first: to the copy that is not the newest.
+    private func isFirst(_ place: Int, _ before: [UInt8]) -> Bool {
+        let sectors = DegradedMarkFile.copyBytes / DegradedMarkFile.sectorBytes
+        guard let file = try? reading(before) else { return false }
+        return file.copies[place % sectors].newest != place / sectors
+    }
+
+    @Test("power cut at any call while floors are raised: what was acknowledged stands")
+    func powerCutWhileRaising() throws {
+        let (a, b): ([UInt8], [UInt8]) = ([1], [2])
+        var change = 0
+        var isDone = false
+        while !isDone {
+            change += 1
+            let files = SimulatedFileSystem()
+            let engine = try Fixture.store(files, options())
+            files.cutPower(atChange: change + files.changeCount)
+            var acknowledged: [[UInt8]: UInt64] = [a: 0, b: 0]
+            do {
+                try mark(engine).set(cause: "test", at: 7)
+                for version in 1...4 as ClosedRange<UInt64> {
+                    try mark(engine).raise([DegradedMark.Raise(version, ofKeyHash: Engine.keyHash(a))])
+                    acknowledged[a] = version
+                    try mark(engine).raise([
+                        DegradedMark.Raise(version, ofKeyHash: Engine.keyHash(a)),
+                        DegradedMark.Raise(version, ofKeyHash: Engine.keyHash(b)),
+                    ])
+                    acknowledged[b] = version
+                }
+            } catch {}
+            isDone = !files.isPowerCut
+            for seed in 0..<4 as Range<UInt64> {
+                let next = try Fixture.store(files.crash(seed: seed &* 1000 &+ UInt64(change)), options())
+                for (key, version) in acknowledged where version > 1 {
+                    let late = code { try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: version - 1)) }
+                    #expect(late == .conditionFailed, "\(key), change \(change), seed \(seed)")
+                }
+                try next.close()
+            }
+        }
+        #expect(change > 20)
     }
 
     @Test("a sync that failed proves nothing: the next attempt writes again")
@@ -187,8 +334,8 @@ struct DegradedMarkTests {
         try engine.putIfNotOlder([1], [1], EntryFields(sourceVersion: 3))
         try mark(engine).set(cause: "test", at: 7)
         let key: [UInt8] = [1]
-        try mark(engine).raise(7, ofKeyHash: Engine.keyHash(key))
-        try mark(engine).raise(5, ofKeyHash: Engine.keyHash(key))
+        try mark(engine).raise([DegradedMark.Raise(7, ofKeyHash: Engine.keyHash(key))])
+        try mark(engine).raise([DegradedMark.Raise(5, ofKeyHash: Engine.keyHash(key))])
         #expect(try mark(engine).floor(ofKeyHash: Engine.keyHash(key)) == 7)
         let next = try Fixture.store(files.crash(seed: 1), options(keepsMark: false))
         #expect(code { try next.putIfNotOlder(key, [2], EntryFields(sourceVersion: 6)) } == .conditionFailed)
