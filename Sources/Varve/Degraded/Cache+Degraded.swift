@@ -90,10 +90,16 @@ extension Cache {
                 throw VarveError(.conditionFailed, "what the disk knows of the key cannot be read; nothing was written")
             }
             if !isLoad, let sourceVersion = change.sourceVersion {
+                // What is refused anyway raises no floor.
+                let standing = standingSourceVersion(bytes, disk, degraded)
+                let refusal = memory.withShard(hash) {
+                    disk.hides(bytes) == isHidden
+                        ? self.refusal(key, hash, change, demand, isHidden: isHidden, standing: standing, &$0) : nil
+                }
+                if let refusal { throw refusal }
                 try await degraded.raiseFloor(sourceVersion, ofKeyHash: disk.keyHash(bytes))
             }
-            let standing = max(
-                disk.shadow?.sourceVersion(of: bytes) ?? 0, degraded.mark.floor(ofKeyHash: disk.keyHash(bytes)))
+            let standing = standingSourceVersion(bytes, disk, degraded)
             let outcome: Result<UInt64, VarveError>? = memory.change(hash) { shard, discarded in
                 if disk.hides(bytes) != isHidden { return nil }
                 // Before the look at the tags: a drop that the look does not see gets a later version.
@@ -111,6 +117,11 @@ extension Cache {
             }
             if let outcome { return try outcome.get() }
         }
+    }
+
+    /// The highest source version that was named with a key meanwhile, as far as keys that share its floor allow to tell.
+    private func standingSourceVersion(_ key: [UInt8], _ disk: DiskTier, _ degraded: DegradedMode) -> UInt64 {
+        max(disk.shadow?.sourceVersion(of: key) ?? 0, degraded.mark.floor(ofKeyHash: disk.keyHash(key)))
     }
 
     /// What the disk has to say of a demand, without writing anything.

@@ -42,12 +42,14 @@ final class DegradedMode: Sendable {
     private let drained = Signal()
     /// The last number given to a change in memory.
     private let lastVersion = Mutex<UInt64>(0)
+    let floors: FloorRaises
 
     /// Nil where the engine keeps no mark.
     init?(_ engine: Engine, _ clock: CacheClock, _ log: StoreLog) {
         guard let mark = engine.mark else { return nil }
         self.engine = engine
         self.mark = mark
+        floors = FloorRaises(mark)
         self.clock = clock
         self.log = log
     }
@@ -180,10 +182,7 @@ final class DegradedMode: Sendable {
 
     /// Returns once it is durable that a source version of a key was acknowledged.
     func raiseFloor(_ version: UInt64, ofKeyHash hash: UInt64) async throws(VarveError) {
-        let mark = mark
-        try await IOThread.run(name: "varve-mark") { () throws(VarveError) in
-            try mark.raise([DegradedMark.Raise(version, ofKeyHash: hash)])
-        }
+        try await floors.raise(DegradedMark.Raise(version, ofKeyHash: hash))
     }
 
     // MARK: Leaving

@@ -1,0 +1,65 @@
+import Glibc
+import Testing
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+/// Source versions that are acknowledged while the disk takes no writes.
+struct FloorTests {
+    private let rig = DegradedRig()
+
+    @Test("Writers that come while a floor is being made durable share the next sync")
+    func grouped() async throws {
+        let cache = try await rig.cache()
+        try await rig.fillDisk(cache)
+        let floors = try #require(cache.store.degraded?.floors)
+        let syncs = Watched(0)
+        rig.files.observe { call in
+            guard call.operation == .sync, call.path.hasSuffix("DEGRADED") else { return }
+            if syncs.update({
+                $0 += 1; return $0
+            }) == 1 {
+                while floors.waitingCount < 19 { usleep(1000) }
+            }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<20 {
+                group.addTask { try await cache.set("new", for: "\(number)", EntryOptions(sourceVersion: 7)) }
+                while syncs.current == 0 { await Task.yield() }
+            }
+            try await group.waitForAll()
+        }
+        #expect(syncs.current == 2)
+        rig.files.observe(nil)
+        let next = rig.crashed(1)
+        next.files.capacity = nil
+        let again = try await next.cache()
+        for number in 0..<20 {
+            let late = await code {
+                try await again.set("late", for: "\(number)", EntryOptions(sourceVersion: 6))
+            }
+            #expect(late == .conditionFailed)
+        }
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test("A write that is refused raises no floor")
+    func refused() async throws {
+        let cache = try await rig.cache()
+        try await cache.set("old", for: "a")
+        try await rig.fillDisk(cache)
+        try await cache.set("new", for: "a")
+        try await cache.set("new", for: "b")
+        let change = try cache.change("x", EntryOptions(sourceVersion: 100), .explicit)
+        for key in ["a", "b"] {
+            let demand = Cache<String, String>.Demand.version(1, tags: [], since: 0, notOlder: 100)
+            #expect(await code { _ = try await cache.commit(key, change, demand, nil) } == .conditionFailed)
+            try await cache.set("fifty", for: key, EntryOptions(sourceVersion: 50))
+            #expect(try await cache.value(for: key) == "fifty")
+        }
+        try await cache.store.close()
+    }
+}
