@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import VarveEngine
 import VarveIO
@@ -133,6 +134,40 @@ struct ClosingTests {
         for (key, value) in acknowledged {
             #expect(try await again.value(for: key) == value, "seed \(seed), \(key)")
         }
+        try await again.close()
+    }
+
+    @Test("Closers of a cache and of its store, all at once: none returns before the work under way is done")
+    func together() async throws {
+        let rig = CacheRig()
+        let store = try await rig.store()
+        let cache: Cache<String, Int> = try await store.cache(named: "c")
+        let isSyncing = Watched(false)
+        let mayGoOn = Watched(false)
+        rig.files.observe { call in
+            guard call.operation == .sync, call.path.contains(".log"), !isSyncing.current else { return }
+            isSyncing.update { $0 = true }
+            while !mayGoOn.current { usleep(1000) }
+        }
+        let write = Task { try await cache.set(1, for: "a", EntryOptions(durability: .synced)) }
+        while !isSyncing.current { await Task.yield() }
+        let done = Watched(0)
+        let closers = (0..<6).map { number in
+            Task {
+                if number % 3 == 0 { try await store.close() } else { try await cache.close() }
+                done.update { $0 += 1 }
+            }
+        }
+        while !cache.gate.isClosed { await Task.yield() }
+        for _ in 0..<2000 { await Task.yield() }
+        #expect(done.current == 0)
+        mayGoOn.update { $0 = true }
+        for closer in closers { try await closer.value }
+        _ = try await write.value
+        try await cache.close()
+        let again = try await rig.store()
+        let found: Cache<String, Int> = try await again.cache(named: "c")
+        #expect(try await found.value(for: "a") == 1)
         try await again.close()
     }
 

@@ -42,6 +42,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     private let hold: NameHold?
     /// Under which the store knows how this cache ends; nil once it has.
     private let ending = Mutex<UInt64?>(nil)
+    private let closing = Mutex<Task<Result<Void, VarveError>, Never>?>(nil)
 
     init(
         _ store: CacheStore, _ disk: DiskTier?, coding: ValueCoding<Value>, options: CacheOptions, ownsStore: Bool,
@@ -86,10 +87,27 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     /// Nothing depends on it: a killed process loses no acknowledged write.
     public func close() async throws(VarveError) {
         if ownsStore { return try await store.close() }
-        guard let ending = takeEnding() else { return }
-        await ending.refuse()
-        await IOThread.run(name: "varve-cache") { ending.finish() }
-        hold?.giveBack()
+        let task = closing.withLock { present in
+            let task = present ?? Task { await self.closeOnce() }
+            present = task
+            return task
+        }
+        try await task.value.get()
+    }
+
+    /// Whoever else closes meanwhile waits for this one; and this one for the store, where that is being closed.
+    private func closeOnce() async -> Result<Void, VarveError> {
+        do throws(VarveError) {
+            do throws(VarveError) { try store.gate.enter() } catch { return .success(try await store.close()) }
+            defer { store.gate.leave() }
+            guard let ending = takeEnding() else { return .success(()) }
+            await ending.refuse()
+            await IOThread.run(name: "varve-cache") { ending.finish() }
+            hold?.giveBack()
+            return .success(())
+        } catch {
+            return .failure(error)
+        }
     }
 
     private func takeEnding() -> OpenCaches.Ending? {
