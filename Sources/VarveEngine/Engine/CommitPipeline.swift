@@ -344,6 +344,9 @@ extension CommitPipeline {
         }
     }
 
+    /// Returns when no write is on its way into the log: to be called once `health` refuses them.
+    func settle() { state.withLock { _ in } }
+
     /// Refuses all writes from now on.
     func close() { state.withLock { $0.isClosed = true } }
 }

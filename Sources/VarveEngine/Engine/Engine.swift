@@ -49,10 +49,14 @@ public final class Engine: Sendable {
     /// The degraded mark as the opening found it; nil: it was not set.
     let marked: DegradedMarkFile.Mark?
     /// Whether the entries are not to be shown: see `marked`.
-    let hidesEntries: Bool
-    private let hold: StoreHold
+    package let hidesEntries: Bool
+    let hold: StoreHold
     private let closed = Atomic<Bool>(false)
     var isClosed: Bool { closed.load(ordering: .relaxed) }
+    private let retired = Atomic<Bool>(false)
+    /// Whether another engine takes, or has taken, this one's place: see `reopened`.
+    var isRetired: Bool { retired.load(ordering: .acquiring) }
+    func setRetired() { retired.store(true, ordering: .releasing) }
 
     var options: EngineOptions { context.options }
     let accounts = NamespaceAccounts()
@@ -97,11 +101,11 @@ public final class Engine: Sendable {
     }
 
     /// Begins the timeline that is due and the background work, and says who has the store. Where it throws nothing is
-    /// left running, and the lock is free.
-    func start(fork: TimelineOrigin.Reason?) throws(VarveError) {
+    /// left running, and the lock is free. `dropsMarked`: nobody else sees to what the degraded mark covers.
+    func start(fork: TimelineOrigin.Reason?, dropsMarked: Bool) throws(VarveError) {
         do throws(VarveError) {
             try writing?.start(fork: fork)
-            if mark?.isSet == true { try dropMarked() }
+            if dropsMarked, role == .primary, mark?.isSet == true { try dropMarked() }
             if role != .readOnly { try announce() }
         } catch {
             closed.store(true, ordering: .relaxed)

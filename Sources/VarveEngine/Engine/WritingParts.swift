@@ -96,8 +96,22 @@ final class WritingParts: Sendable {
         try? log.close()
     }
 
+    /// Ends the threads and the log, and changes nothing on disk any more: the store is to be opened anew, or takes no
+    /// writes for good. What memtables hold can still be read.
+    func retire() {
+        pipeline.settle()
+        endThreads()
+        guard !isStopped.exchange(true, ordering: .relaxed) else { return }
+        // A log that failed has nothing to say; where another part failed, it ends whole.
+        try? log.close()
+    }
+
     private func endBackgroundWork() {
         pipeline.close()
+        endThreads()
+    }
+
+    private func endThreads() {
         flushing.stop()
         compaction.stop()
         let made = threads.withLock { threads in

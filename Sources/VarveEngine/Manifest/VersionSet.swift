@@ -145,6 +145,17 @@ final class VersionSet: Sendable {
     }
 
     func close() { writing.withLock { $0.writing.writer?.close() } }
+
+    /// Takes no edit any more: another set goes on with the store's manifest.
+    func retire() {
+        writing.withLock { box in
+            box.writing.writer?.close()
+            box.writing.writer = nil
+            box.writing.failure =
+                box.writing.failure
+                ?? VarveError(.closed, "the store was opened anew in this process; ask the one that is open now")
+        }
+    }
 }
 
 extension VersionSet {

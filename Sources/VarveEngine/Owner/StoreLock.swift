@@ -3,13 +3,16 @@ internal import VarveIO
 /// The advisory lock on a store's LOCK file, and the record in it that tells others whom to ask.
 ///
 /// One thread at a time.
-final class StoreLock {
+final class StoreLock: @unchecked Sendable {
+    // Unchecked: one thread at a time, by contract: whoever opens the store, then its hold's mutex.
     let path: String
     /// What the previous holder left there, if it did not close: its socket is stale.
-    let previous: LockRecord?
+    private(set) var previous: LockRecord?
     /// Nil for a reader of a store that no writer ever had: there is nobody to keep out.
     private let lock: (any FileLock)?
-    private var hasPublished = false
+    private var published: LockRecord?
+    /// Whether another engine of this process is to go on with the lock: then nobody lets go of it.
+    private var isOnItsWay = false
 
     /// Takes the lock. Throws `.storeInUse`, naming program and process, where another holds it.
     ///
@@ -46,14 +49,24 @@ final class StoreLock {
             try lock.file.truncate(to: UInt64(bytes.count))
             try lock.file.sync()
         }
-        hasPublished = true
+        published = record
     }
+
+    /// Another engine of this process is to go on with the lock; who has it now was the previous holder to that one.
+    func passOn() {
+        previous = published ?? previous
+        isOnItsWay = true
+    }
+
+    /// The other engine has it, or there is none.
+    func hasArrived() { isOnItsWay = false }
 
     /// Lets go of the lock, and empties the record if it is ours: what a process that died left there stays for the next
     /// writer, and so does ours where the store was not closed (`keepsRecord`): it names the boot under which the store
     /// was open. A record that cannot be emptied is stale, and readers allow for that.
     func release(keepsRecord: Bool = false) {
-        if hasPublished, !keepsRecord { try? lock?.file.truncate(to: 0) }
+        if isOnItsWay { return }
+        if published != nil, !keepsRecord { try? lock?.file.truncate(to: 0) }
         lock?.release()
     }
 

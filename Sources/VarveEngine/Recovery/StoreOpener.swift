@@ -11,6 +11,10 @@ struct StoreOpener {
     let role: Engine.Role
     let clock: any SystemClock
     let progress: (@Sendable (RecoveryProgress) -> Void)?
+    /// Where the engine takes the place of another one.
+    var handover: StoreHandover?
+    /// Where a reader keeps writers out, and has the degraded mark ready, until it can be written.
+    var standsIn = false
 
     /// What was there before this opening.
     private struct Found {
@@ -22,6 +26,7 @@ struct StoreOpener {
 
     func open() throws(VarveError) -> Engine {
         try options.validate()
+        if let handover { return try assemble(try findStore(handover.lock), handover.lock) }
         let lockPath = FileName.lock.path(in: directory)
         try lifted { () throws(IOError) in
             guard role == .primary, options.createIfMissing, try !files.exists(directory) else { return }
@@ -33,7 +38,7 @@ struct StoreOpener {
             return try files.exists(FileName.current.path(in: directory))
         }
         guard isStore || (role == .primary && options.createIfMissing) else { throw notAStore() }
-        let lock = try StoreLock.take(files, path: lockPath, role == .readOnly ? .shared : .exclusive)
+        let lock = try StoreLock.take(files, path: lockPath, role == .readOnly && !standsIn ? .shared : .exclusive)
         do {
             return try assemble(try findStore(lock), lock)
         } catch {
@@ -56,6 +61,10 @@ struct StoreOpener {
             in: directory, files, closed: closed, forWriting: role != .readOnly, minimumFileNumber: highest + 1,
             admit: checkMayWrite)
         if let versions {
+            if let handover, handover.storeID != versions.state.identity.storeID {
+                throw VarveError(
+                    .corruption, "another store lies in \(directory) than the one that was open", path: directory)
+            }
             return Found(versions: versions, closed: closed, previous: lock.previous, isNew: false)
         }
         if let witness = names.first(where: StoreOpener.provesStore) {
@@ -64,7 +73,7 @@ struct StoreOpener {
                 "\(directory) holds \(witness.text) but no CURRENT, which names the manifest; run repair to salvage it",
                 path: FileName.current.path(in: directory))
         }
-        guard role != .follower else { throw notAStore() }
+        guard role != .follower, handover == nil, !standsIn else { throw notAStore() }
         // Nothing, or a creation that was cut short: an empty store either way.
         if role == .primary {
             for name in names where name != .lock {
@@ -150,7 +159,7 @@ struct StoreOpener {
     private func assemble(_ found: Found, _ lock: StoreLock) throws(VarveError) -> Engine {
         let state = found.versions.state
         try checkTables(found.versions)
-        let marked = try findMark(found)
+        let marked = if let handover { handover.marked } else { try findMark(found) }
         var memtables = try MemtableRecovery(limit: options.memtableBytes, from: state.flushed)
         let replayed = try replay(found, into: &memtables)
         let reading = max(state.clock.reading, memtables.clockReading)
@@ -160,10 +169,7 @@ struct StoreOpener {
         }
         try found.versions.learn(memtables.timelines)
         if role != .readOnly { try makeWritable(found, lock) }
-        let mark =
-            role == .primary
-            ? try DegradedMark.open(
-                in: directory, of: state.identity.storeID, files, makes: options.keepsDegradedMark) : nil
+        let mark = try openMark(state.identity.storeID)
         let log = role == .readOnly ? nil : try openLog(found, replayed)
         let position = replayed?.position ?? state.flushed
         let threads: IOThreads
@@ -181,14 +187,27 @@ struct StoreOpener {
             role: role, lock: lock, versions: found.versions,
             tables: TableSource(
                 files: files, directory: directory, cache: BlockCache(capacity: options.blockCacheBytes)),
-            clock: StoreClock(clock: clock, lastReading: reading), log: log,
+            clock: handover?.clock ?? StoreClock(clock: clock, lastReading: reading), log: log,
             catalog: log?.catalog ?? replayed?.catalog
                 ?? LogCatalog(fileSystem: files, directory: directory),
             position: position, lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
             cut: replayed?.cut.map { RecoveryCut($0) }, mark: mark, marked: marked)
         let engine = Engine(parts, memtables)
-        try engine.start(fork: forkReason(found, endingAt: position) ?? (marked == nil ? nil : .degraded))
+        try engine.start(
+            fork: forkReason(found, endingAt: position) ?? (marked == nil ? nil : .degraded),
+            dropsMarked: handover == nil)
         return engine
+    }
+
+    private func openMark(_ storeID: UniqueID) throws(VarveError) -> DegradedMark? {
+        if let handover { return handover.mark }
+        if standsIn {
+            if let mark = try DegradedMark.openInPlace(in: directory, of: storeID, files) { return mark }
+            throw VarveError(
+                .degraded, "there is no degraded mark in \(directory), nor room to make one", path: directory)
+        }
+        guard role == .primary else { return nil }
+        return try DegradedMark.open(in: directory, of: storeID, files, makes: options.keepsDegradedMark)
     }
 
     /// The degraded mark, where it is set. A writer drops what it covers, a reader shows nothing of it; a store that follows
