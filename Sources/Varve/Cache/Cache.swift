@@ -215,27 +215,27 @@ extension CacheStore {
         named name: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
     ) async throws(VarveError) -> Cache<Key, Value> {
         try options.validate()
-        guard let engine else { return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore) }
+        guard let engines else { return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore) }
         try gate.enter()
         defer { gate.leave() }
         let hold = try await hold(name)
-        let namespace = if let name { try await engine.namespace(named: name) } else { Namespace.default }
+        let namespace = if let name { try await engines.current.namespace(named: name) } else { Namespace.default }
         // A look through what may be long: not on a thread of the cooperative pool.
         return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
-            let tags = TagStore(engine: engine, namespace: namespace, registry: TagRegistry())
-            try tags.load()
+            let tags = TagStore(namespace: namespace, registry: TagRegistry())
+            try tags.load(from: engines.current)
             let shadow = self.degraded?.shadow(of: namespace)
             // What an earlier cache of that name dropped and the disk has not taken.
             for (tag, version) in shadow?.changes.tags ?? [:] { tags.registry.note(tag, at: version) }
             let disk = DiskTier(
-                engine: engine, namespace: namespace, tags: tags, eviction: self.policy, degraded: self.degraded,
+                engines: engines, namespace: namespace, tags: tags, eviction: self.policy, degraded: self.degraded,
                 shadow: shadow)
             try disk.setQuota(options.diskQuota)
             guard let warmRestart = options.warmRestart else {
                 return Cache<Key, Value>(
                     self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)
             }
-            let notes = WarmNotes(engine: engine, namespace: namespace)
+            let notes = WarmNotes(engines: engines, namespace: namespace)
             let found = notes.read()
             let warm = WarmKeeper(warmRestart, notes, found, now: self.clock.now())
             let cache = Cache<Key, Value>(

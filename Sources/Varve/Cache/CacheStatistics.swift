@@ -136,7 +136,7 @@ extension Cache {
         snapshot.diskReadLatency = latencies.diskRead.histogram
         snapshot.loadLatency = latencies.load.histogram
         snapshot.writeLatency = latencies.write.histogram
-        snapshot.disk = disk.map { CacheStatistics.DiskUse($0.engine.statistics) }
+        snapshot.disk = disk.map(\.engines.use)
         snapshot.ownDisk = disk.map { CacheStatistics.OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
         snapshot.degradation = store.degraded.map { CacheStatistics.DegradationUse($0.counts) }
         snapshot.warmUp = warm?.statistics

@@ -10,11 +10,13 @@ package import VarveIO
 ///     let sessions = try await store.cache(named: "sessions", of: UUID.self, to: Session.self, .init(expiry: .hours(1)))
 public final class CacheStore: Sendable {
     /// Nil: memory alone.
-    package let engine: Engine?
+    let engines: EngineCell?
+    package var engine: Engine? { engines?.current }
     let clock: CacheClock
     let hashSeed: UInt64
     /// Names the history in which this store's versions are places.
-    let history: UInt64
+    var history: UInt64 { engines?.history ?? ownHistory }
+    private let ownHistory: UInt64
     /// Names the store in metrics and log: its folder's last component.
     let name: String
     /// Decides what the store and its caches forget when they are full, and what they need not take; nil without a disk.
@@ -42,21 +44,16 @@ public final class CacheStore: Sendable {
         _ evictionMemory: EvictionMemory? = nil, degrades: Bool = false,
         _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
-        self.engine = engine
+        engines = engine.map { EngineCell($0, mayBeReplaced: degrades) }
         self.policy = policy
         self.evictionMemory = evictionMemory
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
-        if let timeline = engine?.position.timeline.unique {
-            history = timeline.high ^ timeline.low
-            hashSeed = engine?.hashSeed ?? 0
-        } else {
-            history = .random(in: 1 ... .max)
-            hashSeed = .random(in: 0 ... .max)
-        }
+        ownHistory = .random(in: 1 ... .max)
+        hashSeed = engine?.hashSeed ?? .random(in: 0 ... .max)
         name = engine?.directory.split(separator: "/").last.map { String($0) } ?? "memory"
         log = StoreLog(observation.logger, store: engine?.directory ?? name)
         let time = self.clock
-        if degrades, let engine { degraded = DegradedMode(engine, time, log) } else { degraded = nil }
+        if degrades, let engines { degraded = DegradedMode(engines, time, log) } else { degraded = nil }
         do throws(IOError) {
             maintenance = try BackgroundWork(name: "varve-cache", time)
             warming = engine == nil ? nil : try BackgroundWork(name: "varve-warm", time)
@@ -68,8 +65,8 @@ public final class CacheStore: Sendable {
             evictionMemory.saveIfDue(at: now)
             return .later
         }
-        maintenance.add { [weak engine, log] now in
-            guard let engine else { return .never }
+        maintenance.add { [weak engines, log] now in
+            guard let engine = engines?.current else { return .never }
             log.look(at: engine.troubles, now: now)
             return .later
         }
@@ -128,11 +125,30 @@ public final class CacheStore: Sendable {
         let policy = options.eviction as? S3FIFOEviction
         let evictionMemory = isBounded ? policy.map { EvictionMemory($0, in: path, fileSystem) } : nil
         if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
-        let engine = try await Engine.open(at: path, options, fileSystem: fileSystem)
+        let (engine, refusal) = try await openEngine(at: path, options, fileSystem)
         let store = try CacheStore(
             engine, clock, policy, evictionMemory, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
+        // Nothing is acknowledged before the mark is durable; reads and loads go on in any case.
+        if let refusal { await store.degraded?.enter(refusal) }
         return store
+    }
+
+    /// The store's engine; or, where the disk takes no writes and the store may go on in memory, one that is only read, and
+    /// why.
+    private static func openEngine(
+        at path: String, _ options: EngineOptions, _ fileSystem: any FileSystem
+    ) async throws(VarveError) -> (Engine, refusal: VarveError?) {
+        do throws(VarveError) {
+            return (try await Engine.open(at: path, options, fileSystem: fileSystem), nil)
+        } catch {
+            guard options.keepsDegradedMark, DegradedMode.isRefusal(error) else { throw error }
+            // What hinders the stand-in as well is told by the first error.
+            guard let engine = try? await Engine.openStandIn(at: path, options, fileSystem: fileSystem) else {
+                throw error
+            }
+            return (engine, error)
+        }
     }
 
     package static func inMemory(clock: (any SystemClock)? = nil) throws(VarveError) -> CacheStore {
@@ -172,12 +188,12 @@ public final class CacheStore: Sendable {
             for ending in endings { ending.finish() }
             evictionMemory?.save()
         }
-        guard let engine else { return }
+        guard let engines else { return }
         if let degraded, degraded.isInMemory {
             // Else the next opening begins cold.
             _ = await IOThread.run(name: "varve-return") { degraded.tryReturn() }
         }
-        try await engine.close()
+        try await engines.current.close()
         log.closed()
     }
 

@@ -22,7 +22,7 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         public var changes: Int
         /// Whether it is durable that the next opening has to drop what is on disk. While it is not, changes throw.
         public var isMarkDurable: Bool
-        /// Whether the disk is tried again; else only opening the store anew helps.
+        /// Whether what the disk said when it was last tried may pass. It is tried again in any case.
         public var returnsByItself: Bool
     }
 
@@ -53,7 +53,7 @@ extension CacheHealth.Episode: CustomStringConvertible {
             isMarkDurable
             ? "; \(changes) changes are in memory alone, and a restart now begins cold"
             : "; the degraded mark cannot be made durable, so sets and removals throw"
-        text += returnsByItself ? "; the disk is tried again" : "; open the store anew once the device is sound"
+        text += returnsByItself ? "; the disk is tried again" : "; the store cannot be opened anew as it is: run verify"
         return text
     }
 }

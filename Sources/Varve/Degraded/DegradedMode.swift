@@ -30,10 +30,15 @@ final class DegradedMode: Sendable {
         var counts = DegradedCounts()
         var lastDamage: VarveError?
         var shadows: [Namespace: DiskShadow] = [:]
+        /// Somebody tries the disk.
+        var isTrying = false
+        /// What the disk said to the last attempt.
+        var lastRefusal: VarveError?
         var retries = RetrySchedule()
     }
 
-    let engine: Engine
+    let engines: EngineCell
+    var engine: Engine { engines.current }
     let mark: DegradedMark
     private let clock: CacheClock
     private let log: StoreLog
@@ -45,9 +50,9 @@ final class DegradedMode: Sendable {
     let floors: FloorRaises
 
     /// Nil where the engine keeps no mark.
-    init?(_ engine: Engine, _ clock: CacheClock, _ log: StoreLog) {
-        guard let mark = engine.mark else { return nil }
-        self.engine = engine
+    init?(_ engines: EngineCell, _ clock: CacheClock, _ log: StoreLog) {
+        guard let mark = engines.current.mark else { return nil }
+        self.engines = engines
         self.mark = mark
         floors = FloorRaises(mark)
         self.clock = clock
@@ -104,9 +109,12 @@ final class DegradedMode: Sendable {
 
     /// What is hidden of a namespace. The same object as long as the store is open.
     func shadow(of namespace: Namespace) -> DiskShadow {
-        state.withLock { state in
+        let hidesAll = engine.hidesEntries
+        return state.withLock { state in
             if let known = state.shadows[namespace] { return known }
             let new = DiskShadow(namespace)
+            // What a mark covers that was found set is for nobody to see.
+            if hidesAll { new.hide(.all) }
             state.shadows[namespace] = new
             return new
         }
@@ -125,6 +133,9 @@ final class DegradedMode: Sendable {
         default: false
         }
     }
+
+    /// Whether a disk that said so to an attempt to come back may think better of it.
+    static func mayPass(_ error: VarveError) -> Bool { isRefusal(error) || [.diskFull, .stalled].contains(error.code) }
 
     /// Goes over to memory, unless that has happened. Returns once the way is memory's, or another's change is done.
     func enter(_ cause: VarveError) async {
@@ -192,28 +203,66 @@ final class DegradedMode: Sendable {
     func returnIfDue() {
         let now = clock.now()
         guard state.withLock({ $0.phase == .inMemory && $0.retries.isDue(at: now) }) else { return }
-        _ = tryReturn()
+        tryReturn()
     }
 
     /// The same at once; true where the store is on disk now.
+    @discardableResult
     func tryReturn() -> Bool {
-        if state.withLock({ $0.phase == .onDisk }) { return true }
-        var refusal: VarveError?
+        let isMine = state.withLock { state in
+            if state.phase == .onDisk || state.isTrying { return false }
+            state.isTrying = true
+            return true
+        }
+        guard isMine else { return !isInMemory }
+        defer { state.withLock { $0.isTrying = false } }
+        let disk = DiskReturn(mode: self)
         do throws(VarveError) {
-            try DiskReturn(mode: self).probe()
+            let replacement = try disk.probe()
             guard beginLeaving() else { return false }
-            do throws(VarveError) { try DiskReturn(mode: self).run() } catch { refusal = error }
+            if let replacement { take(replacement) }
         } catch {
-            state.withLock { $0.retries.tried(at: clock.now()) }
+            state.withLock { state in
+                state.retries.tried(at: clock.now())
+                state.lastRefusal = error
+            }
             return false
         }
+        var refusal: VarveError?
+        do throws(VarveError) { try disk.run() } catch { refusal = error }
+        endLeaving(refusal)
+        return refusal == nil
+    }
+
+    /// The store goes on with another engine. Nobody is within.
+    private func take(_ replacement: DiskReturn.Replacement) {
+        // No number that the old one gave may come again; it may have lost what it gave it for.
+        let given = engine.appended.rawValue
+        lastVersion.withLock { $0 = max($0, given) }
+        for change in replacement.hidden { hide(change) }
+        engines.replace(by: replacement.engine)
+        log.reopened(replacement.engine)
+    }
+
+    private func hide(_ change: DiskReturn.Hidden) {
+        let shadow = shadow(of: change.namespace)
+        switch change.what {
+        case .key(let key, let sourceVersion): shadow.hide(key, sourceVersion: sourceVersion)
+        case .range(let begin, let end): shadow.hide(KeyInterval(begin: begin, end: end))
+        case .tag(let tag): shadow.hide(tag: tag, at: nextVersion())
+        }
+    }
+
+    private func endLeaving(_ refusal: VarveError?) {
         let now = clock.now()
         let (waiting, since, changes) = state.withLock { state in
             let since = state.since
             let changes = state.shadows.values.reduce(0) { $0 + $1.count }
             state.retries.tried(at: now)
+            state.lastRefusal = refusal
             if refusal == nil {
                 state.counts.nanoseconds += max(0, now &- since)
+                state.counts.returns += 1
                 state.cause = nil
                 for shadow in state.shadows.values { shadow.reset() }
             }
@@ -221,7 +270,6 @@ final class DegradedMode: Sendable {
         }
         if refusal == nil { log.returned(after: .nanoseconds(max(0, now &- since)), changes: changes) }
         for waiter in waiting { waiter.resume() }
-        return refusal == nil
     }
 
     /// Waits until nobody is within and keeps everybody out; false where the way is another by now. Blocks.
@@ -268,7 +316,6 @@ final class DegradedMode: Sendable {
 
     func describe(in health: inout CacheHealth) {
         let now = clock.now()
-        let returns = engine.troubles.failure == nil
         state.withLock { state in
             health.damagedReads = state.counts.damagedReads
             health.lastDamage = state.lastDamage
@@ -277,7 +324,7 @@ final class DegradedMode: Sendable {
                 CacheHealth.Episode(
                     cause: cause, duration: .nanoseconds(max(0, now &- state.since)),
                     changes: state.shadows.values.reduce(0) { $0 + $1.count }, isMarkDurable: mark.isSet,
-                    returnsByItself: returns))
+                    returnsByItself: state.lastRefusal.map(DegradedMode.mayPass) ?? true))
         }
     }
 }
@@ -299,6 +346,8 @@ struct DegradedCounts: Sendable {
     /// Changes that were refused because not even the mark could be made durable.
     var refusals: UInt64 = 0
     var damagedReads: UInt64 = 0
+    /// How often it came back to the disk.
+    var returns: UInt64 = 0
 }
 
 /// When the disk is tried again: after a second, then twice as long each time, up to a minute. A disk that refuses again

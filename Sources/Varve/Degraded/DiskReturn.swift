@@ -7,11 +7,56 @@ struct DiskReturn {
     let mode: DegradedMode
     private var engine: Engine { mode.engine }
 
-    /// Throws where the disk takes no writes yet, at little cost and while changes go on in memory.
-    func probe() throws(VarveError) {
-        if let failure = engine.troubles.failure { throw failure }
+    /// An engine to go on with, and what of its content nobody must see.
+    struct Replacement {
+        let engine: Engine
+        var hidden: [Hidden] = []
+    }
+
+    struct Hidden {
+        enum What {
+            case key([UInt8], sourceVersion: UInt64?)
+            case range(begin: [UInt8], end: [UInt8]?)
+            case tag(UInt64)
+        }
+        let namespace: Namespace
+        let what: What
+    }
+
+    /// Throws where the disk takes no writes yet, at little cost and while changes go on in memory. Where the engine takes
+    /// none any more the store is opened anew, which may take as long as its recovery.
+    func probe() throws(VarveError) -> Replacement? {
+        if engine.mustBeReopened { return try reopen() }
         guard engine.hasRoomForWrites else { throw VarveError(.stalled, "background work has not caught up yet") }
         try engine.skipLSNs(upTo: .zero)
+        return nil
+    }
+
+    /// The engine that failed may have shown what the disk then lost, and what it never showed, since it was acknowledged
+    /// to nobody, may be on disk all the same. Neither is to be seen: it is hidden like what was changed in memory.
+    private func reopen() throws(VarveError) -> Replacement {
+        let old = engine
+        let namespaces = try old.namespaces()
+        var replacement = Replacement(engine: try old.reopened())
+        if old.hidesEntries {
+            for namespace in namespaces + [.loadProgress] {
+                replacement.hidden.append(Hidden(namespace: namespace, what: .range(begin: [], end: nil)))
+            }
+        }
+        old.forEachChange(beyond: min(old.visible, replacement.engine.foundEnd), in: namespaces) { namespace, change in
+            switch change {
+            case .key(let key, _) where namespace == .tagDrops:
+                guard let tag = UInt64(keyBytes: key.suffix(8)),
+                    let dropped = namespaces.first(where: { key.starts(with: $0.keyPrefix) })
+                else { return }
+                replacement.hidden.append(Hidden(namespace: dropped, what: .tag(tag)))
+            case .key(let key, let version):
+                replacement.hidden.append(Hidden(namespace: namespace, what: .key(key, sourceVersion: version)))
+            case .range(let begin, let end):
+                replacement.hidden.append(Hidden(namespace: namespace, what: .range(begin: begin, end: end)))
+            }
+        }
+        return replacement
     }
 
     /// Nobody changes anything meanwhile.

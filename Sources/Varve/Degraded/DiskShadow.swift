@@ -121,6 +121,7 @@ struct KeyInterval: Hashable, Sendable {
     var begin: [UInt8]
     var end: [UInt8]?
 
+    static let all = KeyInterval(begin: [], end: nil)
     var isAll: Bool { begin.isEmpty && end == nil }
 
     func contains(_ key: [UInt8]) -> Bool {

@@ -19,6 +19,12 @@ extension StoreLog {
             metadata: ["duration": "\(duration)", "changes": "\(changes)"])
     }
 
+    func reopened(_ engine: Engine) {
+        logger.notice(
+            "the store was opened anew, since its log, or another part, took no more writes",
+            metadata: ["lsn": "\(engine.visible)"])
+    }
+
     func damaged(_ error: VarveError) {
         logger.error("a read met damage and counts as a miss; run verify", metadata: ["error": "\(error)"])
     }

@@ -3,7 +3,7 @@ public import VarveEngine
 /// What a cache keeps on disk: a namespace of its store, and what its entries' fields mean.
 @usableFromInline
 final class DiskTier: Sendable {
-    let engine: Engine
+    let engines: EngineCell
     let namespace: Namespace
     let tags: TagStore
     /// What the store forgets when it is full, and what it need not take.
@@ -14,16 +14,19 @@ final class DiskTier: Sendable {
     let shadow: DiskShadow?
 
     init(
-        engine: Engine, namespace: Namespace, tags: TagStore, eviction: S3FIFOEviction?, degraded: DegradedMode?,
+        engines: EngineCell, namespace: Namespace, tags: TagStore, eviction: S3FIFOEviction?, degraded: DegradedMode?,
         shadow: DiskShadow?
     ) {
-        self.engine = engine
+        self.engines = engines
         self.namespace = namespace
         self.tags = tags
         self.eviction = eviction
         self.degraded = degraded
         self.shadow = shadow
     }
+
+    /// To be asked after `hides`.
+    var engine: Engine { engines.current }
 
     /// What an entry's value is, in the engine's `valueType`.
     @usableFromInline
@@ -109,12 +112,11 @@ final class DiskTier: Sendable {
 
 /// The drops of tags that a cache's entries may still be older than, on disk: one small record each.
 struct TagStore: Sendable {
-    let engine: Engine
     let namespace: Namespace
     let registry: TagRegistry
 
     /// Reads what was dropped before. Blocks.
-    func load() throws(VarveError) {
+    func load(from engine: Engine) throws(VarveError) {
         let iterator = try engine.makeIterator(in: .tagDrops, prefix: prefix)
         try iterator.seekToFirst()
         while iterator.isValid {

@@ -29,8 +29,8 @@ extension Cache {
         scope.includesProgress = true
         scope.hasValues = false
         let asked = scope
-        return try follow { [weak engine = disk.engine] () throws(VarveError) in
-            guard let engine else { throw VarveError(.closed, "the store was closed") }
+        return try follow { [weak engines = disk.engines] () throws(VarveError) in
+            guard let engine = engines?.current else { throw VarveError(.closed, "the store was closed") }
             return try engine.changes(asked)
         }
     }

@@ -97,6 +97,7 @@ final class StoreLog: Sendable {
                 defer { state.hasFailed = true }
                 return state.hasFailed ? nil : .failed
             }
+            state.hasFailed = false
             guard (troubles.passing != nil) != state.isPassing else { return nil }
             // A disk that is full off and on is told once a minute.
             if let told = state.toldAt, !state.isPassing, now &- told < StoreLog.quiet { return nil }

@@ -89,9 +89,11 @@ extension Cache {
                 continue
             }
             defer { memory.withShard(hash) { $0.endFlight(key) } }
+            // Asked before the disk is: what is hidden now may be shown again, deleted, by the time that was read.
+            let isHidden = disk.hides(bytes)
             // An entry that cannot be read is none: the reader that asks for it gets the error.
             let read = unsafe try? disk.engine.entry(bytes.span.bytes, in: disk.namespace)
-            guard let stored = read ?? nil, !disk.hides(bytes), disk.keeps(stored),
+            guard let stored = read ?? nil, !isHidden, disk.keeps(stored),
                 let entry = decode(stored, key, hash), entry.deadlines.usableUntil > store.clock.now()
             else {
                 warm.note { $0.keysGone += 1 }

@@ -3,8 +3,10 @@ internal import VarveEngine
 /// Where a cache's notes for its next start lie: records of the store, so that they come and go with the data, to
 /// checkpoints and replicas as well. Its members block.
 struct WarmNotes: Sendable {
-    let engine: Engine
+    let engines: EngineCell
     let namespace: Namespace
+
+    var engine: Engine { engines.current }
 
     /// What an earlier process left.
     struct Found: Sendable {

@@ -41,9 +41,11 @@ extension Engine {
         guard namespace.id >= .firstUser else {
             throw VarveError(.invalidArgument, "the store's own namespaces have no limits")
         }
-        let parts = try writable()
+        // Until it is opened anew, an engine that stands in keeps the limit for the one that does.
+        let isStandIn = role == .readOnly && mark != nil
+        let parts = isStandIn ? nil : try writable()
         accounts.setLimit(limit, of: namespace.id)
-        parts.compaction.wakeUp()
+        parts?.compaction.wakeUp()
     }
 
     /// Whether a namespace has nearly filled the limit that is its own.

@@ -19,7 +19,7 @@ extension Engine {
         retire()
         guard let lock = hold.passOn() else { throw VarveError(.closed, "the store was closed") }
         let handover = StoreHandover(
-            lock: lock, mark: mark, marked: role == .readOnly ? marked : nil, clock: clock,
+            lock: lock, mark: mark, marked: role == .readOnly ? marked : nil, accounts: accounts, clock: clock,
             storeID: versions.state.identity.storeID)
         // Here or there: whoever has it may let go of it.
         defer { lock.hasArrived() }
@@ -139,6 +139,8 @@ struct StoreHandover: Sendable {
     let mark: DegradedMark?
     /// The degraded mark as the first opening found it.
     let marked: DegradedMarkFile.Mark?
+    /// With the limits of namespaces.
+    let accounts: NamespaceAccounts
     /// Entries go on to expire by it.
     let clock: StoreClock
     let storeID: UniqueID

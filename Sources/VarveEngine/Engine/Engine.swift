@@ -59,7 +59,7 @@ public final class Engine: Sendable {
     func setRetired() { retired.store(true, ordering: .releasing) }
 
     var options: EngineOptions { context.options }
-    let accounts = NamespaceAccounts()
+    let accounts: NamespaceAccounts
     private let hasBudget: Bool
     /// Only a store that has to forget ever asks the policy.
     @inline(__always)
@@ -80,6 +80,7 @@ public final class Engine: Sendable {
         tables = parts.tables
         clock = parts.clock
         catalog = parts.catalog
+        accounts = parts.accounts
         hasBudget = parts.context.options.hasBudget
         openedAt = parts.position
         openedCommitTime = parts.lastCommitTime

@@ -11,6 +11,7 @@ struct EngineParts {
     /// Nil for a reader.
     let log: LogWriter?
     let catalog: LogCatalog
+    let accounts: NamespaceAccounts
     /// Where the log ends.
     let position: LogPosition
     let lastCommitTime: Timestamp
