@@ -37,6 +37,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let loadsUnderWay = LoadsUnderWay<Value>()
     /// Who writes a key through to its origin does so alone.
     let turns = KeyTurns<Key>()
+    /// What a store that came back to its disk has yet to tell it.
+    let saving = Mutex(Saving<Key>())
     private let ownsStore: Bool
     /// Nil where nobody else could open the same.
     private let hold: NameHold?
@@ -72,9 +74,11 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             return .later
         }
         if disk != nil { store.warm { [weak self] _ in self?.touchStep() ?? .never } }
+        if disk?.degraded != nil { store.warm { [weak self] _ in self?.saveStep() ?? .never } }
         let id = store.caches.add(
             OpenCaches.Ending(
-                refuse: { [weak self] in await self?.refuse() }, finish: { [weak self] in self?.finish() }))
+                refuse: { [weak self] in await self?.refuse() }, finish: { [weak self] in self?.finish() },
+                save: { [weak self] in self?.saveAll() }))
         ending.withLock { $0 = id }
     }
 
@@ -102,7 +106,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             defer { store.gate.leave() }
             guard let ending = takeEnding() else { return .success(()) }
             await ending.refuse()
-            await IOThread.run(name: "varve-cache") { ending.finish() }
+            await IOThread.run(name: "varve-cache") {
+                ending.save()
+                ending.finish()
+            }
             hold?.giveBack()
             return .success(())
         } catch {

@@ -193,6 +193,7 @@ public final class CacheStore: Sendable {
             // Else the next opening begins cold.
             _ = await IOThread.run(name: "varve-return") { degraded.tryReturn() }
         }
+        if degraded != nil { await IOThread.run(name: "varve-return") { for ending in endings { ending.save() } } }
         try await engines.current.close()
         log.closed()
     }

@@ -9,6 +9,8 @@ final class OpenCaches: Sendable {
         let refuse: @Sendable () async -> Void
         /// What is left to be written. Blocks; nothing else of the cache runs any more.
         let finish: @Sendable () -> Void
+        /// Tells the disk what it has not got since it took no writes, where it takes them now. Blocks; after `refuse`.
+        let save: @Sendable () -> Void
     }
     private struct State {
         /// Under its name; the unnamed cache's is nil.

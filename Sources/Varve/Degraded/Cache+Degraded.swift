@@ -110,7 +110,7 @@ extension Cache {
                 disk.shadow?.hide(bytes, sourceVersion: change.sourceVersion)
                 switch change {
                 case .entry(let new):
-                    _ = shard.publish(makeEntry(new, key, hash, version, []), .write, &discarded)
+                    _ = shard.publish(makeEntry(new, key, hash, version, .unsaved), .write, &discarded)
                 case .removal: shard.erase(key, hash, at: version, &discarded)
                 }
                 return .success(version)

@@ -74,6 +74,14 @@ final class DegradedMode: Sendable {
         }
     }
 
+    /// The same for a thread that makes its change on disk or not at all; false: not now.
+    func beginOnDisk() -> Bool {
+        state.withLock { state in
+            if state.phase == .onDisk { state.within += 1 }
+            return state.phase == .onDisk
+        }
+    }
+
     func end() {
         let isLast = state.withLock { state in
             state.within -= 1

@@ -175,6 +175,8 @@ struct EntryTraits: OptionSet, Sendable {
     static let onDisk = EntryTraits(rawValue: 1 << 1)
     /// Its moved deadline is on its way to the disk.
     static let isTouched = EntryTraits(rawValue: 1 << 2)
+    /// It was made while the disk took no writes, which shall have it when it takes them again.
+    static let unsaved = EntryTraits(rawValue: 1 << 3)
 }
 
 /// What memory says of a key.

@@ -1,5 +1,6 @@
 import Testing
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve
@@ -44,6 +45,7 @@ struct DegradedCrashTests {
         await step("floor") { try await cache.set("seven", for: "versioned", EntryOptions(sourceVersion: 7)) }
         rig.files.capacity = nil
         if await cache.tryReturn() { done.insert("returned") }
+        await IOThread.run(name: "test-save") { cache.saveAll() }
         await step("newer") { try await cache.set("newer", for: "set") }
         await step("kept") { try await cache.remove("kept") }
         return done

@@ -9,7 +9,7 @@ import VarveTestSupport
 struct DegradedRig {
     var rig = CacheRig()
     var files: SimulatedFileSystem { rig.files }
-    let options: CacheOptions = {
+    var options: CacheOptions = {
         var options = CacheOptions(memory: .entries(8), policy: .lru, durability: .synced)
         options.warmRestart = nil
         return options

@@ -1,0 +1,147 @@
+internal import Synchronization
+internal import VarveEngine
+
+/// Tells the disk, once the store is back there, what was set in memory meanwhile and is still held: in the background,
+/// newest first, so that a restart finds it. Nothing depends on it: until then the disk has nothing of these keys.
+extension Cache {
+    /// How many entries, and bytes of them, one write takes.
+    private static var entriesAtOnce: Int { 64 }
+    private static var bytesAtOnce: Int { 1 << 20 }
+
+    /// A slice of that work. For the store's thread; blocks.
+    func saveStep() -> BackgroundWork.Next {
+        guard let disk, let degraded = disk.degraded, !gate.isClosed else { return .never }
+        guard !degraded.isInMemory, disk.engine.takesWritesAtOnce else { return .later }
+        return saveSome(disk, degraded) ? .soon : .later
+    }
+
+    /// All of it, before the store is closed. Blocks.
+    func saveAll() {
+        guard let disk, let degraded = disk.degraded else { return }
+        while saveSome(disk, degraded) {}
+    }
+
+    /// True where there may be more to do now.
+    private func saveSome(_ disk: DiskTier, _ degraded: DegradedMode) -> Bool {
+        let returns = degraded.counts.returns
+        if saving.withLock({ $0.returns != returns }) {
+            let list = unsavedKeys()
+            saving.withLock { $0 = Saving(returns: returns, keys: list) }
+        }
+        let keys = saving.withLock { saving in
+            if saving.busy >= saving.keys.count { saving.busy = 0 }
+            let next = Array(saving.keys.suffix(Cache.entriesAtOnce))
+            saving.keys.removeLast(next.count)
+            return next
+        }
+        if keys.isEmpty { return false }
+        // Not while the store goes on in memory (again): the next return comes back to them.
+        guard degraded.beginOnDisk() else {
+            saving.withLock { $0.keys = [] }
+            return false
+        }
+        defer { degraded.end() }
+        save(keys.reversed(), disk, attemptsLeft: 3)
+        // Those that somebody was at came back to the list, to be looked at when the others are done.
+        return saving.withLock { $0.keys.count > $0.busy }
+    }
+
+    /// Oldest first: they are taken from the end.
+    private func unsavedKeys() -> [UnsavedKey<Key>] {
+        var keys: [UnsavedKey<Key>] = []
+        for shard in 0..<memory.shardCount { memory.withShard(at: shard) { $0.addUnsaved(to: &keys) } }
+        return keys.sorted { $0.version < $1.version }
+    }
+
+    private struct Record {
+        let key: UnsavedKey<Key>
+        let entry: MemoryEntry<Key, Value>
+        let bytes: [UInt8]
+        let fields: EntryFields
+    }
+
+    private func save(_ keys: [UnsavedKey<Key>], _ disk: DiskTier, attemptsLeft: Int) {
+        var records: [Record] = []
+        var bytes = 0
+        // Who writes or removes a key says so before: what the look at memory does not show is not committed by now, and
+        // what is committed after this the engine finds by itself.
+        let looked = disk.engine.visible
+        for key in keys {
+            guard let record = record(key, disk) else { continue }
+            records.append(record)
+            bytes += record.bytes.count
+            if bytes >= Cache.bytesAtOnce {
+                write(records, since: looked, disk, attemptsLeft)
+                (records, bytes) = ([], 0)
+            }
+        }
+        write(records, since: looked, disk, attemptsLeft)
+    }
+
+    /// Nil where something newer is known of the key, or it has expired.
+    private func record(_ key: UnsavedKey<Key>, _ disk: DiskTier) -> Record? {
+        guard let (entry, isBusy) = memory.withShard(key.hash, { $0.unsaved(key) }) else { return nil }
+        if isBusy {
+            saving.withLock { saving in
+                saving.keys.insert(key, at: 0)
+                saving.busy += 1
+            }
+            return nil
+        }
+        guard entry.deadlines.usableUntil > store.clock.now(),
+            memory.context.tags.keeps(entry.tags, version: entry.version, evenIfPending: false)
+        else { return nil }
+        guard let bytes = try? entry.value.map({ try coding.encode($0) }) ?? [] else {
+            // It could be encoded when it was set. What cannot be now stays in memory.
+            end(key, storedUntil: nil)
+            return nil
+        }
+        var fields = DiskTier.fields(
+            entry.deadlines, tags: entry.tags, sourceVersion: entry.sourceVersion > 0 ? entry.sourceVersion : nil,
+            kind: entry.value == nil ? .absent : .value, cause: .explicit, idle: entry.idle,
+            isPinned: entry.traits.contains(.pinned))
+        IdleRecord.carry(entry.version, in: &fields)
+        return Record(key: key, entry: entry, bytes: bytes, fields: fields)
+    }
+
+    /// In one write, or one by one where something else was written to one of the keys, or a flush keeps the engine from
+    /// telling: that is looked at anew. What the disk refuses comes again after its next return.
+    private func write(_ records: [Record], since looked: LSN, _ disk: DiskTier, _ attemptsLeft: Int) {
+        if records.isEmpty { return }
+        do throws(VarveError) {
+            var batch = WriteBatch()
+            for record in records {
+                let key = keyBytes(record.key.key)
+                try batch.requireUnchanged(key, since: looked, in: disk.namespace)
+                for tag in record.entry.tags {
+                    try batch.requireUnchanged(disk.tags.key(tag), since: looked, in: .tagDrops)
+                }
+                try batch.put(key, record.bytes, record.fields, in: disk.namespace)
+            }
+            // Its value was acknowledged without the disk: it is not promised to survive a power cut.
+            try disk.engine.write(batch, durability: .interval)
+            for record in records { end(record.key, storedUntil: record.entry.deadlines.usableUntil) }
+        } catch {
+            guard error.code == .conditionFailed else { return }
+            if records.count == 1 {
+                if attemptsLeft > 0 { return save(records.map(\.key), disk, attemptsLeft: attemptsLeft - 1) }
+                return end(records[0].key, storedUntil: nil)
+            }
+            for record in records { write([record], since: looked, disk, attemptsLeft) }
+        }
+    }
+
+    private func end(_ key: UnsavedKey<Key>, storedUntil: Int64?) {
+        memory.withShard(key.hash) { $0.endSaving(key, storedUntil: storedUntil) }
+    }
+}
+
+/// What of a cache is still to be told to the disk.
+struct Saving<Key: CacheKey>: Sendable {
+    /// After which return of the store the list was made.
+    var returns: UInt64 = 0
+    /// Oldest first.
+    var keys: [UnsavedKey<Key>] = []
+    /// How many of them, the first, somebody was writing or removing when it was their turn.
+    var busy = 0
+}

@@ -1,0 +1,37 @@
+/// Entries that were made while the disk took no writes, and what it knows of them since.
+extension MemoryShard {
+    /// Those that the disk has not got.
+    func addUnsaved(to list: inout [UnsavedKey<Key>]) {
+        forEach { entry in
+            guard entry.traits.contains(.unsaved) else { return }
+            list.append(UnsavedKey(key: entry.key, hash: entry.hash, version: entry.version))
+        }
+    }
+
+    /// The entry, where it is still the one that the disk has not got, and whether somebody may be writing or removing the
+    /// key just now.
+    func unsaved(_ key: UnsavedKey<Key>) -> (entry: MemoryEntry<Key, Value>, isBusy: Bool)? {
+        guard let entry = peek(key.key, key.hash), entry.version == key.version, entry.traits.contains(.unsaved) else {
+            return nil
+        }
+        return (entry, mayBeOutdated(key.key, since: key.version, isLoaded: false))
+    }
+
+    /// The disk has got it, with this deadline; nil: it shall not be tried again.
+    mutating func endSaving(_ key: UnsavedKey<Key>, storedUntil: Int64?) {
+        guard let slot = table.find(key.hash, { entries[taken: $0].key == key.key }),
+            entries[backOfTaken: slot].version == key.version
+        else { return }
+        entries[backOfTaken: slot].traits.remove(.unsaved)
+        guard let storedUntil else { return }
+        entries[backOfTaken: slot].traits.insert(.onDisk)
+        entries[backOfTaken: slot].storedUntil = storedUntil
+    }
+}
+
+/// A key whose entry memory alone has got.
+struct UnsavedKey<Key: CacheKey>: Sendable {
+    let key: Key
+    let hash: UInt64
+    let version: UInt64
+}
