@@ -34,7 +34,7 @@ extension Engine {
 
     /// The same without blocking the caller's thread.
     public func flush() async throws(VarveError) {
-        try await context.threads.run { () throws(VarveError) in try self.flushBlocking() }
+        try await IOThread.run(name: "varve-upkeep") { () throws(VarveError) in try self.flushBlocking() }
     }
     private func flushBlocking() throws(VarveError) { try flush() }
 
@@ -65,7 +65,7 @@ extension Engine {
     public func compact(
         in namespace: Namespace? = nil, from: [UInt8]? = nil, to: [UInt8]? = nil
     ) async throws(VarveError) {
-        try await context.threads.run { () throws(VarveError) in
+        try await IOThread.run(name: "varve-upkeep") { () throws(VarveError) in
             try self.compactBlocking(in: namespace, from: from, to: to)
         }
     }

@@ -115,7 +115,7 @@ public final class Engine: Sendable {
         }
     }
 
-    private var ending: EngineEnding { EngineEnding(writing: writing, threads: context.threads, hold: hold) }
+    private var ending: EngineEnding { EngineEnding(writing: writing, context: context, hold: hold) }
 
     deinit {
         guard !isClosed else { return }
@@ -154,7 +154,7 @@ public final class Engine: Sendable {
         defer { hold.release(keepsRecord: !isClean) }
         try writing?.close(versions, context)
         versions.close()
-        context.threads.shutdown()
+        context.endThreads()
         mark?.close()
         isClean = health.failure == nil
     }

@@ -29,5 +29,13 @@ struct StoreContext: Sendable {
     let options: EngineOptions
     /// Where reads that may wait for the disk run, so that the cooperative pool never does.
     let threads: IOThreads
+    /// Where feeds read the log and slots wait for it to be durable: no read of an entry waits behind them.
+    let feedThreads: LazyThreads
     let clock: any SystemClock
+
+    /// Finishes what is queued and ends the threads.
+    func endThreads() {
+        feedThreads.shutdown()
+        threads.shutdown()
+    }
 }

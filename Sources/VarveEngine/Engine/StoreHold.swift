@@ -51,13 +51,13 @@ final class StoreHold: Sendable {
 /// Ends what an engine has running, without writing anything down: as if the process had died.
 struct EngineEnding: Sendable {
     let writing: WritingParts?
-    let threads: IOThreads
+    let context: StoreContext
     let hold: StoreHold
 
     func run() {
         hold.stopServer()
         writing?.stop()
-        threads.shutdown()
+        context.endThreads()
         hold.release(keepsRecord: true)
     }
 }

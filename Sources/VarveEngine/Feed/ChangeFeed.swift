@@ -107,10 +107,10 @@ protocol ChangeSource: AnyObject, Sendable {
 final class LocalChangeSource: ChangeSource {
     let namespaces: [Namespace]
     private let reader: ChangeReader
-    private let threads: IOThreads
+    private let threads: LazyThreads
     private let hasBegun = Atomic<Bool>(false)
 
-    init(_ reader: ChangeReader, _ namespaces: [Namespace], threads: IOThreads) {
+    init(_ reader: ChangeReader, _ namespaces: [Namespace], threads: LazyThreads) {
         self.reader = reader
         self.namespaces = namespaces
         self.threads = threads

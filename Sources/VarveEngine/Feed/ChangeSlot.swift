@@ -26,14 +26,14 @@ public struct ChangeSlot: Sendable {
     /// Lets the log go up to a place: everything before it was dealt with. Durable when it returns; one small write of its
     /// own, so once a second or once a megabyte is often enough. A place behind the slot's changes nothing.
     public func acknowledge(_ cursor: ChangeCursor) async throws(VarveError) {
-        try await engine.context.threads.run { [self] () throws(VarveError) in
+        try await engine.context.feedThreads.run { [self] () throws(VarveError) in
             try engine.moveSlot(name, to: cursor)
         }
     }
 
     /// Forgets the slot: no log is kept for it any more.
     public func remove() async throws(VarveError) {
-        try await engine.context.threads.run { [self] () throws(VarveError) in
+        try await engine.context.feedThreads.run { [self] () throws(VarveError) in
             try engine.slotTurn.withLock { (_) throws(VarveError) in try engine.removeSlot(name) }
         }
     }
@@ -46,7 +46,7 @@ extension Engine {
     public func changeSlot(
         named name: String, since start: ChangeCursor? = nil, capBytes: UInt64? = nil
     ) async throws(VarveError) -> ChangeSlot {
-        try await context.threads.run { [self] () throws(VarveError) in try makeSlot(name, start, capBytes) }
+        try await context.feedThreads.run { [self] () throws(VarveError) in try makeSlot(name, start, capBytes) }
         return ChangeSlot(name: name, engine: self)
     }
 

@@ -27,7 +27,7 @@ extension Engine {
         try check(scope, start)
         return ChangeFeed(scope) { [weak self] () async throws(VarveError) -> any ChangeSource in
             guard let self, !self.isClosed else { throw VarveError(.closed, "the store was closed") }
-            let threads = self.context.threads
+            let threads = self.context.feedThreads
             let reader = try await threads.run { () throws(VarveError) in
                 try self.makeChangeReader(scope, after: start)
             }

@@ -183,7 +183,8 @@ struct StoreOpener {
         }
         let parts = EngineParts(
             context: StoreContext(
-                files: files, directory: directory, options: options, threads: threads, clock: clock),
+                files: files, directory: directory, options: options, threads: threads,
+                feedThreads: LazyThreads(name: "varve-feed", count: 2), clock: clock),
             role: role, lock: lock, versions: found.versions,
             tables: TableSource(
                 files: files, directory: directory, cache: BlockCache(capacity: options.blockCacheBytes)),
