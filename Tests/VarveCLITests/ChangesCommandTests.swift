@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import VarveEngine
 
 @testable import VarveCLI
 
@@ -55,6 +56,26 @@ import Testing
         #expect(try varve("changes", "--dir", "nowhere").status == 64)
         let foreign = "1-00000000000000000000000000000001:1"
         #expect(try varve("changes", "--dir", store, "--since", foreign).status == 1)
+    }
+
+    @Test func aMarkedStoreTellsNothingAndSaysSo() async throws {
+        try varve("put", "--dir", store, "a", "1")
+        let cursor = try #require(changes().last?.first)
+        var options = EngineOptions()
+        options.keepsDegradedMark = true
+        let engine = try await Engine.open(at: store, options)
+        try engine.mark?.set(cause: "the disk was full", at: 7)
+        try await engine.close()
+        for since in ["oldest", "now", cursor] {
+            for arguments in [["--since", since], ["--since", since, "--json"]] {
+                let outcome = try Binary.run(["changes", "--dir", store] + arguments, in: scratch.path)
+                #expect(outcome.status == 74 && outcome.text.isEmpty)
+                #expect(outcome.errors.contains("the disk was full"), "\(outcome.errors)")
+            }
+        }
+        // Who writes the store drops what it held; then it is told that all of it went.
+        try varve("put", "--dir", store, "b", "2")
+        #expect(try changes("--since", cursor).map { $0[1] } == ["delete-range", "put"])
     }
 
     @Test func aStoreInUseIsFollowedThroughItsOwner() throws {

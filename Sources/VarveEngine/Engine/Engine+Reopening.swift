@@ -19,7 +19,8 @@ extension Engine {
         retire()
         guard let lock = hold.passOn() else { throw VarveError(.closed, "the store was closed") }
         let handover = StoreHandover(
-            lock: lock, mark: mark, marked: role == .readOnly ? marked : nil, accounts: accounts, clock: clock,
+            lock: lock, mark: mark, marked: role == .readOnly ? marked : nil, accounts: accounts,
+            feedGate: feedGate, clock: clock,
             storeID: versions.state.identity.storeID)
         // Here or there: whoever has it may let go of it.
         defer { lock.hasArrived() }
@@ -141,6 +142,8 @@ struct StoreHandover: Sendable {
     let marked: DegradedMarkFile.Mark?
     /// With the limits of namespaces.
     let accounts: NamespaceAccounts
+    /// Shut, where what was changed in memory is yet to come to the disk.
+    let feedGate: FeedGate
     /// Entries go on to expire by it.
     let clock: StoreClock
     let storeID: UniqueID

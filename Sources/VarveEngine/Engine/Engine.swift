@@ -67,6 +67,8 @@ public final class Engine: Sendable {
     /// The store's folder.
     public var directory: String { context.directory }
 
+    let feedGate: FeedGate
+
     /// Whoever looks at a feed's slot and then changes it does so alone. Held over a manifest's sync: not for a thread that
     /// may not block.
     let slotTurn = Mutex(())
@@ -81,6 +83,7 @@ public final class Engine: Sendable {
         clock = parts.clock
         catalog = parts.catalog
         accounts = parts.accounts
+        feedGate = parts.feedGate
         hasBudget = parts.context.options.hasBudget
         openedAt = parts.position
         openedCommitTime = parts.lastCommitTime

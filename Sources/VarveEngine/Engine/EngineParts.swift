@@ -12,6 +12,7 @@ struct EngineParts {
     let log: LogWriter?
     let catalog: LogCatalog
     let accounts: NamespaceAccounts
+    let feedGate: FeedGate
     /// Where the log ends.
     let position: LogPosition
     let lastCommitTime: Timestamp

@@ -24,6 +24,8 @@ final class ChangeReader: @unchecked Sendable {
 
     private let openLog: @Sendable (_ after: LSN) throws(VarveError) -> LogReader
     private let sync: GroupSync?
+    /// Nil where nobody writes the log.
+    private let admission: FeedGate.Admission?
     private let filter: ChangeFilter
     private let end: LSN
     private var log: LogReader?
@@ -49,13 +51,16 @@ final class ChangeReader: @unchecked Sendable {
     /// - Parameters:
     ///   - end: the last LSN to tell of.
     ///   - sync: what makes the log durable; nil where nobody writes it.
+    ///   - admission: given before the log was looked at.
     ///   - openLog: a reader that goes on after an LSN.
     init(
         _ filter: ChangeFilter, after start: ChangeCursor, through end: LSN, sync: GroupSync?,
+        admission: FeedGate.Admission?,
         openLog: @escaping @Sendable (_ after: LSN) throws(VarveError) -> LogReader
     ) {
         self.filter = filter
         self.sync = sync
+        self.admission = admission
         self.end = end
         self.openLog = openLog
         reached = start
@@ -74,6 +79,12 @@ final class ChangeReader: @unchecked Sendable {
     func fill() throws(VarveError) -> Outcome {
         if isCancelled.load(ordering: .acquiring) { throw ChangeReader.cancelled }
         if let sync, sync.isEnded { throw VarveError(.closed, "the store was closed") }
+        let outcome = try read()
+        try admission?.check()
+        return outcome
+    }
+
+    private func read() throws(VarveError) -> Outcome {
         defer { log?.letGo() }
         var chunk = ChangeChunkBuilder(reached.timeline)
         var scanned = 0
@@ -215,7 +226,15 @@ final class ChangeReader: @unchecked Sendable {
         guard let sync else { return }
         sync.beginUrgency()
         defer { sync.endUrgency() }
-        try sync.waitForProgress(beyond: reached.lsn, isCancelled: { isCancelled.load(ordering: .acquiring) })
+        let admission = admission
+        do throws(VarveError) {
+            try sync.waitForProgress(beyond: reached.lsn) {
+                isCancelled.load(ordering: .acquiring) || admission?.isOver == true
+            }
+        } catch {
+            // What it was woken for `fill` will say.
+            guard error.code == .cancelled else { throw error }
+        }
     }
 
     /// The same for a task, until it is cancelled.
@@ -223,7 +242,8 @@ final class ChangeReader: @unchecked Sendable {
         guard let sync else { return }
         sync.beginUrgency()
         defer { sync.endUrgency() }
-        try await sync.waitForProgress(beyond: reached.lsn)
+        let admission = admission
+        try await sync.waitForProgress(beyond: reached.lsn) { admission?.isOver == true }
     }
 
     /// Ends every wait on a thread, now and later. Any thread.

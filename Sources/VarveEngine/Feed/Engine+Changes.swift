@@ -19,20 +19,43 @@ extension Engine {
     ///
     /// The log goes when tables hold it. To find it again after a while, keep it by a slot (`changeSlot`).
     /// - Throws: `.logGap`, naming what is held, where the log no longer reaches back; `.notContinuing` for a place that is
-    ///   not in this store's history. The sequence throws the same, and `.closed`, `.cancelled`, `.corruption`.
+    ///   not in this store's history; `.degraded` while a cache goes on in memory alone. The sequence throws the same, and
+    ///   `.closed`, `.cancelled`, `.corruption`.
     public func changes(
         _ scope: ChangeScope = ChangeScope(), since start: ChangeCursor? = nil
     ) throws(VarveError) -> ChangeFeed {
+        _ = try admitFeed()
         let start = start ?? changeCursor
         try check(scope, start)
         return ChangeFeed(scope) { [weak self] () async throws(VarveError) -> any ChangeSource in
             guard let self, !self.isClosed else { throw VarveError(.closed, "the store was closed") }
             let threads = self.context.feedThreads
             let reader = try await threads.run { () throws(VarveError) in
-                try self.makeChangeReader(scope, after: start)
+                try self.makeChangeReader(scope, after: start, try self.admitFeed())
             }
             return LocalChangeSource(reader, scope.namespaces, threads: threads)
         }
+    }
+
+    /// Ends every feed, and lets none begin: from now on changes are made that the log does not hold.
+    package func shutFeeds(_ cause: VarveError) {
+        feedGate.shut(cause.message)
+        writing?.log.groupSync.wakeFollowers()
+    }
+
+    /// Lets feeds begin again: the log holds everything, durably.
+    package func openFeeds() { feedGate.open() }
+
+    /// Lets a feed in, unless what the log tells may be outdated, or is to be dropped by who opens the store to write.
+    private func admitFeed() throws(VarveError) -> FeedGate.Admission {
+        if hidesEntries, let cause = marked?.cause {
+            throw VarveError(
+                .degraded,
+                "the degraded mark is set (\(cause)): what the log tells was changed in memory alone since, and is dropped by "
+                    + "who opens the store to write",
+                path: FileName.degraded.path(in: directory))
+        }
+        return try feedGate.admit()
     }
 
     private func check(_ scope: ChangeScope, _ start: ChangeCursor) throws(VarveError) {
@@ -68,12 +91,15 @@ extension Engine {
     }
 
     /// Reads the log for a feed. Blocks for a sync where the feed ends at what is acknowledged now.
-    func makeChangeReader(_ scope: ChangeScope, after start: ChangeCursor) throws(VarveError) -> ChangeReader {
+    private func makeChangeReader(
+        _ scope: ChangeScope, after start: ChangeCursor, _ admission: FeedGate.Admission
+    ) throws(VarveError) -> ChangeReader {
         let filter = ChangeFilter(scope)
         guard let log = writing?.log else {
             let end = openedAt.lsn
             try makeLogDurable()
-            return ChangeReader(filter, after: start, through: end, sync: nil) { [catalog] (after) throws(VarveError) in
+            return ChangeReader(filter, after: start, through: end, sync: nil, admission: nil) {
+                [catalog] (after) throws(VarveError) in
                 try LogReader(catalog, through: end, after: after)
             }
         }
@@ -82,13 +108,15 @@ extension Engine {
             end = position.lsn
             try log.groupSync.wait(upTo: end)
         }
-        return ChangeReader(filter, after: start, through: end, sync: log.groupSync) { (after) throws(VarveError) in
+        return ChangeReader(filter, after: start, through: end, sync: log.groupSync, admission: admission) {
+            (after) throws(VarveError) in
             try LogReader(log, after: after)
         }
     }
 
     /// The same for a beginning that is yet to be looked up.
     func makeChangeReader(_ scope: ChangeScope, from start: ChangeStart) throws(VarveError) -> ChangeReader {
+        let admission = try admitFeed()
         let cursor =
             switch start {
             case .now: changeCursor
@@ -96,7 +124,7 @@ extension Engine {
             case .after(let cursor): cursor
             }
         try check(scope, cursor)
-        return try makeChangeReader(scope, after: cursor)
+        return try makeChangeReader(scope, after: cursor, admission)
     }
 
     /// Every change after a place, on this thread, until `visit` returns false or the feed ends; it does not follow.

@@ -26,6 +26,8 @@ final class GroupSync: @unchecked Sendable {
     private struct Waiter {
         let id: UInt64
         let lsn: LSN
+        /// Of one who follows the log: when the wait is over whatever the log does.
+        let isInterrupted: (@Sendable () -> Bool)?
         let continuation: CheckedContinuation<VarveError?, Never>
     }
 
@@ -144,14 +146,24 @@ final class GroupSync: @unchecked Sendable {
         }
     }
 
-    /// The same for a task.
-    func waitForProgress(beyond lsn: LSN) async throws(VarveError) {
+    /// The same for a task, until it is cancelled; returns also where `isInterrupted` says so, at first or after a
+    /// `wakeFollowers`.
+    func waitForProgress(
+        beyond lsn: LSN, isInterrupted: @escaping @Sendable () -> Bool = { false }
+    ) async throws(VarveError) {
         if syncedLSN > lsn { return }
-        try await suspend(until: lsn.next, startsSync: false)
+        try await suspend(until: lsn.next, startsSync: false, isInterrupted: isInterrupted)
     }
 
+    /// Has everybody who follows the log look whether the wait is over.
     func wakeFollowers() {
-        monitor.withLock { monitor.broadcast(Condition.progress) }
+        let interrupted = monitor.withLock {
+            monitor.broadcast(Condition.progress)
+            let interrupted = waiters.filter { $0.isInterrupted?() == true }
+            if !interrupted.isEmpty { waiters.removeAll { waiter in interrupted.contains { $0.id == waiter.id } } }
+            return interrupted
+        }
+        for waiter in interrupted { waiter.continuation.resume(returning: nil) }
     }
 
     /// From now until `endUrgency`, every append is synced at once: somebody waits for what leaves the node.
@@ -388,14 +400,18 @@ final class GroupSync: @unchecked Sendable {
 
     // MARK: Tasks
 
-    private func suspend(until lsn: LSN, startsSync: Bool) async throws(VarveError) {
+    private func suspend(
+        until lsn: LSN, startsSync: Bool, isInterrupted: (@Sendable () -> Bool)? = nil
+    ) async throws(VarveError) {
         let id = monitor.withLock {
             nextID += 1
             return nextID
         }
         let error = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<VarveError?, Never>) in
-                self.enlist(Waiter(id: id, lsn: lsn, continuation: continuation), startsSync: startsSync)
+                self.enlist(
+                    Waiter(id: id, lsn: lsn, isInterrupted: isInterrupted, continuation: continuation),
+                    startsSync: startsSync)
             }
         } onCancel: {
             self.cancel(id)
@@ -415,6 +431,8 @@ final class GroupSync: @unchecked Sendable {
             answer = VarveError(.closed, "the log was closed")
         } else if cancelled.remove(waiter.id) != nil {
             answer = VarveError(.cancelled, "the wait was cancelled")
+        } else if waiter.isInterrupted?() == true {
+            answer = .some(nil)
         } else {
             waiters.append(waiter)
             if startsSync {

@@ -191,7 +191,8 @@ struct StoreOpener {
             clock: handover?.clock ?? StoreClock(clock: clock, lastReading: reading), log: log,
             catalog: log?.catalog ?? replayed?.catalog
                 ?? LogCatalog(fileSystem: files, directory: directory),
-            accounts: handover?.accounts ?? NamespaceAccounts(), position: position,
+            accounts: handover?.accounts ?? NamespaceAccounts(), feedGate: handover?.feedGate ?? FeedGate(),
+            position: position,
             lastCommitTime: max(replayed?.lastCommitTime ?? .min, state.lastCommitTime),
             cut: replayed?.cut.map { RecoveryCut($0) }, mark: mark, marked: marked)
         let engine = Engine(parts, memtables)
