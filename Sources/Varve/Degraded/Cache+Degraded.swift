@@ -19,7 +19,7 @@ extension Cache {
                     // Whether it stands on disk is unknown, and a condition cannot be asked twice. Neither what it made nor
                     // what was there before may show.
                     if case .version = demand, !error.leavesNothingWritten {
-                        forget(key, hash, disk)
+                        await forget(key, hash, disk, degraded)
                         throw error
                     }
                 }
@@ -59,11 +59,17 @@ extension Cache {
         }
     }
 
-    private func forget(_ key: Key, _ hash: UInt64, _ disk: DiskTier) {
+    private func forget(_ key: Key, _ hash: UInt64, _ disk: DiskTier, _ degraded: DegradedMode) async {
         let bytes = keyBytes(key)
+        let way = await degraded.begin()
+        defer { degraded.end() }
         memory.change(hash) { shard, discarded in
-            disk.shadow?.hide(bytes, sourceVersion: nil)
-            shard.erase(key, hash, at: disk.degraded?.nextVersion() ?? .max, &discarded)
+            switch way {
+            case .disk: shard.erase(key, hash, at: disk.engine.visible.rawValue, &discarded)
+            case .memory:
+                disk.shadow?.hide(bytes, sourceVersion: nil)
+                shard.erase(key, hash, at: degraded.nextVersion(), &discarded)
+            }
         }
     }
 

@@ -45,8 +45,8 @@ final class DegradedMode: Sendable {
     private let state = Mutex(State())
     /// Raised when nobody is within any more.
     private let drained = Signal()
-    /// The last number given to a change in memory.
-    private let lastVersion = Mutex<UInt64>(0)
+    /// The numbers given to changes in memory.
+    private let versions = Mutex(MemoryVersions())
     let floors: FloorRaises
 
     /// Nil where the engine keeps no mark.
@@ -103,17 +103,16 @@ final class DegradedMode: Sendable {
     var isInMemory: Bool { state.withLock { $0.phase != .onDisk } }
 
     /// The newest version that anybody may have seen.
-    var presentVersion: UInt64 { max(lastVersion.withLock { $0 }, engine.visible.rawValue) }
+    var presentVersion: UInt64 { max(versionsGiven, engine.visible.rawValue) }
 
-    /// Numbers a change in memory: above everything before it, on disk too.
-    func nextVersion() -> UInt64 {
-        lastVersion.withLock { last in
-            last = max(last, engine.appended.rawValue) + 1
-            return last
-        }
-    }
+    /// Numbers a change in memory: above everything before it, on disk too. Within a change that is made in memory: the
+    /// log skips what was given when the store returns to the disk.
+    func nextVersion() -> UInt64 { versions.withLock { $0.next(after: engine.appended.rawValue) } }
 
-    var versionsGiven: UInt64 { lastVersion.withLock { $0 } }
+    var versionsGiven: UInt64 { versions.withLock { $0.last } }
+
+    /// Whether the log may take a number without reaching those that were given.
+    var logMayGoOn: Bool { versions.withLock { $0.leaves(engine.appended.rawValue + 1) } }
 
     /// What is hidden of a namespace. The same object as long as the store is open.
     func shadow(of namespace: Namespace) -> DiskShadow {
@@ -160,6 +159,8 @@ final class DegradedMode: Sendable {
                 if state.withLock({ $0.within == 0 }) { break }
                 await drained.wait(after: seen)
             }
+            // What changes from here on the log does not hold: nobody who follows it may go on as if it did.
+            engine.shutFeeds(cause)
             let refusal = await setMark(cause)
             let now = clock.now()
             let waiting = state.withLock { state in
@@ -237,7 +238,12 @@ final class DegradedMode: Sendable {
             return false
         }
         var refusal: VarveError?
-        do throws(VarveError) { try disk.run() } catch { refusal = error }
+        do throws(VarveError) {
+            try disk.run()
+            engine.openFeeds()
+        } catch {
+            refusal = error
+        }
         endLeaving(refusal)
         return refusal == nil
     }
@@ -246,7 +252,7 @@ final class DegradedMode: Sendable {
     private func take(_ replacement: DiskReturn.Replacement) {
         // No number that the old one gave may come again; it may have lost what it gave it for.
         let given = engine.appended.rawValue
-        lastVersion.withLock { $0 = max($0, given) }
+        versions.withLock { $0.pass(given) }
         for change in replacement.hidden { hide(change) }
         engines.replace(by: replacement.engine)
         log.reopened(replacement.engine)
@@ -344,6 +350,41 @@ extension DegradedMode.State {
         defer { waiting = [] }
         return waiting
     }
+}
+
+/// The numbers that changes in memory get, while the log stands nearly still.
+///
+/// They lie a reserve beyond the log's end, because the log may still take a few: tries of the disk, and what background work
+/// had begun. So whoever has followed the log up to such a number has met what the return to the disk made of the change.
+struct MemoryVersions: Sendable {
+    /// The first of those beyond the reserve that was made last.
+    private var first: UInt64 = 0
+    /// The last that was given, here or by an engine whose log may have lost it; 0: none was.
+    private(set) var last: UInt64 = 0
+    /// Whether `last` was a log's, so that no reserve lies before it.
+    private var isPassed = false
+
+    static let reserve: UInt64 = 1 << 18
+
+    /// A log gave numbers up to this one; what takes its place may end before.
+    mutating func pass(_ number: UInt64) {
+        if number > last { (first, last, isPassed) = (number, number, true) }
+    }
+
+    /// `end`: the log's.
+    mutating func next(after end: UInt64) -> UInt64 {
+        if last <= end || isPassed {
+            let end = max(end, last)
+            isPassed = false
+            first = end + MemoryVersions.reserve + 1
+            last = end + MemoryVersions.reserve
+        }
+        last += 1
+        return last
+    }
+
+    /// Whether the log may take this number, its next, and who reads it has not passed one that was given.
+    func leaves(_ number: UInt64) -> Bool { number < first || number > last }
 }
 
 /// What a store did for want of its disk, since it was opened.

@@ -28,7 +28,8 @@ struct DiskReturn {
     func probe() throws(VarveError) -> Replacement? {
         if engine.mustBeReopened { return try reopen() }
         guard engine.hasRoomForWrites else { throw VarveError(.stalled, "background work has not caught up yet") }
-        try engine.skipLSNs(upTo: .zero)
+        // Where the reserve is used up by tries the return itself has to do.
+        if mode.logMayGoOn { try engine.skipLSNs(upTo: .zero) }
         return nil
     }
 

@@ -26,8 +26,9 @@ extension Cache {
     ///   - prefix: keys whose bytes begin so. Drops of tags are told in any case.
     ///   - includingProgress: whether to be told how far the feed has come (`.caughtUp`).
     /// - Throws: `.logGap` where the log no longer reaches back to the place, which a slot prevents (`changeSlot`);
-    ///   `.notContinuing` for a place that is not in the store's history; `.invalidArgument` for a cache in memory alone. The
-    ///   sequence throws the same, `.cancelled` with its task, and `.closed` with the store.
+    ///   `.notContinuing` for a place that is not in the store's history; `.degraded` while the store goes on in memory, after
+    ///   which a feed from the last cursor goes on without a gap; `.invalidArgument` for a cache in memory alone. The sequence
+    ///   throws the same, `.cancelled` with its task, and `.closed` with the store.
     public func changes(
         since cursor: ChangeCursor? = nil, withKeyPrefix prefix: [UInt8] = [], includingProgress: Bool = false
     ) throws(VarveError) -> CacheChanges<Key, Value> {

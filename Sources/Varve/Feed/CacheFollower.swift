@@ -1,6 +1,5 @@
 internal import Synchronization
 public import VarveEngine
-internal import VarveIO
 
 extension Cache {
     /// Keeps this cache, which lives in memory alone, true to one that another process has open: what changes there leaves
@@ -10,9 +9,9 @@ extension Cache {
     ///     let follower = try mine.follow(RemoteCache(storeAt: "/var/lib/app/quotes"))
     ///
     /// Staleness is bounded by how long a change takes to become durable there and to come over, usually milliseconds; it is
-    /// not linearizable. While the other process cannot be heard (not yet, not any more, or it was too fast) this cache is
-    /// empty and keeps nothing, so every read is a load; it connects again by itself, for ever, waiting 50 ms at first and
-    /// up to a second later.
+    /// not linearizable. While the other process cannot be heard (not yet, not any more, it was too fast, or goes on in memory
+    /// without its disk) this cache is empty and keeps nothing, so every read is a load; it connects again by itself, for
+    /// ever, waiting 50 ms at first and up to a second where nothing is heard.
     /// - Throws: `.invalidArgument` for a cache with a disk, and for one that follows already.
     @discardableResult
     public func follow<Theirs>(_ other: RemoteCache<Key, Theirs>) throws(VarveError) -> CacheFollower {
@@ -129,24 +128,21 @@ public final class CacheFollower: Sendable {
 
     /// Returns once a write of the other cache has taken effect here: whoever got its version, by whatever way, then reads
     /// that write or a later one.
-    /// - Throws: `.notContinuing` for a version of another store or history; `.cancelled` with the task; `.closed` once
-    ///   stopped.
+    ///
+    /// A write that the other made in memory alone, without its disk, has taken effect here once the other is back on disk.
+    /// - Throws: `.notContinuing` for a version of another store, and for one of a history that the other has left (it was
+    ///   restored, lost power, or dropped what it held) beyond what was followed of it: whether that write stands is not
+    ///   known. `.cancelled` with the task; `.closed` once stopped.
     public func waitUntilFollowed(_ version: EntryVersion) async throws(VarveError) {
         try await progress.wait { (reached) throws(VarveError) in
-            guard reached.histories.contains(version.history) else {
-                throw VarveError(.notContinuing, "version \(version) is not of the history that is followed")
-            }
-            return reached.cursor.lsn.rawValue >= version.number
+            try reached.includes(version.number, of: version.history, "version \(version)")
         }
     }
 
     /// The same for a place in the other's log, such as its `changeCursor`.
     public func waitUntilFollowed(_ place: ChangeCursor) async throws(VarveError) {
         try await progress.wait { (reached) throws(VarveError) in
-            guard reached.histories.contains(place.history) else {
-                throw VarveError(.notContinuing, "the cursor \(place) is not of the history that is followed")
-            }
-            return reached.cursor.lsn >= place.lsn
+            try reached.includes(place.lsn.rawValue, of: place.history, "the cursor \(place)")
         }
     }
 
@@ -154,131 +150,5 @@ public final class CacheFollower: Sendable {
     public func stop() {
         task.cancel()
         progress.stop()
-    }
-}
-
-/// How far a follower is; shared with the task that follows, which keeps nothing else alive.
-final class FollowerProgress: Sendable {
-    /// A place that was reached, and the histories that led there, as far as they were followed.
-    struct Reached: Sendable {
-        var cursor: ChangeCursor
-        var histories: [UInt64]
-    }
-
-    private struct Now: Sendable {
-        var state = CacheFollower.State.waiting
-        var reached: Reached?
-        var failure: VarveError?
-    }
-
-    private let now = Mutex(Now())
-    private enum Gate: Sendable {
-        /// The cache keeps nothing at present.
-        case shut
-        case open
-        /// Open for good.
-        case given
-    }
-    /// Held while it changes, so that each end has its beginning.
-    private let gate = Mutex(Gate.shut)
-    private let moved = Signal()
-    private let mirror: Mirror
-
-    private static let firstPause = Duration.milliseconds(50)
-    private static let longestPause = Duration.seconds(1)
-
-    init(_ mirror: Mirror) {
-        self.mirror = mirror
-        mirror.shut()
-    }
-
-    var state: CacheFollower.State { now.withLock { $0.state } }
-    var cursor: ChangeCursor? { now.withLock { $0.reached?.cursor } }
-    var failure: VarveError? { now.withLock { $0.failure } }
-
-    /// Follows until it is stopped.
-    func follow(_ open: @Sendable () throws(VarveError) -> ChangeFeed) async {
-        var pause = FollowerProgress.firstPause
-        while !Task.isCancelled {
-            var failure: VarveError?
-            do throws(VarveError) {
-                for try await change in try open() {
-                    pause = FollowerProgress.firstPause
-                    guard take(change) else { return stop() }
-                }
-            } catch {
-                failure = error
-            }
-            lose(failure)
-            try? await Task.sleep(for: pause)
-            pause = min(pause * 2, FollowerProgress.longestPause)
-        }
-        stop()
-    }
-
-    /// Lets a change take effect; false once there is nobody for whom.
-    private func take(_ change: Change) -> Bool {
-        let history = change.cursor.history
-        let (state, last) = now.withLock { ($0.state, $0.reached?.histories.last) }
-        if state == .stopped { return false }
-        // What a history that broke off has told may not have happened in this one.
-        if state == .following, last != history { setShut(true) }
-        guard mirror.change(change) else { return false }
-        setShut(false)
-        guard change.endsBatch else { return true }
-        now.withLock { now in
-            guard now.state != .stopped else { return }
-            now.state = .following
-            now.failure = nil
-            var histories = now.reached?.histories ?? []
-            if histories.last != history { histories = histories.suffix(15) + [history] }
-            now.reached = Reached(cursor: change.cursor, histories: histories)
-        }
-        moved.raise()
-        return true
-    }
-
-    /// The other is not heard any more: what it changes from now on is not known.
-    private func lose(_ failure: VarveError?) {
-        now.withLock { now in
-            now.failure = failure ?? VarveError(.closed, "the feed of changes ended")
-            if now.state == .following { now.state = .waiting }
-        }
-        setShut(true)
-        moved.raise()
-    }
-
-    func stop() {
-        now.withLock { $0.state = .stopped }
-        gate.withLock { gate in
-            switch gate {
-            case .given: return
-            case .open: mirror.shut()
-            case .shut: break
-            }
-            mirror.reopen()
-            gate = .given
-        }
-        moved.raise()
-    }
-
-    private func setShut(_ isShut: Bool) {
-        gate.withLock { gate in
-            guard gate != .given, (gate == .shut) != isShut else { return }
-            gate = isShut ? .shut : .open
-            if isShut { mirror.shut() } else { mirror.reopen() }
-        }
-    }
-
-    /// Returns once `holds` of what was reached while following.
-    func wait(until holds: (Reached) throws(VarveError) -> Bool) async throws(VarveError) {
-        while true {
-            let seen = moved.generation
-            let now = self.now.withLock { $0 }
-            if now.state == .stopped { throw VarveError(.closed, "the cache follows no longer") }
-            if now.state == .following, let reached = now.reached, try holds(reached) { return }
-            if Task.isCancelled { throw VarveError(.cancelled, "the wait was cancelled") }
-            await moved.wait(after: seen)
-        }
     }
 }
