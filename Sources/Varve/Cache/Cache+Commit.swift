@@ -29,8 +29,8 @@ extension Cache {
         case none
         /// The authority's present version of the key; nil: it holds none that has not expired. And none of these tags, the
         /// entry's, was dropped after `since`; nor, where memory alone holds it (nil, and `since` is not 0), was the key
-        /// written. `notOlder` as below.
-        case version(UInt64?, tags: [UInt64], since: UInt64, notOlder: UInt64?)
+        /// written. `load`: the load whose result memory must still hold alone; 0: that is not so. `notOlder` as below.
+        case version(UInt64?, load: UInt64 = 0, tags: [UInt64], since: UInt64, notOlder: UInt64?)
         /// No newer source version is known.
         case notOlder(UInt64)
         /// Nothing has written or removed the key, nor dropped one of the entry's tags, after this version.
@@ -81,8 +81,15 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier
     ) async throws(VarveError) -> UInt64 {
         let batch = try batch(keyBytes(key), change, demand, disk)
-        memory.withShard(hash) { $0.beginFlight(key, writes: true) }
+        // From here on no load's result takes the place of another's.
+        let isAsExpected = memory.withShard(hash) { shard in
+            shard.beginFlight(key, writes: true)
+            return demand.load == 0 || shard.peek(key, hash)?.load == demand.load
+        }
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
+        guard isAsExpected else {
+            throw VarveError(.conditionFailed, "the key has another version; nothing was written")
+        }
         let version: UInt64
         do throws(VarveError) {
             let began = Latencies.now()
@@ -123,7 +130,7 @@ extension Cache {
         }
         switch demand {
         case .none: break
-        case .version(let number, let tags, let since, let notOlder):
+        case .version(let number, _, let tags, let since, let notOlder):
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
             if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
             // Memory alone holds it: an absence is no proof that nobody has written and removed it since.
@@ -160,7 +167,7 @@ extension Cache {
             }
             switch demand {
             case .none: break
-            case .version(let expected, _, _, let notOlder):
+            case .version(let expected, _, _, _, let notOlder):
                 if live?.version != expected { return refuse("the key has another version") }
                 if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
                 if let refusal = refusal(key, notOlder, held: held, floor: shard.standingSourceVersion(held, hash)) {
@@ -214,6 +221,11 @@ extension Cache {
             deadlines: new.deadlines, idle: new.idle, loadNanoseconds: new.loadNanoseconds, tags: new.tags,
             sourceVersion: new.sourceVersion ?? 0, traits: new.isPinned ? traits.union(.pinned) : traits)
     }
+}
+
+extension Cache.Demand {
+    /// The load whose result memory must still hold alone; 0: there is none.
+    var load: UInt64 { if case .version(_, let load, _, _, _) = self { load } else { 0 } }
 }
 
 extension Cache.NewEntry {

@@ -277,7 +277,9 @@ extension Cache {
         guard let disk, case .absent? = try? key.withKeyBytes({ try disk.probe($0) }) else { return }
         memory.change(hash) { shard, discarded in
             if shard.mayBeOutdated(key, since: began) { return }
-            _ = shard.publish(makeEntry(new, key, hash, began, []), .load, &discarded)
+            var entry = makeEntry(new, key, hash, began, [])
+            entry.setLoad(store.nextLoad())
+            _ = shard.publish(entry, .load, &discarded)
         }
     }
 

@@ -44,11 +44,14 @@ extension Cache {
         let now = store.clock.now()
         let until = found.deadlines.usableUntil
         return CacheEntry(
-            value: value, version: version(found.version), usableFor: until == .max ? nil : .nanoseconds(until - now),
+            value: value, version: version(found.version, load: found.load),
+            usableFor: until == .max ? nil : .nanoseconds(until - now),
             isStale: found.deadlines.freshUntil <= now)
     }
 
-    func version(_ number: UInt64) -> EntryVersion { EntryVersion(history: store.history, number: number) }
+    func version(_ number: UInt64, load: UInt64 = 0) -> EntryVersion {
+        EntryVersion(history: store.history, number: number, load: load)
+    }
 
     /// Brings an entry from disk to memory and returns it; one without a value says that the source is known to have none.
     /// Nil where the disk has nothing that may be served. `isForLoad`: the load of the key goes on from what is found.

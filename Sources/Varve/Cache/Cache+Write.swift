@@ -45,7 +45,7 @@ extension Cache {
         let change = try change(value, entry, .explicit)
         while true {
             let present = try await present(key)
-            guard present.version.map({ self.version($0) }) == expected else { return nil }
+            guard present.version.map({ self.version($0, load: present.load) }) == expected else { return nil }
             if let number = try await attempt(key, change, present, entry.durability) { return version(number) }
         }
     }
@@ -100,7 +100,8 @@ extension Cache {
     ) async throws(VarveError) -> UInt64? {
         do throws(VarveError) {
             let demand = Demand.version(
-                present.standing, tags: present.tags, since: present.looked, notOlder: change.sourceVersion)
+                present.standing, load: present.load, tags: present.tags, since: present.looked,
+                notOlder: change.sourceVersion)
             return try await commit(key, change, demand, durability)
         } catch {
             guard error.code == .conditionFailed else { throw error }
@@ -118,6 +119,8 @@ extension Cache {
         var value: Value?
         /// The version of `value`.
         var version: UInt64?
+        /// The load that brought `value`, where memory alone holds it; 0: `version` is a write's.
+        var load: UInt64 = 0
         /// The version that the authority holds, be it servable or not: what a conditional write compares.
         var standing: UInt64?
         /// The tags of `value`, none of which had been dropped up to the version `looked`, nor was being dropped.
@@ -162,7 +165,8 @@ extension Cache {
                     continue
                 }
                 return Present(
-                    value: held.value, version: held.value == nil ? nil : held.version, tags: held.tags, looked: looked)
+                    value: held.value, version: held.value == nil ? nil : held.version, load: held.load,
+                    tags: held.tags, looked: looked)
             }
             // A drop that has begun but not ended may be older than what is written on the strength of this look.
             let tags = stored.fields.tags

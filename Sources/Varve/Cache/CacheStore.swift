@@ -34,6 +34,8 @@ public final class CacheStore: Sendable {
     private let closing = Mutex<Task<Result<Void, VarveError>, Never>?>(nil)
     /// Numbers the writes of caches without a disk.
     private let lastVersion = Atomic<UInt64>(0)
+    /// Numbers the loads whose results memory alone holds. Begins anywhere: such a version may outlive the process as text.
+    private let lastLoad = Atomic<UInt64>(.random(in: 1 ... .max / 2))
 
     private let log: StoreLog
     /// How the store goes on without its disk; nil: it does not, or there is none.
@@ -199,6 +201,7 @@ public final class CacheStore: Sendable {
     }
 
     func nextVersion() -> UInt64 { lastVersion.add(1, ordering: .acquiringAndReleasing).newValue }
+    func nextLoad() -> UInt64 { lastLoad.add(1, ordering: .relaxed).newValue }
     var presentVersion: UInt64 { lastVersion.load(ordering: .acquiring) }
 
     /// Has small work done every so often, which never waits.

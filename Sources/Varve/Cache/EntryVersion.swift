@@ -5,8 +5,14 @@
 public struct EntryVersion: Hashable, Sendable, CustomStringConvertible {
     let history: UInt64
     let number: UInt64
+    /// Which load brought the entry, where memory alone holds it: its number is then only the place in the history that it is
+    /// good from, and two loads may share that. 0: a write made it.
+    var load: UInt64 = 0
 
-    public var description: String { "\(String(history, radix: 16)):\(number)" }
+    public var description: String {
+        let place = "\(String(history, radix: 16)):\(number)"
+        return load == 0 ? place : place + ":\(String(load, radix: 16))"
+    }
 }
 
 /// An entry with what is known of it.

@@ -137,7 +137,7 @@ extension Cache {
         var batch = WriteBatch()
         switch demand {
         case .none: return
-        case .version(let number, _, let since, let notOlder):
+        case .version(let number, _, _, let since, let notOlder):
             if isHidden, notOlder == nil { return }
             if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
             if isHidden { break }
@@ -160,8 +160,9 @@ extension Cache {
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
         switch demand {
         case .none: return nil
-        case .version(let expected, let present, let since, let notOlder):
+        case .version(let expected, let load, let present, let since, let notOlder):
             if let refusal = refusal(key, notOlder, held: held, floor: standing) { return refusal }
+            if load != 0, held?.load != load { return refuse("the key has another version") }
             guard isHidden else {
                 return tags.keeps(present, version: since + 1, evenIfPending: false)
                     ? nil : refuse("a tag of the entry was dropped")
@@ -199,7 +200,9 @@ extension Cache {
     func presentInstead(_ key: Key, _ hash: UInt64) -> Present? {
         guard let disk, disk.isHidden(key) else { return nil }
         let live = heldInstead(key, hash)
-        return Present(value: live?.value, version: live?.value == nil ? nil : live?.version, standing: live?.version)
+        return Present(
+            value: live?.value, version: live?.value == nil ? nil : live?.version, load: live?.load ?? 0,
+            standing: live?.version)
     }
 }
 

@@ -2,10 +2,10 @@
 extension EntryVersion: LosslessStringConvertible, Codable {
     public init?(_ description: String) {
         let parts = description.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, let history = UInt64(parts[0], radix: 16), let number = UInt64(parts[1]) else {
-            return nil
-        }
-        self.init(history: history, number: number)
+        guard parts.count == 2 || parts.count == 3, let history = UInt64(parts[0], radix: 16),
+            let number = UInt64(parts[1]), let load = parts.count == 3 ? UInt64(parts[2], radix: 16) : 0
+        else { return nil }
+        self.init(history: history, number: number, load: load)
         guard self.description == description else { return nil }
     }
 

@@ -92,6 +92,15 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
     /// refreshing still matters in (e^-20).
     var earlyStretch: Int64 { back.earlyStretch }
 
+    /// Says that memory alone holds it, as this load brought it. The disk knows no deadline of it, so the number lies there.
+    mutating func setLoad(_ number: UInt64) {
+        storedUntil = Int64(bitPattern: number)
+        traits.insert(.isLoadAlone)
+    }
+
+    /// Which load brought it, where memory alone holds it; 0: its version is its own.
+    var load: UInt64 { traits.contains(.isLoadAlone) ? UInt64(bitPattern: storedUntil) : 0 }
+
     /// To be called whenever what it follows from has changed.
     @inlinable
     mutating func settle() { front.carefreeUntil = front.value == nil ? .min : back.carefreeUntil }
@@ -177,6 +186,8 @@ struct EntryTraits: OptionSet, Sendable {
     static let isTouched = EntryTraits(rawValue: 1 << 2)
     /// It was made while the disk took no writes, which shall have it when it takes them again.
     static let unsaved = EntryTraits(rawValue: 1 << 3)
+    /// A load's result that the disk does not hold. Its version is the place that it is good from, which two may share.
+    static let isLoadAlone = EntryTraits(rawValue: 1 << 4)
 }
 
 /// What memory says of a key.

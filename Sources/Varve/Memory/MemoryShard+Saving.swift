@@ -20,7 +20,7 @@ extension MemoryShard {
     /// The disk has got it, with this deadline; nil: it shall not be tried again.
     mutating func endSaving(_ key: UnsavedKey<Key>, storedUntil: Int64?) {
         guard let slot = table.find(key.hash, { entries[taken: $0].key == key.key }),
-            entries[backOfTaken: slot].version == key.version
+            entries[backOfTaken: slot].version == key.version, entries[backOfTaken: slot].traits.contains(.unsaved)
         else { return }
         entries[backOfTaken: slot].traits.remove(.unsaved)
         guard let storedUntil else { return }

@@ -23,7 +23,7 @@ extension MemoryShard {
     /// What became of a touch: the deadline that the disk knows by now; nil: it has learned nothing.
     mutating func endTouch(_ touch: TouchedKeys<Key>.Touch, stored: Int64?) {
         guard let slot = table.find(touch.hash, { entries[taken: $0].key == touch.key }), var entry = entries[slot],
-            entry.version == touch.version
+            entry.version == touch.version, !entry.traits.contains(.isLoadAlone)
         else { return }
         entry.traits.remove(.isTouched)
         if let stored {
