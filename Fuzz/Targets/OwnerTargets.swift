@@ -25,6 +25,7 @@ extension FuzzTarget {
             let requests: [(String, OwnerRequest)] = [
                 ("statistics", .statistics), ("compact", .compact(begin: [1], end: nil)),
                 ("checkpoint", .checkpoint(path: "/tmp/c", slot: "archive")), ("get", .get(key: [0, 0, 0, 16, 1])),
+                ("timed-get", .timedGet(key: [0, 0, 0, 16, 1])),
                 ("scan", .openScan(scan)), ("page", .nextPage(scan: 3)), ("log", .log(log)),
                 ("slot", .slot(name: "archive", lsn: LSN(9))), ("changes", .changes(changes)),
             ]
@@ -92,6 +93,10 @@ extension FuzzTarget {
             while let change = try changes.next() {
                 precondition(ChangeCursor(change.cursor.description) == change.cursor, "a cursor's text is not it")
             }
+        case .timedEntry:
+            var reader = ByteReader(body)
+            let _: Timestamp = try reader.fixed()
+            _ = try? EntryView(reader.rest()).fields()
         case .segment: _ = try SegmentHeader(decoding: body)
         case .frames:
             guard RawFrameHeader.contents(of: body) != nil else { throw .malformed("frames") }

@@ -53,7 +53,7 @@ struct TwoProcessesExample {
         while true {
             do {
                 for key in keys {
-                    let version = try await number(mine.value(for: key) { try await owner.value(for: $0) ?? "0" })
+                    let version = try await number(mine.value(for: key, loading: owner.loaded(for:)))
                     if version < seen[key] ?? 0 {
                         throw Complaint("\(key) went back from \(seen[key] ?? 0) to \(version)")
                     }
@@ -76,14 +76,14 @@ struct TwoProcessesExample {
     static func hasEnded(
         _ mine: Cache<String, String>, _ owner: RemoteCache<String, String>, _ follower: CacheFollower
     ) async throws -> Bool {
-        let word = try await mine.value(for: "last") { try await owner.value(for: $0) ?? "" }.split(separator: " ")
+        let word = try await mine.value(for: "last", loading: owner.loaded(for:))?.split(separator: " ") ?? []
         guard word.count == 2, let last = Int(word[0]), let written = EntryVersion(String(word[1])) else {
             return false
         }
         try await follower.waitUntilFollowed(written)
         for (index, key) in keys.enumerated() {
             let expected = last - (last - index) % keys.count
-            let version = try await number(mine.value(for: key) { try await owner.value(for: $0) ?? "0" })
+            let version = try await number(mine.value(for: key, loading: owner.loaded(for:)))
             if version != expected { throw Complaint("\(key) ends at \(version) and not at \(expected)") }
         }
         return true

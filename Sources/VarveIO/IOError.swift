@@ -22,6 +22,9 @@ public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The path does not exist (ENOENT).
     public var isNotFound: Bool { code == ENOENT }
 
+    /// A peer did not answer within the caller's limit (ETIMEDOUT), or took no connection (EAGAIN).
+    public var isTimeout: Bool { code == ETIMEDOUT || code == EAGAIN }
+
     /// A hard link cannot be made here: across file systems, or on one that has none (EXDEV, EPERM, EOPNOTSUPP).
     public var isNoLinkPossible: Bool { code == EXDEV || code == EPERM || code == EOPNOTSUPP }
 

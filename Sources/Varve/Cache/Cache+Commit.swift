@@ -44,12 +44,21 @@ extension Cache {
         let expiry = entry.expiry ?? options.expiry
         let now = store.clock.now()
         let draw = memory.context.chance.draw()
+        var deadlines = Deadlines(expiry, at: now, draw: draw)
+        var idle = IdleRule(expiry, at: now, draw: draw)
+        var tags = entry.tags.map { TagRegistry.id(of: $0) }
+        if let carried = entry.carried {
+            let usableUntil = store.clock.deadline(ofBoot: carried.deadlines.usableUntil)
+            deadlines.usableUntil = min(deadlines.usableUntil, usableUntil)
+            deadlines.freshUntil = min(deadlines.freshUntil, store.clock.deadline(ofBoot: carried.deadlines.freshUntil))
+            idle.limit = min(idle.limit, usableUntil)
+            tags += carried.tags
+        }
         return .entry(
             NewEntry(
                 value: value, bytes: try disk == nil ? [] : value.map { try coding.encode($0) } ?? [],
-                deadlines: Deadlines(expiry, at: now, draw: draw),
-                idle: IdleRule(expiry, at: now, draw: draw), loadNanoseconds: loadNanoseconds,
-                tags: entry.tags.map { TagRegistry.id(of: $0) }, sourceVersion: entry.sourceVersion,
+                deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: tags,
+                sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))
     }
 

@@ -1,4 +1,3 @@
-internal import Synchronization
 public import VarveEngine
 internal import VarveIO
 
@@ -8,48 +7,92 @@ internal import VarveIO
 ///     let quotes = RemoteCache<String, Quote>(storeAt: "/var/lib/app/quotes")
 ///     let mine = try Cache<String, Quote>.inMemory()
 ///     try mine.follow(quotes)
-///     let quote = try await mine.value(for: "AAPL") { try await quotes.value(for: $0) }
+///     let quote = try await mine.value(for: "AAPL", loading: quotes.loaded(for:))
 ///
-/// Any task may call any member at any time. A connection is made when it is needed, and made anew where it was lost. The
-/// owner answers its own user and root.
+/// Any task may call any member at any time. Reads share two connections and two threads, which are made when they are
+/// needed; a connection that was lost is made anew. The owner answers its own user and root.
 public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
     /// The store's folder.
     public let path: String
     /// The cache's name in its store; nil: of one that was opened by itself.
     public let name: String?
     private let coding: ValueCoding<Value>
-    private let connection: RemoteConnection
+    private let reader: RemoteReader
+    private let files: any FileSystem
 
     /// Nothing is connected yet.
-    public init(storeAt path: String, named name: String? = nil, coding: ValueCoding<Value>) {
+    /// - Parameter timeout: how long a read may take, the wait for its turn included, before it throws `.timedOut`; at least
+    ///   1 ms.
+    public convenience init(
+        storeAt path: String, named name: String? = nil, coding: ValueCoding<Value>, timeout: Duration = .seconds(5)
+    ) {
+        self.init(storeAt: path, named: name, coding: coding, timeout: timeout, PosixFileSystem(), clock: nil)
+    }
+
+    public convenience init(
+        storeAt path: String, named name: String? = nil, timeout: Duration = .seconds(5)
+    ) where Value: CacheValue {
+        self.init(storeAt: path, named: name, coding: .own, timeout: timeout)
+    }
+
+    public convenience init(
+        storeAt path: String, named name: String? = nil, timeout: Duration = .seconds(5)
+    ) where Value: Codable {
+        self.init(storeAt: path, named: name, coding: .json, timeout: timeout)
+    }
+
+    public convenience init(
+        storeAt path: String, named name: String? = nil, timeout: Duration = .seconds(5)
+    ) where Value: Codable & CacheValue {
+        self.init(storeAt: path, named: name, coding: .own, timeout: timeout)
+    }
+
+    /// The same with the doors to the kernel in hand. `clock`: the machine's boot clock; nil: the kernel's.
+    init(
+        storeAt path: String, named name: String? = nil, coding: ValueCoding<Value>, timeout: Duration,
+        _ files: any FileSystem, clock: (any SystemClock)?
+    ) {
         self.path = path
         self.name = name
         self.coding = coding
-        connection = RemoteConnection(path, namespace: name ?? Namespace.default.name)
-    }
-
-    public convenience init(storeAt path: String, named name: String? = nil) where Value: CacheValue {
-        self.init(storeAt: path, named: name, coding: .own)
-    }
-
-    public convenience init(storeAt path: String, named name: String? = nil) where Value: Codable {
-        self.init(storeAt: path, named: name, coding: .json)
-    }
-
-    public convenience init(storeAt path: String, named name: String? = nil) where Value: Codable & CacheValue {
-        self.init(storeAt: path, named: name, coding: .own)
+        self.files = files
+        reader = RemoteReader(
+            path, namespace: name ?? Namespace.default.name, timeout: max(timeout, .milliseconds(1)), files, clock)
     }
 
     /// The value that the owner's store has for a key now; nil where there is none that may be served. What the owner holds
     /// in memory alone is not seen.
-    /// - Throws: `.storeInUse` where the owner does not answer, `.closed` where it went away, `.io` where nobody has the
-    ///   store open, `.invalidArgument` for a name that the store does not know.
+    /// - Throws: `.timedOut` where the owner does not answer in time; `.degraded` while it goes on in memory alone;
+    ///   `.storeInUse` where it answers nobody, `.closed` where it went away, `.io` where nobody has the store open,
+    ///   `.invalidArgument` for a name that the store does not know.
     public func value(for key: Key) async throws(VarveError) -> Value? {
-        let bytes = key.withKeyBytes { [UInt8](copying: $0) }
-        guard let entry = try await connection.entry(bytes),
-            DiskTier.Kind(rawValue: entry.fields.valueType) == .value
-        else { return nil }
-        return try? coding.decode(entry.bytes)
+        guard let found = try await found(key), found.kind == .value else { return nil }
+        return try? coding.decode(found.entry.bytes)
+    }
+
+    /// The same for a loader, with all that a copy needs: its deadlines, never later than the owner's, and its tags, so that
+    /// a drop of one of them at the owner drops the copy as well. Also that the owner knows the source to have no value.
+    ///
+    ///     let quote = try await mine.value(for: "AAPL", loading: owner.loaded(for:))
+    ///
+    /// Where reads move the deadline, a copy has the one that the owner's disk knows, and its own reads do not move it.
+    public func loaded(for key: Key) async throws(VarveError) -> Loaded<Value> {
+        guard let found = try await found(key) else { return Loaded(nil) }
+        var options = EntryOptions()
+        options.carried = found.carried
+        switch found.kind {
+        case .value: return Loaded(try? coding.decode(found.entry.bytes), options)
+        case .absent:
+            // How long that is known the carried deadline says.
+            options.expiry = .never
+            options.expiry?.usable = .seconds(Int64.max / 1_000_000_000)
+            return Loaded(nil, options)
+        case nil: return Loaded(nil)
+        }
+    }
+
+    private func found(_ key: Key) async throws(VarveError) -> RemoteReader.Found? {
+        try await reader.find(key.withKeyBytes { [UInt8](copying: $0) })
     }
 
     /// The changes of the cache after a place; nil: from now on. Each iterator connects by itself. Its end is the end of the
@@ -62,10 +105,10 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
         since cursor: ChangeCursor? = nil, withKeyPrefix prefix: [UInt8] = [], includingProgress: Bool = false
     ) -> CacheChanges<Key, Value> {
         let request = OwnerChangesRequest(
-            namespaces: [connection.namespace], prefix: prefix, start: cursor.map { .after($0) } ?? .now,
+            namespaces: [reader.namespace], prefix: prefix, start: cursor.map { .after($0) } ?? .now,
             follows: true)
         return CacheChanges(
-            .ofOwner(at: path, request, includesProgress: includingProgress),
+            .ofOwner(at: path, request, includesProgress: includingProgress, files: files),
             ChangeDecoder(coding: coding, prefix: prefix))
     }
 
@@ -73,69 +116,8 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
     var followed: ChangeFeed {
         .ofOwner(
             at: path,
-            OwnerChangesRequest(namespaces: [connection.namespace], start: .now, follows: true, hasValues: false),
-            includesProgress: true)
-    }
-}
-
-/// A connection for reading entries, on a thread of its own.
-private final class RemoteConnection: Sendable {
-    let namespace: String
-    private let path: String
-    private let open = Mutex<Open?>(nil)
-
-    private struct Open: Sendable {
-        let client: OwnerClient
-        let namespace: Namespace
-    }
-
-    init(_ path: String, namespace: String) {
-        self.path = path
-        self.namespace = namespace
-    }
-
-    deinit { open.withLock { $0?.client.close() } }
-
-    func entry(_ key: [UInt8]) async throws(VarveError) -> StoredEntry? {
-        try await IOThread.run(name: "varve-remote") { [self] () throws(VarveError) in
-            let (present, isNew) = try connected()
-            do throws(VarveError) { return try RemoteConnection.read(key, present) } catch {
-                // The owner may have gone and come back, or hung up on a client that had been silent for long.
-                guard error.code == .closed else { throw error }
-                open.withLock { if $0?.client === present.client { $0 = nil } }
-                if isNew { throw error }
-            }
-            return try RemoteConnection.read(key, try connected().0)
-        }
-    }
-
-    private func connected() throws(VarveError) -> (Open, isNew: Bool) {
-        if let present = open.withLock({ $0 }) { return (present, false) }
-        let client = try OwnerClient.connect(toStoreAt: path, PosixFileSystem())
-        let made = Open(client: client, namespace: try client.namespace(named: namespace))
-        return open.withLock { open in
-            if let other = open { return (other, true) }
-            open = made
-            return (made, true)
-        }
-    }
-
-    /// An entry that outlived the drops of its tags. The drops are read after the entry: one that comes between hides it,
-    /// and rightly.
-    private static func read(_ key: [UInt8], _ open: Open) throws(VarveError) -> StoredEntry? {
-        guard let entry = try open.client.storedEntry(key, in: open.namespace) else { return nil }
-        // The owner's engine keeps it for longer than reads have moved its deadline to. The owner's clock is not at hand: the
-        // wall's differs from it where that was set.
-        if let idle = IdleRecord(entry.fields.extensions), let now = (try? KernelClock())?.wallNanoseconds,
-            idle.until <= now
-        {
-            return nil
-        }
-        for tag in entry.fields.tags {
-            let drop = try open.client.storedEntry(TagStore.key(tag, of: open.namespace), in: .tagDrops)
-            if let drop, drop.version.rawValue > DiskTier.version(of: entry) { return nil }
-        }
-        return entry
+            OwnerChangesRequest(namespaces: [reader.namespace], start: .now, follows: true, hasValues: false),
+            includesProgress: true, files: files)
     }
 }
 

@@ -14,6 +14,13 @@ final class CacheClock: Sendable {
         distance = (storeTime ?? clock.wallNanoseconds) &- clock.bootNanoseconds
     }
 
+    /// A deadline of the boot clock as this clock counts it.
+    func deadline(ofBoot time: Int64) -> Int64 {
+        if time == .max { return .max }
+        let (sum, overflow) = time.addingReportingOverflow(distance)
+        return overflow ? .max : sum
+    }
+
     /// Nanoseconds since 1970, as the store counts them.
     func now() -> Int64 {
         // The kernel's clock is asked without a detour over the protocol: hits read it.

@@ -123,6 +123,8 @@ public struct EntryOptions: Sendable {
     public var isPinned: Bool
     /// Nil: the cache's.
     public var durability: Durability?
+    /// What an entry that another cache gave brings along.
+    var carried: CarriedFields?
 
     public init(
         expiry: Expiry? = nil, tags: [String] = [], sourceVersion: UInt64? = nil, isPinned: Bool = false,
@@ -134,6 +136,13 @@ public struct EntryOptions: Sendable {
         self.isPinned = isPinned
         self.durability = durability
     }
+}
+
+/// What an entry has from the cache that it was read from, as names and spans cannot say it.
+struct CarriedFields: Sendable {
+    /// In nanoseconds of this machine's boot clock.
+    var deadlines: Deadlines
+    var tags: [UInt64]
 }
 
 /// What a loader brings home when it has more to say than a value.

@@ -9,7 +9,7 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
             case corruption, unsupportedFormat, missingFile
             case io, diskFull
             case storeInUse, notAStore, storeExists, closed, readOnly, failedStop
-            case notContinuing, logGap, stalled, wouldBlock, cancelled, degraded
+            case notContinuing, logGap, stalled, timedOut, wouldBlock, cancelled, degraded
         }
         private let kind: Kind
         private init(_ kind: Kind) { self.kind = kind }
@@ -44,6 +44,8 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         public static let logGap = Code(.logGap)
         /// Writes waited for background work longer than the limit.
         public static let stalled = Code(.stalled)
+        /// The process that was asked did not answer within the caller's limit; whether it will, nobody knows.
+        public static let timedOut = Code(.timedOut)
         /// Memory alone cannot answer, and the caller asked not to touch the disk.
         public static let wouldBlock = Code(.wouldBlock)
         public static let cancelled = Code(.cancelled)

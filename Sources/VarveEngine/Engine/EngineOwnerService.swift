@@ -79,6 +79,8 @@ final class EngineOwnerService: OwnerService {
         }
     }
 
+    func storeTime() throws(VarveError) -> Timestamp { try open().clock.now() }
+
     func openScan(_ request: OwnerScanRequest) throws(VarveError) -> any OwnerScan {
         let engine = try open()
         try engine.checkUnmarked("shown")

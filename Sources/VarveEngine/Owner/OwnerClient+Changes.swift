@@ -3,11 +3,11 @@ package import VarveIO
 /// The changes of another process's store.
 extension OwnerClient {
     /// The namespace of that name in the owner's store.
-    package func namespace(named name: String) throws(VarveError) -> Namespace {
+    package func namespace(named name: String, limit: Duration? = nil) throws(VarveError) -> Namespace {
         if name == Namespace.default.name { return .default }
         try NamespaceCatalogue.check(name)
         let key = FullKey.make(.catalogue, NamespaceCatalogue.key(of: name))
-        guard let found = try get(fullKey: key) else {
+        guard let found = try timedGet(fullKey: key, limit: limit)?.entry else {
             throw VarveError(.invalidArgument, "the store has no namespace named \"\(name)\"")
         }
         let value = unsafe found.bytes.withBytes { bytes in
@@ -16,16 +16,27 @@ extension OwnerClient {
         return Namespace(name: name, id: try NamespaceCatalogue.id(in: value ?? []))
     }
 
-    /// The entry under a user's key with all its fields; nil where there is none.
-    package func storedEntry(_ key: [UInt8], in namespace: Namespace) throws(VarveError) -> StoredEntry? {
-        guard let found = try get(fullKey: FullKey.make(namespace.id, key)) else { return nil }
+    /// The entry under a user's key with all its fields, and the owner's clock, by which its deadlines count; nil where there is none.
+    package func storedEntry(
+        _ key: [UInt8], in namespace: Namespace, limit: Duration? = nil
+    ) throws(VarveError) -> TimedEntry? {
+        guard let (found, now) = try timedGet(fullKey: FullKey.make(namespace.id, key), limit: limit) else {
+            return nil
+        }
         let entry = unsafe found.bytes.withBytes { bytes in
             unsafe try? StoredEntry(entry: EntryView(bytes), version: found.lsn)
         }
         guard let entry else {
             throw VarveError(.io, "the process that has the store open sent an entry that cannot be read")
         }
-        return entry
+        return TimedEntry(entry: entry, now: now)
+    }
+
+    /// An entry of another process's store.
+    package struct TimedEntry: Sendable {
+        package let entry: StoredEntry
+        /// What the store's clock said once it was found.
+        package let now: Timestamp
     }
 
     /// Every change that a request asks for, until `visit` returns false, the owner ends, or, where it does not follow,

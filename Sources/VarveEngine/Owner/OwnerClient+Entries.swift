@@ -13,10 +13,11 @@ extension OwnerClient {
 
     /// The owner of the store in `directory`, as its LOCK file names it. Throws `.storeInUse` where the owner offers no
     /// socket or does not answer; who asks has met the lock before.
+    /// - Parameter limit: how long to wait for its greeting; then `.timedOut`.
     package static func connect(
-        toStoreAt directory: String, _ files: any FileSystem
+        toStoreAt directory: String, _ files: any FileSystem, limit: Duration = .seconds(10)
     ) throws(VarveError) -> OwnerClient {
-        try OwnerClient(try StoreLock.record(files, path: FileName.lock.path(in: directory)))
+        try OwnerClient(try StoreLock.record(files, path: FileName.lock.path(in: directory)), limit: limit)
     }
 
     /// The entry under a user's key; nil where there is none.

@@ -20,27 +20,29 @@ package final class OwnerClient: Sendable {
     private nonisolated(unsafe) var state: State
 
     /// Connects to the owner that a LOCK file names.
-    convenience init(_ record: LockRecord) throws(VarveError) {
+    /// - Parameter limit: how long to wait for its greeting.
+    convenience init(_ record: LockRecord, limit: Duration = .seconds(10)) throws(VarveError) {
         guard let path = record.socketPath else {
             throw VarveError(.storeInUse, "\(record.holder) has the store open and answers no commands")
         }
         let connection: UnixConnection
-        do { connection = try UnixConnection.connect(to: path) } catch {
+        do { connection = try UnixConnection.connect(to: path, limit: limit) } catch {
+            if error.isTimeout { throw OwnerClient.timeout(record.holder, path, error) }
             let text = "\(record.holder) has the store open, but its socket cannot be reached: \(error)"
             throw VarveError(.storeInUse, text, path: path, underlying: error)
         }
-        try self.init(connection)
+        try self.init(connection, limit: limit)
     }
 
     /// Greets over a connection that is there.
-    init(_ connection: UnixConnection) throws(VarveError) {
+    init(_ connection: UnixConnection, limit: Duration = .seconds(10)) throws(VarveError) {
         // The name in LOCK is only as good as the folder that it stands in: another user's socket is not asked.
         guard connection.peer.isTrusted || ProcessIdentity.isRoot else {
             throw VarveError(.io, "the socket belongs to user \(connection.peer.user)", path: connection.path)
         }
         self.connection = connection
         var channel = OwnerChannel(connection)
-        let header = try OwnerClient.receive(&channel, idle: .seconds(10))
+        let header = try OwnerClient.receive(&channel, limit: limit)
         let hello: OwnerHello
         do throws(DecodeError) {
             guard header.kind == .hello else { throw .malformed("it does not greet") }
@@ -108,6 +110,23 @@ package final class OwnerClient: Sendable {
             switch header.kind {
             case .absent: return nil
             case .entry: return OwnerEntry(lsn: LSN(header.argument), bytes: unsafe Array(body))
+            default: throw .unknown("answer \(header.kind)")
+            }
+        }
+    }
+
+    /// The newest version of a full key, its entry's bytes, and what the store's clock said once it was found.
+    /// - Throws: `.timedOut` where the owner says nothing for `limit`; the connection is then of no use any more.
+    func timedGet(
+        fullKey: [UInt8], limit: Duration?
+    ) throws(VarveError) -> (entry: OwnerEntry, now: Timestamp)? {
+        unsafe try exchange(.timedGet(key: fullKey), limit: limit) { header, body throws(DecodeError) in
+            switch header.kind {
+            case .absent: return nil
+            case .timedEntry:
+                var reader = unsafe ByteReader(body)
+                let now: Timestamp = try reader.fixed()
+                return (OwnerEntry(lsn: LSN(header.argument), bytes: unsafe Array(reader.rest())), now)
             default: throw .unknown("answer \(header.kind)")
             }
         }
@@ -197,13 +216,13 @@ package final class OwnerClient: Sendable {
 
     /// One request, its progress, and its answer.
     private func exchange<T: Sendable>(
-        _ request: OwnerRequest, progress: (OwnerProgress) -> Bool = { _ in true },
+        _ request: OwnerRequest, limit: Duration? = nil, progress: (OwnerProgress) -> Bool = { _ in true },
         _ decode: (OwnerHeader, UnsafeRawBufferPointer) throws(DecodeError) -> T
     ) throws(VarveError) -> T {
         try inTurn { (state) throws(VarveError) in
-            let number = try send(request, &state)
+            let number = try send(request, &state, limit: limit ?? .seconds(60))
             while true {
-                let header = try answered(number, &state)
+                let header = try answered(number, &state, limit: limit)
                 do throws(DecodeError) {
                     guard header.kind == .progress else { return unsafe try decode(header, state.channel.body) }
                     if progress(unsafe try OwnerProgress(state.channel.body)) { continue }
@@ -217,7 +236,9 @@ package final class OwnerClient: Sendable {
         }
     }
 
-    private func send(_ request: OwnerRequest, _ state: inout State) throws(VarveError) -> UInt32 {
+    private func send(
+        _ request: OwnerRequest, _ state: inout State, limit: Duration = .seconds(60)
+    ) throws(VarveError) -> UInt32 {
         var body = ByteBuffer()
         request.appendBody(to: &body)
         guard body.count <= Limits.ownerRequestBytes else {
@@ -226,25 +247,30 @@ package final class OwnerClient: Sendable {
         state.lastRequest &+= 1
         do {
             unsafe try state.channel.send(
-                request.kind, request: state.lastRequest, body: body.bytes, limit: .seconds(60))
+                request.kind, request: state.lastRequest, body: body.bytes, limit: limit)
         } catch {
+            if error.isTimeout { throw OwnerClient.timeout("process \(processID)", connection.path, error) }
             throw VarveError(.closed, "the store's process no longer answers: \(error)", underlying: error)
         }
         return state.lastRequest
     }
 
     /// The next message for a request; an error that it carries is thrown.
-    private func answered(_ number: UInt32, _ state: inout State) throws(VarveError) -> OwnerHeader {
-        let header = try OwnerClient.receive(&state.channel, idle: nil)
+    private func answered(
+        _ number: UInt32, _ state: inout State, limit: Duration? = nil
+    ) throws(VarveError) -> OwnerHeader {
+        let header = try OwnerClient.receive(&state.channel, limit: limit)
         guard header.request == number else { throw misunderstood(.malformed("answer to request \(header.request)")) }
         return header
     }
 
     /// The next message, whichever it answers.
-    private static func receive(_ channel: inout OwnerChannel, idle: Duration?) throws(VarveError) -> OwnerHeader {
+    private static func receive(_ channel: inout OwnerChannel, limit: Duration?) throws(VarveError) -> OwnerHeader {
         let header: OwnerHeader?
-        do { header = try channel.receive(limit: Limits.ownerReplyBytes, idle: idle, stall: nil) } catch {
+        do { header = try channel.receive(limit: Limits.ownerReplyBytes, idle: limit, stall: limit) } catch {
             switch error {
+            case .io(let failure) where failure.isTimeout:
+                throw timeout("the store's process", channel.connection.path, failure)
             case .io(let failure):
                 throw VarveError(.closed, "the store's process no longer answers: \(failure)", underlying: failure)
             case .decode(.truncated):
@@ -275,6 +301,10 @@ package final class OwnerClient: Sendable {
             guard let entry else { return true }
             guard try onEntry(entry) else { return false }
         }
+    }
+
+    private static func timeout(_ who: String, _ path: String, _ error: IOError) -> VarveError {
+        VarveError(.timedOut, "\(who) does not answer in time; is it stopped?", path: path, underlying: error)
     }
 
     private func misunderstood(_ error: DecodeError) -> VarveError { OwnerClient.misunderstood(error, connection) }

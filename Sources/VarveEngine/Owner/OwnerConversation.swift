@@ -102,6 +102,19 @@ struct OwnerConversation: ~Copyable {
         }
     }
 
+    /// The same with the clock's reading.
+    mutating func send(entry: OwnerEntry?, at time: Timestamp, for header: OwnerHeader) throws(VarveError) {
+        guard let entry else { return try send(entry: nil, for: header) }
+        try sending { channel, stall throws(IOError) in
+            try channel.send(
+                .timedEntry, request: header.request, argument: entry.lsn.rawValue, limit: stall
+            ) { body in
+                body.appendFixed(time)
+                body.append(entry.bytes)
+            }
+        }
+    }
+
     /// Tells the client how far its request is; drops what comes faster than anybody looks.
     mutating func send(_ progress: OwnerProgress, for header: OwnerHeader, _ call: OwnerCall) throws(VarveError) {
         try call.checkCancelled()

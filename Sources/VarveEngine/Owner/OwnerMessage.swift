@@ -96,6 +96,7 @@ enum OwnerMessageKind: UInt8, CaseIterable {
     case log = 10
     case slot = 11
     case changes = 12
+    case timedGet = 13
 
     /// The server's first word.
     case hello = 64
@@ -118,6 +119,8 @@ enum OwnerMessageKind: UInt8, CaseIterable {
     case heartbeat = 75
     /// A chunk of changes (`ChangeChunk`).
     case changeChunk = 76
+    /// What the store's clock said once the entry was found (i64), then the entry. Argument: the version's LSN.
+    case timedEntry = 77
 }
 
 /// Pieces that several messages share.

@@ -11,6 +11,8 @@ enum OwnerRequest: Equatable {
     case checkpoint(path: String, slot: String?)
     /// A full key.
     case get(key: [UInt8])
+    /// The same, and the store's clock beside the entry, by which its deadlines count.
+    case timedGet(key: [UInt8])
     /// The first page of a scan; the request's number names the scan from then on.
     case openScan(OwnerScanRequest)
     case nextPage(scan: UInt32)
@@ -33,6 +35,7 @@ enum OwnerRequest: Equatable {
         case .compact: .compact
         case .checkpoint: .checkpoint
         case .get: .get
+        case .timedGet: .timedGet
         case .openScan: .openScan
         case .nextPage: .nextPage
         case .closeScan: .closeScan
@@ -51,7 +54,7 @@ enum OwnerRequest: Equatable {
         case .checkpoint(let path, let slot):
             buffer.appendCounted(path)
             buffer.appendOptional(slot.map { Array($0.utf8) })
-        case .get(let key): buffer.append(key)
+        case .get(let key), .timedGet(let key): buffer.append(key)
         case .openScan(let scan): scan.append(to: &buffer)
         case .nextPage(let scan), .closeScan(let scan): buffer.appendFixed(scan)
         case .log(let log): log.append(to: &buffer)
@@ -77,11 +80,12 @@ enum OwnerRequest: Equatable {
             self = .checkpoint(
                 path: try reader.countedText(atMost: OwnerRequest.pathBytes, "path length"),
                 slot: try reader.optionalText(atMost: OwnerRequest.slotBytes, "slot name length"))
-        case .get:
+        case .get, .timedGet:
             guard reader.remaining <= Limits.fullKeyBytes else {
                 throw .outOfRange("key of \(reader.remaining) bytes is above \(Limits.fullKeyBytes)")
             }
-            self = .get(key: unsafe Array(reader.rest()))
+            let key = unsafe Array(reader.rest())
+            self = kind == .get ? .get(key: key) : .timedGet(key: key)
         case .openScan: self = .openScan(try OwnerScanRequest(&reader))
         case .nextPage: self = .nextPage(scan: try reader.fixed())
         case .closeScan: self = .closeScan(scan: try reader.fixed())

@@ -22,6 +22,8 @@ protocol OwnerService: AnyObject, Sendable {
     func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool
     /// The newest version of a full key that a reader may see now; nil where there is none.
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry?
+    /// What the store's clock says.
+    func storeTime() throws(VarveError) -> Timestamp
     /// A scan of one snapshot.
     func openScan(_ request: OwnerScanRequest) throws(VarveError) -> any OwnerScan
     /// The log after a position, in order: a segment, its frames, a heartbeat each time nothing more is synced; then it

@@ -65,6 +65,10 @@ final class OwnerSession: Sendable {
                 try conversation.sendText(try service.statistics(), for: header)
             case .get(let key):
                 try conversation.send(entry: try service.get(fullKey: key), for: header)
+            case .timedGet(let key):
+                let entry = try service.get(fullKey: key)
+                // After the look: an entry is never given more time than it has.
+                try conversation.send(entry: entry, at: try service.storeTime(), for: header)
             case .slot(let name, let lsn):
                 try conversation.send(wasThere: try service.slot(name, at: lsn), for: header)
             case .openScan(let scan):

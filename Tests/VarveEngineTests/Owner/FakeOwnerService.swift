@@ -88,6 +88,8 @@ final class FakeOwnerService: OwnerService {
         return state.current.entries.first { $0.key == fullKey }.map { OwnerEntry(lsn: $0.lsn, bytes: $0.bytes) }
     }
 
+    func storeTime() throws(VarveError) -> Timestamp { 4711 }
+
     func openScan(_ request: OwnerScanRequest) throws(VarveError) -> any OwnerScan {
         try checkFailure()
         var range = state.current.entries.filter { entry in

@@ -29,6 +29,7 @@ struct OwnerWireTests {
         let requests: [OwnerRequest] = [
             .statistics, .verify, .flush, .compact(begin: nil, end: nil), .compact(begin: [], end: [1, 2]),
             .checkpoint(path: "/x", slot: nil), .checkpoint(path: "", slot: "s"), .get(key: []), .get(key: [1]),
+            .timedGet(key: [2]),
             .openScan(OwnerScanRequest()),
             .openScan(OwnerScanRequest(begin: [1], end: [], isReverse: true, limit: .max)), .nextPage(scan: 5),
             .closeScan(scan: .max), .log(OwnerLogRequest(from: FakeOwnerService.position)),
