@@ -28,6 +28,9 @@ struct HistoryPlan: Sendable {
     /// Whether the store goes over to memory and comes back meanwhile, again and again.
     var degrades = false
 
+    /// Whether somebody follows the cache's feed.
+    var isObserved = false
+
     /// A miss is right where entries may be forgotten: in memory alone, or by time, whose moment no client knows. A write
     /// that is on disk, but not acknowledged yet, is lost to a drop of its tag, though readers may see what was before it
     /// until both are over.
@@ -47,6 +50,7 @@ struct HistoryRun {
     let seed: UInt64
     let recorder: HistoryRecorder
     let clock = ManualClock()
+    private let observer = FeedObserver()
 
     init(_ plan: HistoryPlan, seed: UInt64) {
         self.plan = plan
@@ -72,7 +76,7 @@ struct HistoryRun {
             let cache = try await open(files)
             files = try await run(cache, files, ending, &random)
         }
-        return recorder.violations(mayForget: plan.mayForget).map { "seed \(seed): \($0)" }
+        return (recorder.violations(mayForget: plan.mayForget) + observer.violations).map { "seed \(seed): \($0)" }
     }
 
     private func open(_ files: SimulatedFileSystem) async throws -> Cache<String, Int> {
@@ -98,6 +102,8 @@ struct HistoryRun {
         let seeds = (0..<plan.clients).map { _ in random.next() }
         let (crashSeed, patience) = (random.next(), Int(random.next() % 1500))
         let unrest = Task { await disturb(cache, files, seed: crashSeed) }
+        let observation = Task { [observer] in if plan.isObserved { await observer.follow(cache) } }
+        defer { observation.cancel() }
         var image = files
         var crash: (from: Int, to: Int)?
         await withTaskGroup(of: Void.self) { group in
@@ -112,7 +118,12 @@ struct HistoryRun {
             let enough = recorder.operationCount + patience
             while recorder.operationCount < enough { await Task.yield() }
             let from = recorder.tick()
-            if ending == .powerCut { files.cutPower() } else { image = files.killProcess() }
+            if ending == .powerCut {
+                files.cutPower()
+            } else {
+                observer.processDies()
+                image = files.killProcess()
+            }
             crash = (from, recorder.tick())
             // What the dead process does from here on reaches no disk that anybody will see.
             files.cutPower()
@@ -122,6 +133,8 @@ struct HistoryRun {
         unrest.cancel()
         await unrest.value
         if let crash, let ending {
+            observation.cancel()
+            await observation.value
             try? await cache.close()
             if ending == .powerCut {
                 image = files.crash(seed: crashSeed)
@@ -131,6 +144,9 @@ struct HistoryRun {
         } else {
             var client = HistoryClient(cache, recorder, plan, clock, seed: 0)
             await client.readAll()
+            if plan.isObserved { _ = try await observer.judge(cache, keys: plan.registers + plan.counters) }
+            observation.cancel()
+            await observation.value
             try await cache.close()
         }
         return image

@@ -52,6 +52,16 @@ struct HistoryTests {
         try await judge(plan, seed)
     }
 
+    @Test(
+        "A feed that follows over crashes and times without the disk tells everything, in order",
+        arguments: HistoryRun.seeds(6))
+    func observed(seed: UInt64) async throws {
+        let plan = HistoryPlan(
+            durabilities: [nil, .synced], operations: 40, endings: [.powerCut, .kill, .powerCut],
+            degrades: seed % 2 == 0, isObserved: true)
+        try await judge(plan, seed)
+    }
+
     @Test("While the store goes over to memory and comes back", arguments: HistoryRun.seeds(6))
     func degrades(seed: UInt64) async throws {
         try await judge(HistoryPlan(memoryEntries: seed % 2 == 0 ? 3 : 1000, degrades: true), seed)

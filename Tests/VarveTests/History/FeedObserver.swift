@@ -1,0 +1,86 @@
+import VarveEngine
+import VarveTestSupport
+
+@testable import Varve
+
+/// Follows a cache's feed through a history, over crashes and times without the disk, and holds it to its promises:
+/// nothing goes back, nothing is left out, and what was told is never taken back.
+final class FeedObserver: Sendable {
+    private struct State: Sendable {
+        var cursor: ChangeCursor?
+        var values: [String: Int] = [:]
+        var violations: [String] = []
+        /// Whether what is told comes from a process that is alive.
+        var isLive = false
+    }
+
+    private let state = Watched(State())
+    private static let slot = "observer"
+
+    var violations: [String] { state.current.violations }
+
+    /// What the process tells from here on reaches nobody: it is dead.
+    func processDies() { state.update { $0.isLive = false } }
+
+    /// Follows until the task is cancelled or the store is at its end.
+    func follow(_ cache: Cache<String, Int>) async {
+        state.update { $0.isLive = true }
+        defer { state.update { $0.isLive = false } }
+        while !Task.isCancelled {
+            do throws(VarveError) {
+                let slot = try await cache.changeSlot(named: FeedObserver.slot, capBytes: 1 << 40)
+                let kept = try slot.cursor
+                let start = state.current.cursor ?? kept
+                for try await change in try cache.changes(since: start, includingProgress: true) { take(change) }
+            } catch {
+                switch error.code {
+                case .degraded: await Task.yield()
+                // The slot keeps the log, and nothing is told that a power cut could take back.
+                case .logGap, .notContinuing: return complain("the feed does not go on: \(error)")
+                default: return
+                }
+            }
+        }
+    }
+
+    private func take(_ change: CacheChange<String, Int>) {
+        state.update { state in
+            guard state.isLive else { return }
+            if let last = state.cursor, change.cursor.lsn < last.lsn {
+                state.violations.append("\(change.cursor) is told after \(last)")
+            }
+            state.cursor = change.cursor
+            switch change.event {
+            case .set(let key, let value): state.values[key] = value
+            case .removed(let key): state.values[key] = nil
+            case .removedRange(let keys): state.values = state.values.filter { !keys.contains($0.key) }
+            case .removedAll: state.values = [:]
+            case .tagDropped, .caughtUp: break
+            }
+        }
+    }
+
+    /// Once nothing changes any more: whatever the store has was told last of its key.
+    func judge(_ cache: Cache<String, Int>, keys: [String]) async throws -> [String] {
+        guard let engine = cache.store.engine, let disk = cache.disk else { return violations }
+        var tries = 0
+        while cache.isDegraded, tries < 1000, await !cache.tryReturn() {
+            tries += 1
+            await Task.yield()
+        }
+        try await engine.sync()
+        let end = try cache.changeCursor
+        await state.reached { ($0.cursor?.lsn ?? .zero) >= end.lsn || !$0.isLive }
+        for key in keys {
+            guard let stored = try await disk.entry(Array(key.utf8)), disk.keeps(stored) else { continue }
+            let value = try cache.coding.decode(stored.bytes)
+            let told = state.current.values[key]
+            if told != value {
+                complain("\(key) is \(value) on disk, and was told to be \(told.map(String.init) ?? "nothing")")
+            }
+        }
+        return violations
+    }
+
+    private func complain(_ what: String) { state.update { $0.violations.append("feed: " + what) } }
+}
