@@ -78,6 +78,8 @@ extension Engine {
 
     private func retire() {
         hold.stopServer()
+        // Who still asks it for work is refused, where nothing else has.
+        if writing != nil { health.stop(VarveError(.closed, "the store was opened anew in this process")) }
         writing?.retire()
         versions.retire()
         setRetired()

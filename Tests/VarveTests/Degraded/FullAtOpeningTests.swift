@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import VarveEngine
 import VarveIO
@@ -89,6 +90,49 @@ struct FullAtOpeningTests {
             try await cache.store.close()
         }
         #expect(refusals > (isClosed ? 3 : 0))
+    }
+
+    @Test("A disk that takes no write from some call of the opening on: it opens or says so, and comes back")
+    func failing() async throws {
+        var call = 0
+        var (wasDegraded, isDone) = (0, false)
+        while !isDone {
+            call += 1
+            let rig = try await full(1000, isClosed: call % 2 == 0)
+            rig.files.capacity = nil
+            let calls = Watched(0)
+            let first = call
+            rig.files.fail(EIO, sticky: true) { call in
+                guard call.operation.isChange, call.operation != .lock else { return false }
+                return calls.update {
+                    $0 += 1
+                    return $0 >= first
+                }
+            }
+            let message = "call \(call)"
+            var cache = try? await rig.cache()
+            isDone = calls.current < first
+            if let cache, cache.isDegraded {
+                wasDegraded += 1
+                #expect(try await cache.value(for: "kept") == "old", "\(message)")
+                #expect(await code { _ = try await cache.set("new", for: "set") } != nil, "\(message)")
+                rig.files.clearFaults()
+                try await cache.remove("removed")
+                #expect(await cache.tryReturn(), "\(message)")
+            }
+            rig.files.clearFaults()
+            if cache == nil { cache = try await rig.cache() }
+            let opened = try #require(cache)
+            try await opened.remove("removed")
+            #expect(try await opened.value(for: "kept") == "old", "\(message)")
+            let again = try await rig.crashed(UInt64(call)).cache()
+            let kept = try await again.value(for: "kept")
+            #expect(kept == "old", "\(message)")
+            #expect(try await again.value(for: "removed") == nil, "\(message)")
+            try await again.store.close()
+            try await opened.store.close()
+        }
+        #expect(wasDegraded > 5)
     }
 
     @Test("A mark that is set already: nothing of before is shown on the full disk, nor after the return")

@@ -147,7 +147,8 @@ struct HistoryRun {
             if plan.isObserved { _ = try await observer.judge(cache, keys: plan.registers + plan.counters) }
             observation.cancel()
             await observation.value
-            try await cache.close()
+            // A log that failed since the last write is told by closing.
+            do { try await cache.close() } catch { guard plan.degrades, error.code == .failedStop else { throw error } }
         }
         return image
     }
@@ -169,8 +170,15 @@ struct HistoryRun {
             }
             guard let engine = cache.store.engine else { continue }
             if let degraded = cache.store.degraded, random.next() % 2 == 0 {
-                let full = IOError(code: ENOSPC, operation: "allocate", path: CacheRig.path)
-                await degraded.enter(VarveError(full))
+                if random.next() % 2 == 0 {
+                    // Whoever writes next meets a log that has failed for good.
+                    files.fail(EIO) { $0.operation == .sync && $0.path.contains(".log") }
+                    try? await engine.sync()
+                    files.clearFaults()
+                } else {
+                    let full = IOError(code: ENOSPC, operation: "allocate", path: CacheRig.path)
+                    await degraded.enter(VarveError(full))
+                }
                 for _ in 0..<(random.next() % 40) { await Task.yield() }
                 _ = await cache.tryReturn()
             }
