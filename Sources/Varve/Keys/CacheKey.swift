@@ -6,6 +6,9 @@ public import FoundationEssentials
 /// The bytes are what the disk keeps and what hashes are taken of, so they are part of a cache's format: equal keys must
 /// lend equal bytes, different keys different ones, today and after every later deploy. Prefixes and scans follow their
 /// order. At most 64 KiB.
+///
+/// The bytes alone say which key it is. Strings that Swift calls equal though they are spelled in other bytes ("é" as one
+/// scalar or as two) are two keys; a dictionary of them, as calls for many keys take and return it, holds one of the two.
 public protocol CacheKey: Hashable, Sendable {
     /// Lends the bytes that stand for the key; they are good within `body`.
     func withKeyBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R

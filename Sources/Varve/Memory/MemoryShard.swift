@@ -36,7 +36,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @usableFromInline var wheel: TimerWheel
     @usableFromInline var ledger: RemovalLedger
     @usableFromInline var flights: [Key: Flight] = [:]
-    @usableFromInline var loads: [Key: Load<Value>] = [:]
+    @usableFromInline var loads = KeyTable<Key, Load<Value>>()
     @usableFromInline var massRemovals = 0
     var touched = TouchedKeys<Key>()
     /// Grows with all that a flight would be told of, and with every one that writes.
