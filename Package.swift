@@ -39,15 +39,17 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .target(name: "CXXHash"),
+        .target(name: "CVarveHints"),
         .target(name: "CVarveIO"),
         .target(name: "CVarveSocket"),
         .target(name: "VarveIO", dependencies: ["CVarveIO", "CVarveSocket"], swiftSettings: strict),
-        .target(name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash"], swiftSettings: engine),
-        .target(name: "VarvePolicy", swiftSettings: strict),
+        .target(
+            name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash", "CVarveHints"], swiftSettings: engine),
+        .target(name: "VarvePolicy", dependencies: ["CVarveHints"], swiftSettings: strict),
         .target(
             name: "Varve",
             dependencies: [
-                "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash",
+                "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "CVarveHints",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ],

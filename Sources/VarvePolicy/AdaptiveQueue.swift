@@ -50,6 +50,13 @@ struct AdaptiveQueue: EvictionQueue {
 
     mutating func victim() -> UInt32? { queue.victim() }
 
+    @inline(__always)
+    var nextVictim: UInt32? { queue.nextVictim }
+
+    /// Has the processor fetch what a miss of this key will look at.
+    @inline(__always)
+    func prefetch(hash: UInt64) { queue.ghosts.prefetch(hash) }
+
     /// A key that left lately and was not promoted counts as seen once.
     func frequency(hash: UInt64) -> Int { queue.ghosts.tick(of: hash) == nil ? 0 : 1 }
 

@@ -52,6 +52,10 @@ struct GhostTable: Sendable {
         UInt16(truncatingIfNeeded: words[base + 2 + lane / 4] >> UInt64(lane % 4 * 16))
     }
 
+    /// Has the processor fetch the bucket of a key.
+    @inline(__always)
+    func prefetch(_ mixed: UInt64) { words.span.prefetch(base(mixed)) }
+
     /// When the key was last used, if it is remembered.
     func tick(of mixed: UInt64) -> UInt16? {
         let base = base(mixed)

@@ -185,6 +185,12 @@ public struct MemoryPolicy: Sendable {
         return adaptive?.wasSeen(hash: SlotQueues.mixed(hash), weight: weight) ?? true
     }
 
+    /// The slot that will probably be the next victim, so that the caller may have it at hand; nil where it is not known.
+    public var nextVictim: Int? { adaptive?.nextVictim.map { Int($0) } }
+
+    /// Has the processor fetch what a miss of this key will look at, while the caller asks a slower tier.
+    public func prefetch(hash: UInt64) { adaptive?.prefetch(hash: SlotQueues.mixed(hash)) }
+
     /// How often a key that is not in was seen lately, as far as the policy knows; 0 where it knows nothing.
     public func frequency(hash: UInt64) -> Int { queue?.frequency(hash: SlotQueues.mixed(hash)) ?? 0 }
 

@@ -99,6 +99,13 @@ struct ReuseQueue: Sendable {
         }
     }
 
+    /// What leaves next if nothing happens to it, as far as can be told without looking at it.
+    @inline(__always)
+    var nextVictim: UInt32? {
+        let list = slots.list(slots.list(.main).weight > targets.main ? .main : .window)
+        return list.last == SlotQueues.end ? nil : list.last
+    }
+
     private mutating func advance(_ weight: Int) {
         pending += min(max(weight, 0), capacity)
         if pending >= tickWeight {

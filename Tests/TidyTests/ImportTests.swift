@@ -4,11 +4,11 @@ import Testing
 @Suite struct ImportTests {
     static let allowed: [String: Set<String>] = [
         "VarveIO": ["CVarveIO", "CVarveSocket", "Glibc", "Synchronization"],
-        "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveAtomics", "Glibc", "Synchronization"],
-        "VarvePolicy": [],
+        "VarveEngine": ["VarveIO", "CLZ4", "CXXHash", "CVarveHints", "Glibc", "Synchronization"],
+        "VarvePolicy": ["CVarveHints"],
         "Varve": [
-            "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "Logging", "CoreMetrics", "FoundationEssentials",
-            "Glibc", "Synchronization",
+            "VarveEngine", "VarveIO", "VarvePolicy", "CXXHash", "CVarveHints", "Logging", "CoreMetrics",
+            "FoundationEssentials", "Glibc", "Synchronization",
         ],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": [
@@ -29,7 +29,7 @@ import Testing
     static let testsExtra: Set<String> = ["Testing", "Foundation", "Glibc", "Synchronization", "VarveTestSupport"]
     static let tests: [String: Set<String>] = [
         "VarveIOTests": ["VarveIO", "CVarveIO"],
-        "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "CVarveAtomics"],
+        "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash"],
         "VarvePolicyTests": ["VarvePolicy"],
         "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch"],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],

@@ -25,7 +25,7 @@ struct FlightTests {
         func noteAbsent(upTo seen: UInt64) { shard.noteAbsent("a", 1, upTo: seen, &gone) }
         func beginLoad(at began: UInt64) { shard.beginLoad("a", 1, at: began, &gone) }
 
-        var changes: UInt64? { shard.changesBeforeRead(of: "a") }
+        var changes: UInt64? { shard.changesBeforeRead(of: "a", 1) }
         func erase(at version: UInt64) { shard.erase("a", 1, at: version, &gone) }
         /// A read without a flight comes home; false: it has to be done again.
         func comeHome(_ version: UInt64, ifStill before: UInt64) -> Bool {

@@ -108,7 +108,7 @@ extension Cache {
         guard let disk else { return nil }
         try gate.enter()
         defer { gate.leave() }
-        guard let before = memory.withShard(hash, { $0.changesBeforeRead(of: key) }) else { return nil }
+        guard let before = memory.withShard(hash, { $0.changesBeforeRead(of: key, hash) }) else { return nil }
         let began = Latencies.now()
         let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
         guard case .entry(let stored) = probe, disk.keeps(stored), !stored.hasExtensions,
@@ -151,7 +151,9 @@ extension Cache {
         case .value: do { value = try coding.decode(stored.bytes) } catch { return nil }
         case nil: return nil
         }
-        let weight = weight(key, value, encoded: stored.bytes.count, tags: stored.fields.tags.count)
+        let extras = EntryRecord.bytesOfExtras(
+            isIdle: stored.hasExtensions, tags: stored.fields.tags.count, sourceVersion: stored.fields.sourceVersion)
+        let weight = weight(key, value, encoded: stored.bytes.count, extras: extras)
         var entry = MemoryEntry<Key, Value>(
             front: .init(key: key, value: value, carefreeUntil: .min),
             back: EntryRecord(stored, hash: hash, weight: weight))
@@ -163,22 +165,24 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, encoded: Int?, deadlines: Deadlines,
         idle: IdleRule, loadNanoseconds: Int64 = 0, tags: [UInt64], sourceVersion: UInt64, traits: EntryTraits
     ) -> MemoryEntry<Key, Value> {
-        MemoryEntry(
+        let extras = EntryRecord.bytesOfExtras(
+            isIdle: idle.span > 0, tags: tags.count, sourceVersion: sourceVersion)
+        return MemoryEntry(
             key: key, value: value, hash: hash, version: version, deadlines: deadlines, idle: idle,
             loadNanoseconds: loadNanoseconds, tags: tags, sourceVersion: sourceVersion,
-            weight: weight(key, value, encoded: encoded, tags: tags.count), traits: traits)
+            weight: weight(key, value, encoded: encoded, extras: extras), traits: traits)
     }
 
     /// What an entry takes of the memory's limit: its key and value, and all that is kept beside them.
     @inlinable
-    func weight(_ key: Key, _ value: Value?, encoded: Int?, tags: Int) -> Int {
+    func weight(_ key: Key, _ value: Value?, encoded: Int?, extras: Int) -> Int {
         if memory.countsEntries { return 1 }
         let keyBytes = key.withKeyBytes { $0.byteCount }
         let valueBytes = value.map { coding.cost($0, encoded) } ?? 0
         // What a key holds outside of itself, as a string or an array does beyond what fits in.
-        let outside = keyBytes > MemoryLayout<Key>.size - 1 ? keyBytes + 32 : 0
+        let outside = !_isPOD(Key.self) && keyBytes > MemoryLayout<Key>.size - 1 ? keyBytes + 32 : 0
         // The cost may be anything that a closure of the user's says.
-        return MemoryShard<Key, Value>.bytesOfEntry + outside + tags * 8 + min(max(0, valueBytes), Int(UInt32.max))
+        return MemoryShard<Key, Value>.bytesOfEntry + outside + extras + min(max(0, valueBytes), Int(UInt32.max))
     }
 
     func keyBytes(_ key: Key) -> [UInt8] { key.withKeyBytes { [UInt8](copying: $0) } }

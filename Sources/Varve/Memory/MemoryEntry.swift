@@ -58,10 +58,7 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
         get { back.deadlines }
         set { back.deadlines = newValue }
     }
-    var idle: IdleRule {
-        get { back.idle }
-        set { back.idle = newValue }
-    }
+    var idle: IdleRule { back.idle }
     var storedUntil: Int64 {
         get { back.storedUntil }
         set { back.storedUntil = newValue }
@@ -106,25 +103,17 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
     mutating func settle() { front.carefreeUntil = front.value == nil ? .min : back.carefreeUntil }
 }
 
-/// What is kept of an entry beside its key and value.
+/// What is kept of an entry beside its key and value. Small, since every entry has one.
 @usableFromInline
 struct EntryRecord: Sendable {
     @usableFromInline let hash: UInt64
     /// The write that made it: an LSN of the store, or of this process where there is no disk.
     @usableFromInline var version: UInt64
     @usableFromInline var deadlines: Deadlines
-    /// How reads move the deadline.
-    var idle: IdleRule
-    /// The deadline that the disk knows, where reads move the entry's own.
-    var storedUntil: Int64
-    /// How long the source took to load it, in nanoseconds; 0: it was not loaded. What early refresh goes by.
-    var loadNanoseconds: Int64
-    var tags: [UInt64]
-    /// The generation of tag drops up to which `tags` were found alive.
-    var checkedGeneration: UInt64 = 0
-    /// The version that the source gave it; 0: none.
-    let sourceVersion: UInt64
-    @usableFromInline var weight: Int
+    private var extras: EntryExtras
+    private let storedWeight: UInt32
+    /// 0: it was not loaded; at most some 71 minutes.
+    private let loadMicroseconds: UInt32
     var traits: EntryTraits
 
     @usableFromInline
@@ -135,12 +124,11 @@ struct EntryRecord: Sendable {
         self.hash = hash
         self.version = version
         self.deadlines = deadlines
-        self.idle = idle
-        storedUntil = deadlines.usableUntil
-        self.loadNanoseconds = loadNanoseconds
-        self.tags = tags
-        self.sourceVersion = sourceVersion
-        self.weight = weight
+        extras = EntryExtras(
+            .init(
+                idle: idle, storedUntil: deadlines.usableUntil, tags: tags, sourceVersion: sourceVersion))
+        storedWeight = UInt32(clamping: weight)
+        loadMicroseconds = loadNanoseconds <= 0 ? 0 : UInt32(clamping: max(1, loadNanoseconds / 1000))
         self.traits = traits
     }
 
@@ -158,9 +146,33 @@ struct EntryRecord: Sendable {
             traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
     }
 
-    var earlyStretch: Int64 {
-        deadlines.freshUntil == .max ? 0 : min(loadNanoseconds, .max / 32) * 20
+    /// What an entry has beside its record: a box with its header and the allocator's own, and the tags.
+    @usableFromInline
+    static func bytesOfExtras(isIdle: Bool, tags: Int, sourceVersion: UInt64?) -> Int {
+        if !isIdle, tags == 0, (sourceVersion ?? 0) == 0 { return 0 }
+        return MemoryLayout<EntryExtras.Fields>.size + 32 + (tags > 0 ? 48 + tags * 8 : 0)
     }
+
+    @usableFromInline var weight: Int { Int(storedWeight) }
+    /// How long the source took to load it; 0: it was not loaded. What early refresh goes by.
+    var loadNanoseconds: Int64 { Int64(loadMicroseconds) * 1000 }
+    /// How reads move the deadline.
+    var idle: IdleRule { extras.fields?.idle ?? .none }
+    var tags: [UInt64] { extras.fields?.tags ?? [] }
+    /// The version that the source gave it; 0: none.
+    var sourceVersion: UInt64 { extras.fields?.sourceVersion ?? 0 }
+    /// The deadline that the disk knows, where reads move the entry's own.
+    var storedUntil: Int64 {
+        get { extras.fields?.storedUntil ?? deadlines.usableUntil }
+        set { extras.change { $0.storedUntil = newValue } }
+    }
+    /// The generation of tag drops up to which `tags` were found alive.
+    var checkedGeneration: UInt64 {
+        get { extras.fields?.checkedGeneration ?? 0 }
+        set { extras.change { $0.checkedGeneration = newValue } }
+    }
+
+    var earlyStretch: Int64 { deadlines.freshUntil == .max ? 0 : loadNanoseconds * 20 }
 
     /// Whether its deadline is ahead of what the disk knows by more than the disk should miss.
     var isAhead: Bool { idle.span > 0 && deadlines.usableUntil &- storedUntil > idle.slack }
@@ -168,8 +180,40 @@ struct EntryRecord: Sendable {
     /// As long as there is a value.
     @usableFromInline
     var carefreeUntil: Int64 {
-        if !tags.isEmpty || idle.span > 0 { return .min }
+        if let fields = extras.fields, !fields.tags.isEmpty || fields.idle.span > 0 { return .min }
         return min(deadlines.usableUntil, deadlines.freshUntil == .max ? .max : deadlines.freshUntil &- earlyStretch)
+    }
+}
+
+/// What few entries have, in a box that the others go without.
+private indirect enum EntryExtras: Sendable {
+    struct Fields: Sendable {
+        var idle = IdleRule.none
+        /// Nil: the entry's own.
+        var storedUntil: Int64?
+        var tags: [UInt64] = []
+        var checkedGeneration: UInt64 = 0
+        var sourceVersion: UInt64 = 0
+    }
+
+    case none
+    case some(Fields)
+
+    init(_ fields: Fields) {
+        let isPlain = fields.idle.span == 0 && fields.tags.isEmpty && fields.sourceVersion == 0
+        self = isPlain ? .none : .some(fields)
+    }
+
+    var fields: Fields? {
+        if case .some(let fields) = self { return fields }
+        return nil
+    }
+
+    /// Another box: copies of the entry keep theirs.
+    mutating func change(_ body: (inout Fields) -> Void) {
+        var fields = fields ?? Fields()
+        body(&fields)
+        self = .some(fields)
     }
 }
 

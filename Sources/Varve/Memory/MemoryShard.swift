@@ -141,8 +141,17 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// For a read that does not wait: what it has to show when it comes home. Nil where it needs a flight.
     @inlinable
-    func changesBeforeRead(of key: Key) -> UInt64? {
-        massRemovals > 0 || (!flights.isEmpty && (flights[key]?.writers ?? 0) > 0) ? nil : changes
+    func changesBeforeRead(of key: Key, _ hash: UInt64) -> UInt64? {
+        if massRemovals > 0 || (!flights.isEmpty && (flights[key]?.writers ?? 0) > 0) { return nil }
+        prefetch(hash)
+        return changes
+    }
+
+    /// Has the processor fetch, while the disk is asked, what will be looked at next: it lies all over memory.
+    @usableFromInline
+    func prefetch(_ hash: UInt64) {
+        policy.prefetch(hash: hash)
+        ledger.prefetch(hash)
     }
 
     @inlinable
@@ -450,7 +459,12 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @inlinable
     mutating func evict(_ discarded: inout Discarded<Key, Value>) {
         while let slot = victim() { discarded.add(entries.takeFront(slot)) }
+        prefetchVictim()
     }
+
+    /// Has the next one to leave at hand.
+    @usableFromInline
+    func prefetchVictim() { if let next = policy.nextVictim { entries.prefetch(next) } }
 
     /// The slot that leaves for want of room, of which nothing but the entry is left.
     @usableFromInline

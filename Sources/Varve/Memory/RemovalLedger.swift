@@ -16,6 +16,11 @@ struct RemovalLedger: Sendable {
     /// Never 0, so that a place in use is told from a free one.
     private func fingerprint(_ hash: UInt64) -> UInt16 { UInt16(truncatingIfNeeded: hash >> 48) | 1 << 2 }
 
+    /// Has the processor fetch a key's place.
+    func prefetch(_ hash: UInt64) {
+        unsafe places.withUnsafeBufferPointer { unsafe Prefetch.line($0.baseAddress, place(hash)) }
+    }
+
     mutating func note(_ hash: UInt64, _ cause: MissCause) {
         places[place(hash)] = fingerprint(hash) & ~3 | UInt16(cause.rawValue)
     }

@@ -71,6 +71,13 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
         }
     }
 
+    /// Has the processor fetch an entry.
+    @usableFromInline
+    func prefetch(_ slot: Int) {
+        unsafe Prefetch.line(fronts, slot)
+        unsafe Prefetch.line(backs, slot)
+    }
+
     /// Takes an entry out of a slot that is known to be taken.
     @inlinable
     func take(_ slot: Int) -> Entry {

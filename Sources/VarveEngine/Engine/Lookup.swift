@@ -9,6 +9,14 @@ enum Lookup {
         let trailer: Trailer
         let entry: UnsafeRawBufferPointer
         let table: TableLookup?
+
+        init(trailer: Trailer, entry: UnsafeRawBufferPointer, table: TableLookup?) {
+            self.trailer = trailer
+            unsafe self.entry = entry
+            self.table = table
+        }
+
+        init(_ found: TableLookup) { unsafe self.init(trailer: found.trailer, entry: found.entry, table: found) }
     }
 
     /// The newest version of a full key at `lsn`, be it a delete or expired; nil where there is none or a range tombstone
@@ -17,6 +25,8 @@ enum Lookup {
         _ key: UnsafeRawBufferPointer, hash: UInt64, in state: ReadState, at lsn: LSN, _ mode: ReadMode,
         _ source: TableSource
     ) throws(VarveError) -> Hit? {
+        let panel = state.version.filterPanel
+        panel?.prefetch(hash)
         var hidden = LSN.zero
         if let hit = unsafe find(key, hash, in: state.active, at: lsn, &hidden) {
             return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: nil)
@@ -26,21 +36,73 @@ enum Lookup {
                 return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: nil)
             }
         }
-        for table in state.version.levels[0].tables {
-            guard unsafe KeyRange.covers(table.properties, key) else { continue }
-            let reader = try source.reader(of: table, mode)
-            if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
-                return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: hit)
+        // No sooner: this looks at mapped pages, for which a key that is still in a memtable should not have to wait.
+        let deepest = unsafe approachDeepest(key, hash, in: state.version, at: lsn)
+        if let panel {
+            var index = 0
+            while let reader = unsafe panel.next(key, hash, from: &index) {
+                if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
+                    try panel.confirm(upTo: index)
+                    return hit.trailer.lsn < hidden ? nil : Hit(hit)
+                }
+            }
+            try panel.confirm(upTo: index)
+        } else {
+            for table in state.version.levels[0].tables {
+                guard unsafe KeyRange.covers(table.properties, key) else { continue }
+                let reader = try source.reader(of: table, mode)
+                if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
+                    return hit.trailer.lsn < hidden ? nil : Hit(hit)
+                }
             }
         }
-        for level in 1..<Limits.levels {
-            guard let table = unsafe state.version.table(in: level, for: key) else { continue }
-            let reader = try source.reader(of: table, mode)
-            if let hit = unsafe try find(key, hash, in: reader, at: lsn, mode, &hidden) {
-                return unsafe hit.trailer.lsn < hidden ? nil : Hit(trailer: hit.trailer, entry: hit.entry, table: hit)
+        guard let lowest = state.version.deepestLevel else { return nil }
+        for level in 1...lowest {
+            let hit: TableLookup?
+            if level == lowest, let deepest {
+                hit = unsafe try find(key, hash, in: deepest, at: lsn, mode, &hidden)
+            } else {
+                guard let table = unsafe state.version.table(in: level, for: key) else { continue }
+                hit = unsafe try find(key, hash, in: source.reader(of: table, mode), at: lsn, mode, &hidden)
             }
+            if let hit { return hit.trailer.lsn < hidden ? nil : Hit(hit) }
         }
         return nil
+    }
+
+    /// The table of the deepest level in which a key may lie, asked by its filter.
+    private struct Approach {
+        let table: TableReader
+        /// Nil: the filter says no.
+        let block: Int?
+    }
+
+    /// Most keys lie in the deepest level, and their blocks seldom in the processor's cache. So that level's filter and
+    /// index are asked before the tables above it are, and the block is under way meanwhile.
+    @inline(__always)
+    private static func approachDeepest(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, in version: Version, at lsn: LSN
+    ) -> Approach? {
+        guard let level = version.deepestLevel, let reader = unsafe version.table(in: level, for: key)?.reader else {
+            return nil
+        }
+        return unsafe Approach(table: reader, block: reader.approach(key, keyHash: hash, at: lsn))
+    }
+
+    @inline(__always)
+    private static func find(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, in approach: Approach, at lsn: LSN, _ mode: ReadMode,
+        _ hidden: inout LSN
+    ) throws(VarveError) -> TableLookup? {
+        let table = approach.table
+        if let covering = unsafe table.rangeTombstones.maxLSN(covering: key, at: lsn), covering > hidden {
+            hidden = covering
+        }
+        guard let block = approach.block else {
+            try table.confirmMap()
+            return nil
+        }
+        return unsafe try table.get(key, keyHash: hash, at: lsn, in: block, mode: mode)
     }
 
     @inline(__always)

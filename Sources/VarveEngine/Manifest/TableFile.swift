@@ -10,7 +10,7 @@ final class TableFile: Sendable {
     let number: FileNumber
     let properties: TableProperties
     private let isObsolete = Atomic<Bool>(false)
-    private let opened = AtomicLazyReference<TableReader>()
+    private let opened = LazyReference<TableReader>()
     private let collector: ObsoleteFiles?
 
     /// Without a collector (tests, read-only stores) nothing is ever deleted.

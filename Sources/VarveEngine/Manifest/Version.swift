@@ -1,5 +1,3 @@
-internal import Synchronization
-
 /// The tables of the store at one moment. Immutable: readers hold it and see one state while flushes and compactions go
 /// on; holding it keeps its files from being deleted (see `TableFile`).
 ///
@@ -28,7 +26,10 @@ final class Version: Sendable {
     let floors: FloorTable
     /// Every change up to here is in the tables.
     let flushed: LogPosition
-    private let use = AtomicLazyReference<UseBox>()
+    /// The deepest level that holds anything, below level 0; most of all keys lie there.
+    let deepestLevel: Int?
+    private let panel = LazyReference<FilterPanel>()
+    private let use = LazyReference<UseBox>()
 
     private final class UseBox: Sendable {
         let use: NamespaceUse
@@ -44,6 +45,19 @@ final class Version: Sendable {
         self.levels = levels
         self.floors = floors
         self.flushed = flushed
+        deepestLevel = levels.indices.last { $0 > 0 && !levels[$0].tables.isEmpty }
+    }
+
+    /// The filters of level 0; nil as long as one of its tables was not opened, or where there is none.
+    @inline(__always)
+    var filterPanel: FilterPanel? {
+        if levels[0].tables.isEmpty { return nil }
+        return panel.load() ?? makePanel()
+    }
+
+    @inline(never)
+    private func makePanel() -> FilterPanel? {
+        FilterPanel(levels[0].tables).map { panel.storeIfNil($0) }
     }
 
     /// No table at all.

@@ -17,7 +17,7 @@ enum OwnerSocket {
                     return try UnixListener(path: "\(folder)/\(name(for: directory, attempt)).sock")
                 } catch {
                     attempt += 1
-                    guard error.isAddressInUse, attempt < 8 else { throw error }
+                    guard error.isAddressInUse, attempt < 64 else { throw error }
                 }
             }
         }

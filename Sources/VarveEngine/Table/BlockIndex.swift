@@ -1,3 +1,5 @@
+internal import CVarveHints
+
 /// Searches an index in place. Holds no owner: the bytes must outlive it.
 ///
 /// `init` checks every number once; lookups measure again what they follow out of the fixed arrays, since a mapped page
@@ -14,6 +16,8 @@ struct BlockIndex {
     private let chunkLengths: UnsafeRawPointer
     private let prefix: UnsafeRawBufferPointer
     private let tails: UnsafeRawBufferPointer
+    /// Nil where the chunks alone tell nearly all separators apart.
+    private var ties: IndexTies?
 
     init(_ bytes: UnsafeRawBufferPointer) throws(DecodeError) {
         var reader = unsafe ByteReader(bytes)
@@ -39,6 +43,7 @@ struct BlockIndex {
         unsafe tails = try reader.bytes(tailBytes)
         guard reader.isAtEnd else { throw .malformed("an index longer than its parts") }
         try check()
+        ties = unsafe IndexTies(count: count, chunk: chunk, tail: tail)
     }
 
     private func check() throws(DecodeError) {
@@ -133,15 +138,27 @@ struct BlockIndex {
         var length = count
         while length > 1 {
             let half = length &>> 1
-            low = chunk(low &+ half &- 1) < wanted ? low &+ half : low
             length &-= half
+            // A step is a guess that fails every other time, so none is made; and since either half may be next, the middle
+            // of both is fetched.
+            unsafe varve_prefetch(chunks + (low &+ length &>> 1) &* 8)
+            unsafe varve_prefetch(chunks + (low &+ half &+ length &>> 1) &* 8)
+            let isBefore = chunk(low &+ half &- 1).subtractingReportingOverflow(wanted).overflow
+            low &+= half & (0 &- (isBefore ? 1 : 0))
         }
         if low < count, chunk(low) < wanted { low &+= 1 }
         guard low < count, chunk(low) == wanted else { return low }
         // Mostly one separator alone has this chunk.
         if unsafe compare(rest: rest, seek, toEqualChunk: low) <= 0 { return low }
         if low &+ 1 == count || chunk(low &+ 1) != wanted { return low &+ 1 }
-        return unsafe firstOfEqualChunks(low &+ 1, wanted, rest, seek)
+        if let ties, rest.count > IndexFormat.chunkBytes {
+            switch unsafe ties.search(from: low, UnsafeRawBufferPointer(rebasing: rest[IndexFormat.chunkBytes...])) {
+            case .block(let block): return block
+            case .among(let blocks): return unsafe firstOfEqualChunks(blocks, wanted, rest, seek)
+            case nil: break
+            }
+        }
+        return unsafe firstOfEqualChunks(low &+ 1..<count, wanted, rest, seek)
     }
 
     /// How a key whose chunk equals a separator's sorts against it. `rest`: what follows the index's prefix in the key.
@@ -161,13 +178,13 @@ struct BlockIndex {
         return unsafe FullKey.compare(end, seek, tail, trailer(block))
     }
 
-    /// The same among the blocks from `start` on whose chunk equals the key's.
+    /// The same among blocks of which the first have a chunk that equals the key's.
     @inline(never)
     private func firstOfEqualChunks(
-        _ start: Int, _ wanted: UInt64, _ rest: UnsafeRawBufferPointer, _ seek: Trailer
+        _ blocks: Range<Int>, _ wanted: UInt64, _ rest: UnsafeRawBufferPointer, _ seek: Trailer
     ) -> Int {
-        var low = start
-        var high = count
+        var low = blocks.lowerBound
+        var high = blocks.upperBound
         while low < high {
             let middle = (low + high) / 2
             let isBefore =

@@ -1,3 +1,4 @@
+internal import CVarveHints
 internal import VarveIO
 
 /// An entry found in a table, in place. `owner` keeps the bytes alive.
@@ -34,7 +35,7 @@ final class TableReader: @unchecked Sendable {
     let fileBytes: UInt64
     let footer: TableFooter
     let index: BlockIndex
-    private let filter: FilterReader?
+    let filter: FilterReader?
     private let file: any File
     private let map: any FileMap
     private let base: UnsafeRawPointer
@@ -104,16 +105,40 @@ final class TableReader: @unchecked Sendable {
             try confirmMap()
             return nil
         }
-        let seek = Trailer(seekingAt: lsn)
-        // The separators carry trailers where versions of one key span blocks, so one block answers.
-        let number = unsafe index.firstBlock(atOrAfter: key, seek)
+        return unsafe try get(
+            key, keyHash: keyHash, at: lsn, in: index.firstBlock(atOrAfter: key, Trailer(seekingAt: lsn)), mode: mode)
+    }
+
+    /// The number of the only block in which `get` would look for the key, with that block on its way to the processor;
+    /// nil where the filter tells that no version is here. Waits for nothing and throws nothing.
+    @inline(__always)
+    func approach(_ key: UnsafeRawBufferPointer, keyHash: UInt64, at lsn: LSN) -> Int? {
+        guard mayContain(keyHash: keyHash) else { return nil }
+        let number = unsafe index.firstBlock(atOrAfter: key, Trailer(seekingAt: lsn))
+        guard number < index.count, states.isMapped(number), let extent = index.extent(of: number) else {
+            return number
+        }
+        // The header may lie across two lines, and the block across two pages: neither is waited for twice.
+        let start = unsafe base + extent.lowerBound
+        let secondPage = unsafe UnsafeRawPointer(bitPattern: (UInt(bitPattern: start) | 4095) &+ 1)
+        unsafe varve_prefetch(start)
+        unsafe varve_prefetch(start + 64)
+        unsafe varve_prefetch(secondPage)
+        return number
+    }
+
+    /// The same as `get` for who knows the block already. The separators carry trailers where versions of one key span
+    /// blocks, so one block answers.
+    func get(
+        _ key: UnsafeRawBufferPointer, keyHash: UInt64, at lsn: LSN, in number: Int, mode: ReadMode
+    ) throws(VarveError) -> TableLookup? {
         guard number < index.count else {
             try confirmMap()
             return nil
         }
         let pinned = try pin(number, mode)
         let block = try view(pinned, number)
-        switch unsafe block.find(key, hash: keyHash, seek) {
+        switch unsafe block.find(key, hash: keyHash, Trailer(seekingAt: lsn)) {
         case .found(let trailer, let entry):
             try confirmMap()
             return unsafe TableLookup(

@@ -10,8 +10,8 @@ internal import VarveEngine
 /// Readers are tasks; each read is a `value(for:)`, its value checked and copied out as the drivers of other stores do.
 struct CacheReadWorkload: Sendable {
     /// Of the memory, what the store's block cache gets: a hit on disk goes to the cache's memory, so blocks are read
-    /// again seldom.
-    private static let blockShare = 16
+    /// again seldom; what is not compressed is read in place and needs none at all.
+    private static let blockShare = 64
     private static let concurrentFills = 16
 
     let options: BenchOptions

@@ -1,0 +1,1 @@
+#include "CVarveHints.h"
