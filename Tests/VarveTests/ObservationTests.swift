@@ -159,6 +159,46 @@ struct WindowTests {
     }
 }
 
+struct MissCauseTests {
+    private func missed(_ cache: Cache<String, Int>, _ keys: [String]) async throws -> [MissCause: UInt64] {
+        let before = cache.statistics.misses
+        for key in keys { #expect(try await cache.value(for: key) == nil) }
+        return cache.statistics.misses.merging(before) { $0 - $1 }.filter { $0.value > 0 }
+    }
+
+    @Test("A miss is told by its cause, also where only the disk knows it")
+    func causes() async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(memory: .entries(10))
+        options.warmRestart = nil
+        var store = try await rig.store()
+        var cache: Cache<String, Int> = try await store.cache(named: "c", options)
+        for number in 0..<40 {
+            try await cache.set(number, for: "brief \(number)", EntryOptions(expiry: .seconds(10)))
+            try await cache.set(number, for: "tagged \(number)", EntryOptions(tags: ["tag"]))
+            try await cache.set(number, for: "removed \(number)")
+        }
+        func keys(_ kind: String, _ numbers: Range<Int>) -> [String] { numbers.map { "\(kind) \($0)" } }
+        for key in keys("removed", 0..<40) { _ = try await cache.remove(key) }
+        rig.clock.advance(by: .seconds(11))
+        // Memory has had them all, and let most of them go for want of room.
+        #expect(try await missed(cache, keys("brief", 0..<20)) == [.expired: 20])
+        // What memory remembers is bounded, and few places are taken for many keys.
+        #expect(try await missed(cache, keys("removed", 0..<20))[.invalidated] ?? 0 > 12)
+        try await cache.remove(taggedWith: "tag")
+        #expect(try await missed(cache, keys("tagged", 0..<20)) == [.invalidated: 20])
+        #expect(try await missed(cache, keys("never", 0..<20)) == [.cold: 20])
+        try await store.close()
+        // Memory has had none of them.
+        store = try await rig.store()
+        cache = try await store.cache(named: "c", options)
+        #expect(try await missed(cache, keys("brief", 20..<40)) == [.expired: 20])
+        #expect(try await missed(cache, keys("tagged", 20..<40)) == [.invalidated: 20])
+        #expect(try await missed(cache, keys("never", 20..<40)) == [.cold: 20])
+        try await store.close()
+    }
+}
+
 struct MetricsTests {
     @Test("A metrics backend sees the numbers, under the cache's name")
     func backend() async throws {

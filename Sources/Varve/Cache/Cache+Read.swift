@@ -90,8 +90,9 @@ extension Cache {
         }
         guard let stored, let entry = admit(stored, key, hash) else {
             let seen = disk.visible.rawValue
+            let cause = key.withKeyBytes { disk.whyMissing(stored, $0) }
             memory.change(hash) { shard, discarded in
-                shard.noteMiss(hash)
+                shard.noteMiss(hash, cause)
                 if !isForLoad { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
             }
             return nil

@@ -90,6 +90,13 @@ final class DiskTier: Sendable {
         tags.registry.keeps(entry.fields.tags, version: DiskTier.version(of: entry))
     }
 
+    /// Why nothing is served of a key that memory did not have, where the disk can tell. `found`: what was found and could
+    /// not be served.
+    func whyMissing(_ found: StoredEntry?, _ key: RawSpan) -> MissCause? {
+        if let found { return keeps(found) ? nil : .invalidated }
+        return engine.hasExpired(key, in: namespace) ? .expired : nil
+    }
+
     /// The version that made an entry. A record that only tells a deadline that reads have moved carries on the version of
     /// the one before it: nobody has written the key.
     static func version(of entry: StoredEntry) -> UInt64 {

@@ -122,9 +122,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         table.find(hash) { entries[taken: $0].key == key }.flatMap { entries[$0] }
     }
 
-    /// Counts a miss of memory and disk under the cause that is remembered.
+    /// Counts a miss of memory and disk under the cause that the disk knows (`told`), or else the one that is remembered.
     @usableFromInline
-    mutating func noteMiss(_ hash: UInt64) { counts.causes[ledger.cause(hash).rawValue] &+= 1 }
+    mutating func noteMiss(_ hash: UInt64, _ told: MissCause? = nil) {
+        counts.causes[(told ?? ledger.cause(hash)).rawValue] &+= 1
+    }
 
     // MARK: Flights
 

@@ -10,6 +10,22 @@ extension Engine {
         if let log = writing?.log, visibleLSN < log.appendedLSN { try await log.sync() }
     }
 
+    /// Whether what a reader would find under a key has expired, as far as memory tells without waiting.
+    package func hasExpired(_ key: RawSpan, in namespace: Namespace) -> Bool {
+        guard !isClosed, key.byteCount <= Limits.keyBytes else { return false }
+        let found = unsafe try? FullKey.withFullKey(namespace.id, key) { (full) throws(VarveError) in
+            let pin = keeper.cell.pin()
+            let hit = unsafe try Lookup.newest(
+                full, hash: XXH3.hash64(full), in: pin.state, at: visibleLSN, .memoryOnly, tables)
+            guard let hit, hit.trailer.kind == .put, let view = unsafe try? EntryView(hit.entry) else { return false }
+            let hasExpired = view.usableUntil != .max && view.isExpired(at: clock.now())
+            try hit.table?.confirm()
+            return hasExpired
+        }
+        // What cannot be read now tells nothing; the read itself has said so already.
+        return found ?? false
+    }
+
     /// A seed for hashes of keys that outlive a restart: the store's own, so that nobody can choose colliding keys ahead.
     package var hashSeed: UInt64 {
         let identity = versions.state.identity.storeID
