@@ -14,6 +14,7 @@ struct CacheRig {
         var options = EngineOptions()
         options.clock = clock
         options.offersSocket = false
+        options.idleSpan = nil
         options.memtableBytes = 256 << 10
         options.logSegmentBytes = 256 << 10
         adjust(&options)

@@ -31,7 +31,8 @@ final class EngineBenchStore: BenchStore {
 
     func makeSession() throws -> EngineBenchSession { EngineBenchSession(engine) }
 
-    /// Flushes, then waits until nothing is left to compact and what is obsolete has been deleted.
+    /// Flushes, then waits until nothing is left to compact and what is obsolete has been deleted, and has the store give
+    /// back what it gives back by itself once nothing was written for ten seconds.
     func settle() throws {
         try engine.flush()
         var quiet = 0
@@ -40,6 +41,7 @@ final class EngineBenchStore: BenchStore {
             quiet = engine.isSettled ? quiet + 1 : 0
             usleep(5000)
         }
+        try engine.giveBackSpace()
     }
 
     func close() throws { try engine.close() }

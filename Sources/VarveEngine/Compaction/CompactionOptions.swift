@@ -44,6 +44,8 @@ public struct CompactionOptions: Hashable, Sendable {
     /// At the trigger, level 0 waits for more tables until it weighs this share of the base level, which the merge
     /// rewrites.
     static let costShare = 0.5
+    /// The same for a store that is idle, once: nobody waits for it, and the space is given back.
+    static let idleShare = 0.2
     /// A pass of eviction rewrites a table only to drop at least this share of it.
     static let evictionShare = 0.25
     /// After so many sweeps in a row that let less than a twentieth go, the next drops at least this share, however much

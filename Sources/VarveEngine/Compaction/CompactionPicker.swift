@@ -25,6 +25,8 @@ struct CompactionPicker: Sendable {
         var poorSweeps = 0
         /// See `EvictionPolicy`.
         var prefersFresh = false
+        /// Nothing is being written: what waits for more of its kind waits no longer, where it is worth its while.
+        var isIdle = false
         /// What namespaces may take, and how far the passes over them are.
         var limits: [NamespaceID: NamespaceLimit] = [:]
         var quotaProgress: [NamespaceID: QuotaProgress] = [:]
@@ -52,7 +54,7 @@ struct CompactionPicker: Sendable {
     private func pickForLevels(_ version: Version, _ situation: Situation) -> CompactionAction {
         if let drop = expiredWhole(version, situation) { return .drop(drop) }
         let targets = LevelTargets(version, running: [], options: options)
-        if isLevelZeroDue(version, targets) { return .compact(levelZero(version)) }
+        if isLevelZeroDue(version, targets, situation) { return .compact(levelZero(version)) }
         if let action = overfull(version, targets, situation) { return action }
         if let compaction = expiredHeavy(version, situation) { return .compact(compaction) }
         if let compaction = eviction(version, situation) { return .compact(compaction) }
@@ -107,12 +109,20 @@ struct CompactionPicker: Sendable {
 
     // MARK: Levels
 
-    private func isLevelZeroDue(_ version: Version, _ targets: LevelTargets) -> Bool {
+    private func isLevelZeroDue(_ version: Version, _ targets: LevelTargets, _ situation: Situation) -> Bool {
         let level = version.levels[0]
+        if situation.isIdle, isWorthSettling(level, version.levels[targets.baseLevel]) { return true }
         guard level.tables.count >= options.levelZeroTrigger else { return false }
         if level.tables.count >= options.levelZeroLimit { return true }
         // A merge rewrites the base level: wait for more where it is far larger.
         return Double(level.bytes) >= CompactionOptions.costShare * Double(version.levels[targets.baseLevel].bytes)
+    }
+
+    /// Whether an idle store brings level 0 down, though it could wait: where it may hide much of the base level, or holds
+    /// range tombstones.
+    private func isWorthSettling(_ level: Version.Level, _ base: Version.Level) -> Bool {
+        if level.tables.contains(where: { $0.properties.rangeTombstoneCount > 0 }) { return true }
+        return level.tables.count > 1 && Double(level.bytes) >= CompactionOptions.idleShare * Double(base.bytes)
     }
 
     /// Of level 0 all goes, since its tables overlap.
@@ -190,7 +200,7 @@ struct CompactionPicker: Sendable {
             for file in version.levels[level].tables {
                 let properties = file.properties
                 guard properties.rangeTombstoneCount > 0 || properties.deleteCount > properties.putCount,
-                    properties.largestCommitTime < situation.commitTime &- options.tombstoneAge
+                    situation.isIdle || properties.largestCommitTime < situation.commitTime &- options.tombstoneAge
                 else { continue }
                 // In the last level only a snapshot can have kept it; it goes with the next rewrite.
                 guard level < last else { continue }

@@ -16,14 +16,19 @@ final class CompactionLoop: Sendable {
     }
 
     /// A compaction that somebody waits for.
-    private final class Request: Sendable {
-        let range: KeyRange?
+    final class Request: Sendable {
+        enum Wish: Sendable {
+            /// Nil: everything.
+            case compact(KeyRange?)
+            case giveBack
+        }
+        let wish: Wish
         /// How it went; nil until it has ended. A success holds no error.
         let outcome = Mutex<VarveError??>(nil)
-        init(_ range: KeyRange?) { self.range = range }
+        init(_ wish: Wish) { self.wish = wish }
     }
 
-    private struct State {
+    struct State {
         var cursors = [[UInt8]](repeating: [], count: Limits.levels)
         var counts = Counts()
         var requests: [Request] = []
@@ -37,14 +42,16 @@ final class CompactionLoop: Sendable {
         var poorSince = LSN.zero
         /// Passes over namespaces with limits of their own.
         var quotas: [NamespaceID: QuotaProgress] = [:]
+        /// Nil: what an idle store does is not done.
+        var idle: IdleWatch?
         var isStopping = false
     }
 
-    private let store: StoreParts
+    let store: StoreParts
     private let gate: WriteGate
     private let picker: CompactionPicker
     private let controller: WriteController
-    private let state = Mutex(State())
+    let state = Mutex(State())
     private let wake = Signal()
     private let progress = Signal()
 
@@ -54,7 +61,10 @@ final class CompactionLoop: Sendable {
         picker = CompactionPicker(options: store.options.compaction)
         controller = WriteController(store.options.compaction)
         let found = store.versions.version.allTables.map(\.number)
-        state.withLock { $0.swept = Set(found) }
+        state.withLock { state in
+            state.swept = Set(found)
+            state.idle = store.options.idleSpan.map { IdleWatch(after: $0, now: .now) }
+        }
         noteOccupancy()
     }
 
@@ -93,6 +103,7 @@ final class CompactionLoop: Sendable {
                     store.health.setPassing(nil)
                     continue
                 }
+                if try settleIfIdle() { continue }
             } catch {
                 fail(error)
                 if store.health.failure != nil { return }
@@ -136,8 +147,10 @@ final class CompactionLoop: Sendable {
 
     // MARK: One at a time
 
-    private func choose() -> CompactionAction {
-        picker.pick(store.versions.version, situation(mayEvict: true))
+    func choose(isIdle: Bool = false) -> CompactionAction {
+        var situation = situation(mayEvict: true)
+        situation.isIdle = isIdle
+        return picker.pick(store.versions.version, situation)
     }
 
     private func situation(mayEvict: Bool) -> CompactionPicker.Situation {
@@ -183,7 +196,7 @@ final class CompactionLoop: Sendable {
     }
 
     /// False where there was nothing to do.
-    private func carryOut(_ action: CompactionAction) throws(VarveError) -> Bool {
+    func carryOut(_ action: CompactionAction) throws(VarveError) -> Bool {
         switch action {
         case .none: return false
         case .drop(let drop):
@@ -281,8 +294,9 @@ final class CompactionLoop: Sendable {
     // MARK: Asked for
 
     /// Compacts [begin, end) through all levels, and returns when that is done. Blocks.
-    func compact(_ range: KeyRange?) throws(VarveError) {
-        let request = Request(range)
+    func compact(_ range: KeyRange?) throws(VarveError) { try wait(for: Request(.compact(range))) }
+
+    func wait(for request: Request) throws(VarveError) {
         state.withLock { $0.requests.append(request) }
         wake.raise()
         while true {
@@ -303,7 +317,10 @@ final class CompactionLoop: Sendable {
     private func serveRequest() throws(VarveError) -> Bool {
         guard let request = state.withLock({ $0.requests.first }) else { return false }
         do throws(VarveError) {
-            try compactHere(request.range)
+            switch request.wish {
+            case .compact(let range): try compactHere(range)
+            case .giveBack: try giveBackHere()
+            }
             end(request, nil)
         } catch {
             store.health.note(error)
@@ -333,7 +350,7 @@ final class CompactionLoop: Sendable {
     // MARK: Around it
 
     /// Deletes what nobody reads any more, and lets log go that tables hold.
-    private func removeObsolete() throws(VarveError) {
+    func removeObsolete() throws(VarveError) {
         try store.versions.obsolete.deleteAll(in: store.directory, of: store.files)
         let manifest = store.versions.state
         let slots = manifest.slots.values.map {

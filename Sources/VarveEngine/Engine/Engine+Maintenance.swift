@@ -55,6 +55,15 @@ extension Engine {
         try compact(range)
     }
 
+    /// Flushes, and does at once what a store does by itself when nothing was written for ten seconds: merges level 0 where
+    /// it may hide much of what lies beneath, brings old tombstones down, and gives back the log's spare segments. Writes
+    /// that come next make new ones. Blocks until it is done.
+    public func giveBackSpace() throws(VarveError) {
+        try flush()
+        let parts = try writable()
+        if options.usesThreads { try parts.compaction.giveBack() } else { try parts.compaction.giveBackHere() }
+    }
+
     func compact(_ range: KeyRange?) throws(VarveError) {
         let parts = try writable()
         guard options.usesThreads else { return try parts.compaction.compactHere(range) }

@@ -42,6 +42,9 @@ public struct EngineOptions: Sendable {
     /// Threads of the engine's own. False for tests that must not depend on scheduling: flushes and compactions then run
     /// only when they are asked for.
     package var usesThreads = true
+    /// After which time without a write the store gives back what it keeps for writes to come; nil: it never does. Tests that
+    /// fill a disk exactly want none.
+    package var idleSpan: Duration? = .seconds(10)
     /// Whether a degraded mark is kept ready in the store's folder, for a cache that goes on in memory when the disk takes no
     /// writes. A mark that is set counts in any case.
     package var keepsDegradedMark = false

@@ -14,6 +14,8 @@ struct StoreParts: Sendable {
     let tables: TableSource
     let limiter: RateLimiter
     let accounts: NamespaceAccounts
+    /// Seals the active memtable where it is a quarter full or more; whether it did.
+    let sealIfLarge: @Sendable () -> Bool
     /// The LSN that a reader who starts now sees.
     let visibleLSN: @Sendable () -> LSN
 

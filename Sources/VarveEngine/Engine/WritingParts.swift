@@ -39,6 +39,10 @@ final class WritingParts: Sendable {
                 UInt64(max(0, clock.bootNanoseconds))
             },
             accounts: accounts,
+            sealIfLarge: { [weak pipeline] in
+                guard let pipeline, pipeline.reading.activeBytes >= options.memtableBytes / 4 else { return false }
+                return (try? pipeline.sealActive()) != nil
+            },
             visibleLSN: { [weak pipeline] in pipeline?.visibleLSN ?? .zero })
         let compaction = CompactionLoop(store, gate: gate)
         self.compaction = compaction

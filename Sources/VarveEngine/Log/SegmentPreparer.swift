@@ -110,6 +110,20 @@ final class SegmentPreparer: @unchecked Sendable {
         }
     }
 
+    /// Removes what lies ready to be used, for a log that nobody writes to. The next segment is made when it is needed.
+    func giveBack() throws(VarveError) {
+        let (left, unused) = monitor.withLock {
+            defer {
+                isWanted = false
+                ready = nil
+                recyclable = []
+            }
+            return (ready, recyclable)
+        }
+        if let left { try discard(left) }
+        for path in unused { try lifted { () throws(IOError) in try fileSystem.remove(path) } }
+    }
+
     /// Ends the thread and removes what waits.
     func stop() throws(VarveError) {
         monitor.withLock {
@@ -118,15 +132,7 @@ final class SegmentPreparer: @unchecked Sendable {
             monitor.broadcast(Condition.done)
         }
         thread?.join()
-        let (left, unused) = monitor.withLock {
-            defer {
-                ready = nil
-                recyclable = []
-            }
-            return (ready, recyclable)
-        }
-        if let left { try discard(left) }
-        for path in unused { try lifted { () throws(IOError) in try fileSystem.remove(path) } }
+        try giveBack()
     }
 
     /// Gives up a prepared segment.

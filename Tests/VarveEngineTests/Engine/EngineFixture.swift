@@ -12,6 +12,7 @@ enum Fixture {
         options.logSegmentBytes = 64 << 10
         options.logRetentionBytes = 1 << 20
         options.offersSocket = false
+        options.idleSpan = nil
         options.usesThreads = threads
         options.table.blockBytes = 512
         options.compaction.tableBytes = 32 << 10
