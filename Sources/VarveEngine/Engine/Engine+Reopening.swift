@@ -16,6 +16,7 @@ extension Engine {
     /// the store stays locked, and it may be called again. Blocks; one call at a time, and none beside `close`.
     package func reopened() throws(VarveError) -> Engine {
         try probeDisk()
+        if !isRetired, let writing { accounts.carry(writing.pipeline.reading.counts.traffic) }
         retire()
         guard let lock = hold.passOn() else { throw VarveError(.closed, "the store was closed") }
         let handover = StoreHandover(

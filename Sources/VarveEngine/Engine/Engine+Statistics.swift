@@ -81,9 +81,10 @@ extension Engine {
         result.bytesFlushed = state.counts.bytesFlushed
         result.entriesRewritten = state.counts.entriesRewritten
         result.bytesRewritten = state.counts.bytesRewritten
-        let logged = reading?.counts.traffic[id]
-        result.recordsLogged = logged?.records ?? 0
-        result.bytesLogged = logged?.bytes ?? 0
+        // What an engine has counted that another one has replaced is carried over.
+        let logged = isRetired ? nil : reading?.counts.traffic[id]
+        result.recordsLogged = state.logged.records &+ (logged?.records ?? 0)
+        result.bytesLogged = state.logged.bytes &+ (logged?.bytes ?? 0)
         return result
     }
 

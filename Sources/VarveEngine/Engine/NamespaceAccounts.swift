@@ -49,6 +49,8 @@ final class NamespaceAccount: Sendable {
         var name: String?
         var limit: NamespaceLimit?
         var counts = Counts()
+        /// What engines before this one sent to the log.
+        var logged = NamespaceTraffic.Count()
     }
 
     private let locked = Mutex(State())
@@ -109,6 +111,16 @@ final class NamespaceAccounts: Sendable {
         }
     }
 
+    /// Takes over what an engine has counted whose place another one takes.
+    func carry(_ traffic: NamespaceTraffic) {
+        for (namespace, count) in traffic.all {
+            self[namespace].update { state in
+                state.logged.records &+= count.records
+                state.logged.bytes &+= count.bytes
+            }
+        }
+    }
+
     /// Counts what a job has written and let go.
     func count(_ result: RunResult, isFlush: Bool) {
         let written = NamespaceUse(result.tables.map { TableFile(number: $0.number, properties: $0.properties) })
@@ -153,6 +165,8 @@ struct NamespaceTraffic: Sendable {
         present = namespace
         count = earlier[namespace] ?? Count()
     }
+
+    var all: [NamespaceID: Count] { earlier.merging([present: count]) { $1 } }
 
     subscript(_ namespace: NamespaceID) -> Count { namespace == present ? count : earlier[namespace] ?? Count() }
 }

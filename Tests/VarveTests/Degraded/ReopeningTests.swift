@@ -73,6 +73,7 @@ struct ReopeningTests {
         try await expect(cache, set: ["new"], "after the return")
         let statistics = try #require(cache.statistics.disk)
         #expect(statistics.entriesLogged >= 5)
+        #expect(cache.statistics.ownDisk?.entriesLogged ?? 0 >= 5, "what the engine before had counted is not lost")
         try await cache.store.close()
         let last = try await rig.cache()
         try await last.store.close()
