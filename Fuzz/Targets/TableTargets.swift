@@ -102,6 +102,10 @@ extension FuzzTarget {
                     return try TableProperties.decode(from: &reader)
                 }
                 precondition(second == properties, "properties changed as they were encoded again")
+                let use = NamespaceUse([TableFile(number: 1, properties: properties)])
+                precondition(
+                    use.of.values.allSatisfy { $0.entries <= properties.putCount },
+                    "a namespace has more than its table")
             }
         },
         seeds: { [("all", ByteBuffer.made { TableSeeds.properties.encode(to: &$0) })] })

@@ -80,6 +80,9 @@ struct Compaction: Sendable {
     /// What namespaces that are over their own limits should lose.
     var quotas: [QuotaGoal] = []
 
+    /// A pass over a namespace that lets nothing go yet: it brings tables nearer to where that can be decided.
+    var onlyCarriesDown: Bool { quotas.isEmpty && upperLevel < outputLevel }
+
     var inputs: [LeveledTable] {
         upper.map { LeveledTable(level: upperLevel, file: $0) }
             + lower.map { LeveledTable(level: outputLevel, file: $0) }

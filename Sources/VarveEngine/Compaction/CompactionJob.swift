@@ -43,7 +43,7 @@ struct CompactionJob {
     /// should go.
     func runUnlessVain(into outputs: TableOutputs) throws(VarveError) -> RunResult? {
         let plans = try quotaPlans()
-        if case .quota = compaction.reason, plans.allSatisfy(\.isPoor) { return nil }
+        if case .quota = compaction.reason, !compaction.onlyCarriesDown, plans.allSatisfy(\.isPoor) { return nil }
         return try run(into: outputs, plans)
     }
 
@@ -130,18 +130,16 @@ struct CompactionJob {
     private func quotaPlans() throws(VarveError) -> [QuotaPlan] {
         guard let policy, !compaction.quotas.isEmpty else { return [] }
         let inputs = try openInputs()
-        let scan = QuotaScan(merge: MergingCursor(inputs.sources), now: now, policy: policy, control: control)
-        let tombstones = RangeTombstones(union: inputs.tombstones)
-        // What the oldest reader sees no more goes by rule.
-        let oldest = min(snapshots.first ?? horizon, horizon)
+        let scan = QuotaScan(
+            merge: MergingCursor(inputs.sources), readers: RetentionRules.readers(snapshots, horizon),
+            tombstones: RangeTombstones(union: inputs.tombstones), now: now, policy: policy, control: control)
         let properties = compaction.inputs.map(\.file.properties)
         var plans: [QuotaPlan] = []
         for goal in compaction.quotas {
-            let cover = tombstones.makeCover(at: oldest)
             let plan = try scan.plan(
                 goal, oldest: properties.map(\.smallestLSN).min() ?? .zero,
-                newest: properties.map(\.largestLSN).max() ?? .zero, cover)
-            if plan.isPoor { try scan.cool(plan, cover) }
+                newest: properties.map(\.largestLSN).max() ?? .zero)
+            if plan.isPoor { try scan.cool(plan) }
             plans.append(plan)
         }
         return plans

@@ -19,6 +19,30 @@ struct QuotaProgress: Hashable, Sendable {
     /// How often a pass over a table found hardly anything to let go: once, and it is tried again when all have been; twice,
     /// and there is nothing but what has to stay.
     var poor: [FileNumber: Int] = [:]
+
+    /// Whether a pass has taken off `namespace` about what makes one worth its while: of entries, or of bytes as they lie on
+    /// disk, which shrink less evenly.
+    static func madeRoom(for namespace: NamespaceID, _ compaction: Compaction, _ outputs: [TableFile]) -> Bool {
+        let (before, after) = (NamespaceUse(compaction.inputs.map(\.file))[namespace], NamespaceUse(outputs)[namespace])
+        func fell(_ before: UInt64, _ after: UInt64) -> Bool {
+            after < before && Double(after) <= (1 - QuotaPlan.worth / 2) * Double(before)
+        }
+        return fell(before.entries, after.entries) || fell(before.bytes, after.bytes)
+    }
+
+    /// Notes how a pass over `inputs` went. `outputs`: what took their place, if anything did.
+    mutating func note(_ inputs: [TableFile], outputs: [TableFile]?, madeRoom: Bool) {
+        if madeRoom {
+            poor = poor.filter { $0.value > 1 }
+            return
+        }
+        guard let outputs else {
+            for table in inputs { poor[table.number, default: 0] += 1 }
+            return
+        }
+        let tries = inputs.map { poor[$0.number] ?? 0 }.max() ?? 0
+        for table in outputs { poor[table.number] = tries + 1 }
+    }
 }
 
 /// The choices for namespaces that take more than their own limit. Each pass goes through tables that hold some of one, where
@@ -52,7 +76,10 @@ extension CompactionPicker {
 
     /// Gives a compaction that ends at the bottom what overfull namespaces should lose in it.
     func addQuotas(to compaction: inout Compaction, _ version: Version, _ situation: Situation) {
-        guard compaction.isBottommost || compaction.outputLevel == version.levels.count - 1 else { return }
+        let isWithinRuns = options.runs > 0 && compaction.outputLevel == 0
+        guard compaction.isBottommost || isWithinRuns || compaction.outputLevel == version.levels.count - 1 else {
+            return
+        }
         let present = NamespaceUse(compaction.upper + compaction.lower)
         let all = version.namespaceUse
         compaction.quotas = overfull(version, situation).compactMap { namespace, goal, _ in
@@ -103,6 +130,9 @@ extension CompactionPicker {
             inputs.append(file)
             bytes &+= file.bytes
         }
-        return within(level, inputs, .quota(namespace), version)
+        // Above the bottom they may hide something, and go down to where it is.
+        let rewrite = within(level, inputs, .quota(namespace), version)
+        if rewrite.isBottommost || level == version.levels.count - 1 { return rewrite }
+        return down(level, [tables[start]], .quota(namespace), version)
     }
 }

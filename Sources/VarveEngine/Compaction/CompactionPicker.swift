@@ -236,7 +236,7 @@ struct CompactionPicker: Sendable {
 
     // MARK: Making one
 
-    private func down(
+    func down(
         _ level: Int, _ upper: [TableFile], _ reason: Compaction.Reason, _ version: Version
     ) -> Compaction {
         let lower = KeyRange(spanning: upper).map { version.tables(in: level + 1, overlapping: $0) } ?? []

@@ -30,6 +30,8 @@ struct EntryRetention: ~Copyable {
     private var current = SavedKey()
     /// The oldest stripe in which a version of it was met; `Int.max`: none yet.
     private var lastStripe = Int.max
+    /// Whether the version that is being decided is the newest that was met in any.
+    private var isNewest = true
     /// The highest source version that a kept, newer version of it carries.
     private var keptSourceVersion: UInt64?
 
@@ -63,6 +65,7 @@ struct EntryRetention: ~Copyable {
         let stripe = lsn <= rules.oldest ? 0 : SnapshotStripes.index(of: lsn, in: rules.snapshots)
         if stripe == rules.snapshots.count { return unsafe try keep(trailer, entry) }
         if stripe == lastStripe { return unsafe try hide(key, trailer, entry) }
+        isNewest = lastStripe == .max
         lastStripe = stripe
         if !covers.isEmpty, unsafe covers[stripe].lsn(covering: key) > lsn {
             return unsafe try hide(key, trailer, entry)
@@ -156,10 +159,11 @@ struct EntryRetention: ~Copyable {
             return false
         }
         if EntryRetention.isPinned(view) { return false }
-        let candidate = EvictionCandidate(
+        var candidate = EvictionCandidate(
             keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
             version: trailer.lsn, usableUntil: view.usableUntil == .max ? nil : view.usableUntil,
             isFromAbove: isFromAbove)
+        candidate.isNewest = isNewest
         return eviction.shouldEvict(candidate)
     }
 

@@ -81,6 +81,8 @@ public struct EvictionCandidate: Hashable, Sendable {
     public var usableUntil: Timestamp?
     /// Whether it would enter the last level now, or lies there already.
     public var isFromAbove: Bool
+    /// Whether no reader sees a newer version of its key: an older one is only there for a snapshot.
+    var isNewest = true
 
     public init(
         keyHash: UInt64, namespace: UInt32, bytes: Int, version: LSN, usableUntil: Timestamp? = nil,

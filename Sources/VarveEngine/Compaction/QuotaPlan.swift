@@ -24,7 +24,7 @@ struct QuotaPlan {
     private static let warmths = 4
     private static let ages = 1024
     /// A rewrite is worth its while from this share of what the namespace has in the inputs.
-    private static let worth = 0.05
+    static let worth = 0.05
 
     init(_ goal: QuotaGoal, oldest: LSN, newest: LSN) {
         self.goal = goal
@@ -41,7 +41,7 @@ struct QuotaPlan {
         return min(QuotaPlan.ages - 1, Int(above / Double(span) * Double(QuotaPlan.ages)))
     }
 
-    /// Counts a put. `mayGo`: nobody needs it but readers of its newest version; nil: it goes by rule.
+    /// Counts a put. `mayGo`: nobody needs it but readers of its newest version; nil: it goes by rule, whatever is chosen.
     mutating func count(bytes: Int, _ lsn: LSN, warmth: Int, mayGo: Bool?) {
         let weight = weight(bytes)
         total &+= weight
@@ -104,6 +104,8 @@ final class QuotaPass: EvictionPass {
             }
             last = found
         }
+        // The plan has not counted on it.
+        guard candidate.isNewest else { return store?.shouldEvict(candidate) ?? false }
         let warmth = policy.warmth(ofKeyHash: candidate.keyHash)
         if plans[last].shouldEvict(candidate, warmth: warmth) { return true }
         if plans[last].isCooled(candidate, warmth: warmth) { policy.cool(keyHash: candidate.keyHash) }
@@ -114,16 +116,17 @@ final class QuotaPass: EvictionPass {
 /// Goes through what a namespace has in the inputs of a compaction, newest version of each key first.
 struct QuotaScan {
     let merge: MergingCursor
+    /// See `RetentionRules.snapshots`: a version goes by rule where none of them can tell it from a newer one.
+    let readers: [LSN]
+    let tombstones: RangeTombstones
     let now: Timestamp
     let policy: any EvictionPolicy
     let control: JobControl
 
     /// What `goal`'s namespace should lose.
-    func plan(
-        _ goal: QuotaGoal, oldest: LSN, newest: LSN, _ cover: RangeTombstoneCover
-    ) throws(VarveError) -> QuotaPlan {
+    func plan(_ goal: QuotaGoal, oldest: LSN, newest: LSN) throws(VarveError) -> QuotaPlan {
         var plan = QuotaPlan(goal, oldest: oldest, newest: newest)
-        try walk(goal.namespace, cover) { candidate, mayGo in
+        try walk(goal.namespace) { candidate, mayGo in
             plan.count(
                 bytes: candidate.bytes, candidate.version, warmth: policy.warmth(ofKeyHash: candidate.keyHash),
                 mayGo: mayGo)
@@ -133,8 +136,8 @@ struct QuotaScan {
     }
 
     /// Takes warmth off what a plan found worth keeping, where nothing is rewritten.
-    func cool(_ plan: QuotaPlan, _ cover: RangeTombstoneCover) throws(VarveError) {
-        try walk(plan.namespace, cover) { candidate, mayGo in
+    func cool(_ plan: QuotaPlan) throws(VarveError) {
+        try walk(plan.namespace) { candidate, mayGo in
             guard mayGo == true else { return }
             if plan.isCooled(candidate, warmth: policy.warmth(ofKeyHash: candidate.keyHash)) {
                 policy.cool(keyHash: candidate.keyHash)
@@ -142,29 +145,40 @@ struct QuotaScan {
         }
     }
 
+    /// Each put, with what `EntryRetention` would make of it: the same rule, step by step, or what goes would not be what
+    /// was counted on.
     private func walk(
-        _ namespace: NamespaceID, _ cover: RangeTombstoneCover, _ body: (EvictionCandidate, Bool?) -> Void
+        _ namespace: NamespaceID, _ body: (EvictionCandidate, Bool?) -> Void
     ) throws(VarveError) {
-        var cover = cover
+        var covers = tombstones.isEmpty ? [] : readers.map { tombstones.makeCover(at: $0) }
         var newest = SavedKey()
         var count: UInt64 = 0
         var isFirst = true
+        var lastStripe = Int.max
         try unsafe FullKey.make(namespace, []).withBytes { (begin) throws(VarveError) in
             unsafe try merge.seek(to: begin, .newest)
         }
         while merge.isValid {
             let (key, trailer, entry) = unsafe (merge.key, merge.trailer, merge.entry)
             guard unsafe FullKey.namespace(of: key) == namespace else { return }
-            let isOlder = unsafe !isFirst && newest.equals(key)
+            if unsafe isFirst || !newest.equals(key) {
+                unsafe newest.assign(key)
+                lastStripe = .max
+            }
             isFirst = false
-            if !isOlder { unsafe newest.assign(key) }
+            let stripe = SnapshotStripes.index(of: trailer.lsn, in: readers)
+            let isKept = stripe == readers.count
+            let isNewest = !isKept && lastStripe == .max
+            let isHidden = stripe == lastStripe
+            if !isKept { lastStripe = stripe }
             if trailer.kind == .put {
                 let view = try unsafe EntryRetention.view(entry, trailer)
-                let isGone = unsafe isOlder || view.isExpired(at: now) || cover.lsn(covering: key) > trailer.lsn
+                let isCovered = unsafe !isKept && !covers.isEmpty && covers[stripe].lsn(covering: key) > trailer.lsn
+                let isGone = !isKept && (isHidden || isCovered || view.isExpired(at: now))
                 let candidate = EvictionCandidate(
                     keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
                     version: trailer.lsn)
-                body(candidate, isGone ? nil : !EntryRetention.isPinned(view))
+                body(candidate, isGone ? nil : isNewest && !EntryRetention.isPinned(view))
             }
             try merge.next()
             count += 1

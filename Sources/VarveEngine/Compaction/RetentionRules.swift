@@ -13,13 +13,16 @@ struct RetentionRules: Sendable {
     /// `horizon`: the newest LSN that a reader could see when `snapshots` was taken. Every reader, now and later, stands
     /// at one of the snapshots or at the horizon or above.
     init(snapshots: [LSN], horizon: LSN, now: Timestamp, tombstones: RangeTombstones, beneath: KeysBeneath) {
-        let readers = Set(snapshots).union([horizon]).sorted()
+        let readers = RetentionRules.readers(snapshots, horizon)
         precondition(readers.last == horizon, "no snapshot stands above the newest LSN that readers may see")
         self.snapshots = readers
         self.now = now
         self.tombstones = tombstones
         self.beneath = beneath
     }
+
+    /// Where someone reads, or may come to read: ascending, each once.
+    static func readers(_ snapshots: [LSN], _ horizon: LSN) -> [LSN] { Set(snapshots).union([horizon]).sorted() }
 
     /// The oldest reader. What it sees nothing beneath of, nobody does.
     var oldest: LSN { snapshots[0] }

@@ -233,14 +233,14 @@ final class CompactionLoop: Sendable {
             now: store.clock.now(), policy: store.options.eviction, targetBytes: store.options.compaction.tableBytes,
             control: control, openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
         guard let result = try job.runUnlessVain(into: store.outputs(commitTimes: job.commitTimes)) else {
-            return noteQuotas(compaction, madeRoom: false)
+            return noteQuotas(compaction, nil)
         }
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)
         store.accounts.count(result, isFlush: false)
         noteSweep(compaction, result)
-        noteQuotas(compaction, madeRoom: true)
+        noteQuotas(compaction, result)
         noteOccupancy()
         advance(compaction.upperLevel, compaction.upper.last)
         state.withLock { state in
@@ -259,19 +259,21 @@ final class CompactionLoop: Sendable {
         return UInt64(Double(version.putCount - budget) / Double(budget) * 1000)
     }
 
-    /// A namespace's pass: where it made room, what was tried in vain may be tried again, but for what has to stay.
-    private func noteQuotas(_ compaction: Compaction, madeRoom: Bool) {
+    /// A namespace's pass: where it made room, what was tried in vain may be tried again, but for what has to stay. One that
+    /// wrote its tables anew for nothing has tried what came out of them. Nil: it wrote nothing.
+    private func noteQuotas(_ compaction: Compaction, _ result: RunResult?) {
         guard case .quota(let namespace) = compaction.reason else { return }
+        let outputs = result.map { $0.tables.map { TableFile(number: $0.number, properties: $0.properties) } }
+        let madeRoom = outputs.map { QuotaProgress.madeRoom(for: namespace, compaction, $0) } ?? false
         let tables = Set(store.versions.version.allTables.map(\.number))
         state.withLock { state in
             var progress = state.quotas[namespace] ?? QuotaProgress()
             progress.cursor = compaction.upper.last?.properties.smallestKey ?? []
             progress.lastRun = compaction.upper.last?.number ?? 0
-            if madeRoom {
-                progress.poor = progress.poor.filter { $0.value > 1 && tables.contains($0.key) }
-            } else {
-                for table in compaction.inputs { progress.poor[table.file.number, default: 0] += 1 }
+            if !compaction.onlyCarriesDown {
+                progress.note(compaction.inputs.map(\.file), outputs: outputs, madeRoom: madeRoom)
             }
+            progress.poor = progress.poor.filter { tables.contains($0.key) }
             state.quotas[namespace] = progress
         }
     }

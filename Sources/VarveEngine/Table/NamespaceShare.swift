@@ -97,7 +97,9 @@ struct NamespaceUse: Sendable {
             let whole = Double(table.bytes) / Double(max(1, table.properties.storedDataBytes))
             for share in table.properties.namespaceShares ?? [] {
                 all[share.namespace, default: Use()].entries &+= share.putCount
-                all[share.namespace, default: Use()].bytes &+= UInt64(Double(share.storedBytes) * whole)
+                // Decoding has checked that it fits; whoever makes a table by hand is not refused for it.
+                let bytes = UInt64(exactly: (Double(share.storedBytes) * whole).rounded(.down)) ?? table.bytes
+                all[share.namespace, default: Use()].bytes &+= bytes
             }
         }
         of = all

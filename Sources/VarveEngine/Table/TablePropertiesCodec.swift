@@ -143,6 +143,19 @@ extension TableProperties {
     /// Sums of counts and sizes must fit a machine word wherever they are added up.
     private static let sizeLimit = UInt64(1) << 48
 
+    /// What namespaces have is part of what the table has.
+    private func checkNamespaces() throws(DecodeError) {
+        // Each is within `sizeLimit`, and so is what is left: no sum of theirs goes beyond a machine word.
+        var (puts, stored) = (putCount, storedDataBytes)
+        for share in namespaces {
+            guard share.putCount <= puts, share.storedBytes <= stored else {
+                throw .malformed("namespaces with more than the table has")
+            }
+            puts -= share.putCount
+            stored -= share.storedBytes
+        }
+    }
+
     /// What must hold of the fields together, so that users of decoded properties need not ask again.
     private func check() throws(DecodeError) {
         guard smallestKey.count <= Limits.fullKeyBytes, largestKey.count <= Limits.fullKeyBytes else {
@@ -155,6 +168,7 @@ extension TableProperties {
         ] where value > Self.sizeLimit {
             throw .outOfRange("a count or size of \(value)")
         }
+        try checkNamespaces()
         guard isEmpty || (!largestKey.lexicographicallyPrecedes(smallestKey) && smallestLSN <= largestLSN) else {
             throw .malformed("a range whose end lies before its begin")
         }

@@ -62,6 +62,33 @@ import VarveTestSupport
         #expect(gone.allSatisfy { $0.warmth <= 1 })
     }
 
+    @Test("A rewrite that freed nothing counts as a try of what came out of it; one that did has others tried again")
+    func tries() {
+        func table(_ number: UInt64, _ puts: UInt64) -> TableFile {
+            var properties = TableProperties()
+            (properties.putCount, properties.fileBytes, properties.storedDataBytes) = (puts, puts * 100, puts * 100)
+            properties.smallestKey = FullKey.make(.default, [1])
+            properties.largestKey = FullKey.make(.default, [2])
+            return TableFile(number: FileNumber(number), properties: properties)
+        }
+        let input = table(1, 1000)
+        let compaction = Compaction(
+            reason: .quota(.default), upper: [input], upperLevel: 6, lower: [], outputLevel: 6, isBottommost: true,
+            grandparents: [])
+        #expect(!QuotaProgress.madeRoom(for: .default, compaction, [table(2, 1000)]))
+        #expect(!QuotaProgress.madeRoom(for: .default, compaction, [table(2, 990)]))
+        #expect(QuotaProgress.madeRoom(for: .default, compaction, [table(2, 500), table(3, 450)]))
+        #expect(QuotaProgress.madeRoom(for: .default, compaction, []))
+        var progress = QuotaProgress()
+        progress.poor = [1: 1, 7: 1, 8: 2]
+        progress.note([input], outputs: [table(2, 1000)], madeRoom: false)
+        #expect(progress.poor[2] == 2)
+        progress.note([table(9, 1)], outputs: nil, madeRoom: false)
+        #expect(progress.poor[9] == 1)
+        progress.note([table(10, 10)], outputs: [table(11, 5)], madeRoom: true)
+        #expect(progress.poor == [2: 2, 8: 2])
+    }
+
     @Test("What is pinned is not counted on, and what goes by itself makes room first")
     func rules() {
         let pinned = (0..<100).map { Entry(lsn: UInt64($0), warmth: 0, isPinned: true) }

@@ -90,6 +90,12 @@ struct TablePropertiesTests {
         var large = Self.sample
         large.namespaces[0].rawBytes = 1 << 49
         #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(large)) }
+        var more = Self.sample
+        more.namespaces[0].putCount += 1
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(more)) }
+        more = Self.sample
+        more.namespaces[1].storedBytes += 1
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(more)) }
         var unsorted = Self.sample
         unsorted.expiryQuantiles[3] = 1000
         #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(unsorted)) }
@@ -112,11 +118,12 @@ struct TablePropertiesTests {
 
     @Test("as many namespaces as a table tells of come back; the one namespace of a table needs no telling")
     func namespaces() throws {
-        var many = TableProperties()
+        var many = Self.sample
+        (many.putCount, many.storedDataBytes) = (1 << 48, 1 << 48)
         many.namespaces = (1...NamespaceShare.limit).map {
             NamespaceShare(
-                namespace: NamespaceID(rawValue: .max - UInt32(NamespaceShare.limit - $0)), putCount: 1 << 48,
-                rawBytes: 1 << 48, storedBytes: 1 << 48)
+                namespace: NamespaceID(rawValue: .max - UInt32(NamespaceShare.limit - $0)), putCount: 1 << 36,
+                rawBytes: 1 << 48, storedBytes: 1 << 36)
         }
         #expect(try Self.decoded(Self.encoded(many)) == many)
         var one = Self.sample
@@ -126,6 +133,16 @@ struct TablePropertiesTests {
         #expect(one.onlyNamespace == .default)
         one.largestKeyIsExclusive = false
         #expect(one.namespaceShares == nil)
+    }
+
+    @Test("a table that claims no end of bytes for a namespace is refused, and counted without a trap")
+    func hugeShares() {
+        var hostile = Self.sample
+        (hostile.fileBytes, hostile.storedDataBytes) = (1 << 48, 1)
+        for index in hostile.namespaces.indices { hostile.namespaces[index].storedBytes = 1 << 48 }
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(hostile)) }
+        let use = NamespaceUse([TableFile(number: 1, properties: hostile)])
+        #expect(use[.default].entries == 4 && use[.default].bytes == 1 << 48)
     }
 
     @Test("the expired share follows the quantiles")
