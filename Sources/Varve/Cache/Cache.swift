@@ -227,13 +227,9 @@ extension CacheStore {
         defer { gate.leave() }
         let hold = try await hold(name)
         let namespace = if let name { try await engines.current.namespace(named: name) } else { Namespace.default }
-        // A look through what may be long: not on a thread of the cooperative pool.
+        let tags = try await loadTags(engines, namespace)
+        let shadow = degraded?.shadow(of: namespace)
         return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
-            let tags = TagStore(namespace: namespace, registry: TagRegistry())
-            try tags.load(from: engines.current)
-            let shadow = self.degraded?.shadow(of: namespace)
-            // What an earlier cache of that name dropped and the disk has not taken.
-            for (tag, version) in shadow?.changes.tags ?? [:] { tags.registry.note(tag, at: version) }
             let disk = DiskTier(
                 engines: engines, namespace: namespace, tags: tags, eviction: self.policy, degraded: self.degraded,
                 shadow: shadow)
@@ -251,6 +247,22 @@ extension CacheStore {
             cache.takeUp(found)
             self.warm { [weak cache] _ in cache?.warmStep() ?? .never }
             return cache
+        }
+    }
+
+    /// The drops of tags that the disk knows of, and those that an earlier cache of that name made in memory. Within a
+    /// change, so that none is on its way from there to the disk meanwhile.
+    private func loadTags(_ engines: EngineCell, _ namespace: Namespace) async throws(VarveError) -> TagStore {
+        _ = await degraded?.begin()
+        defer { degraded?.end() }
+        // A look through what may be long: not on a thread of the cooperative pool.
+        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> TagStore in
+            let tags = TagStore(namespace: namespace, registry: TagRegistry())
+            for (tag, version) in self.degraded?.shadow(of: namespace).changes.tags ?? [:] {
+                tags.registry.note(tag, at: version)
+            }
+            try tags.load(from: engines.current)
+            return tags
         }
     }
 

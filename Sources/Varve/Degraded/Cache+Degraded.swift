@@ -48,6 +48,7 @@ extension Cache {
                 }
             case .memory:
                 defer { degraded.end() }
+                try removal.checkLimits(in: disk.namespace)
                 try await degraded.requireMark()
                 let version = degraded.nextVersion()
                 switch removal {
@@ -82,6 +83,8 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ disk: DiskTier, _ degraded: DegradedMode
     ) async throws(VarveError) -> UInt64 {
         let bytes = keyBytes(key)
+        // What the disk could never take is refused as it would be there.
+        _ = try batch(bytes, change, demand, disk)
         memory.withShard(hash) { $0.beginFlight(key, writes: true) }
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
         // A load's result is acknowledged to nobody.
@@ -210,6 +213,13 @@ extension Cache {
 enum MassRemoval: Sendable {
     case range(KeyInterval)
     case tag(UInt64)
+
+    /// Throws what the disk would of a removal that it can never take.
+    func checkLimits(in namespace: Namespace) throws(VarveError) {
+        guard case .range(let range) = self else { return }
+        var batch = WriteBatch()
+        try batch.deleteRange(from: range.begin, to: range.end, in: namespace)
+    }
 }
 
 extension Cache.Change {

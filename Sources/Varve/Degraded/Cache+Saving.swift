@@ -41,7 +41,11 @@ extension Cache {
             return false
         }
         defer { degraded.end() }
-        save(keys.reversed(), disk, attemptsLeft: 3)
+        guard save(keys.reversed(), disk, attemptsLeft: 3) else {
+            // What was written by now is not looked at again.
+            saving.withLock { $0.keys += keys }
+            return false
+        }
         // Those that somebody was at came back to the list, to be looked at when the others are done.
         return saving.withLock { $0.keys.count > $0.busy }
     }
@@ -60,7 +64,8 @@ extension Cache {
         let fields: EntryFields
     }
 
-    private func save(_ keys: [UnsavedKey<Key>], _ disk: DiskTier, attemptsLeft: Int) {
+    /// False where the disk is behind, or has no room of its own left: both pass, and the keys are to come again.
+    private func save(_ keys: [UnsavedKey<Key>], _ disk: DiskTier, attemptsLeft: Int) -> Bool {
         var records: [Record] = []
         var bytes = 0
         // Who writes or removes a key says so before: what the look at memory does not show is not committed by now, and
@@ -71,11 +76,11 @@ extension Cache {
             records.append(record)
             bytes += record.bytes.count
             if bytes >= Cache.bytesAtOnce {
-                write(records, since: looked, disk, attemptsLeft)
+                guard write(records, since: looked, disk, attemptsLeft) else { return false }
                 (records, bytes) = ([], 0)
             }
         }
-        write(records, since: looked, disk, attemptsLeft)
+        return write(records, since: looked, disk, attemptsLeft)
     }
 
     /// Nil where something newer is known of the key, or it has expired.
@@ -105,9 +110,10 @@ extension Cache {
     }
 
     /// In one write, or one by one where something else was written to one of the keys, or a flush keeps the engine from
-    /// telling: that is looked at anew. What the disk refuses comes again after its next return.
-    private func write(_ records: [Record], since looked: LSN, _ disk: DiskTier, _ attemptsLeft: Int) {
-        if records.isEmpty { return }
+    /// telling: that is looked at anew. One by one also where they are too much together; what is too much alone stays in
+    /// memory. What the disk refuses comes again after its next return. False as for `save`.
+    private func write(_ records: [Record], since looked: LSN, _ disk: DiskTier, _ attemptsLeft: Int) -> Bool {
+        if records.isEmpty { return true }
         do throws(VarveError) {
             var batch = WriteBatch()
             for record in records {
@@ -121,13 +127,25 @@ extension Cache {
             // Its value was acknowledged without the disk: it is not promised to survive a power cut.
             try disk.engine.write(batch, durability: .interval)
             for record in records { end(record.key, storedUntil: record.entry.deadlines.usableUntil) }
+            return true
         } catch {
-            guard error.code == .conditionFailed else { return }
-            if records.count == 1 {
-                if attemptsLeft > 0 { return save(records.map(\.key), disk, attemptsLeft: attemptsLeft - 1) }
-                return end(records[0].key, storedUntil: nil)
+            switch error.code {
+            case .conditionFailed, .limitExceeded, .invalidArgument: break
+            // By its own budget; a disk that has no room refuses.
+            case .stalled, .diskFull: return DegradedMode.isRefusal(error)
+            default: return true
             }
-            for record in records { write([record], since: looked, disk, attemptsLeft) }
+            if records.count > 1 {
+                for record in records {
+                    guard write([record], since: looked, disk, attemptsLeft) else { return false }
+                }
+                return true
+            }
+            if error.code == .conditionFailed, attemptsLeft > 0 {
+                return save(records.map(\.key), disk, attemptsLeft: attemptsLeft - 1)
+            }
+            end(records[0].key, storedUntil: nil)
+            return true
         }
     }
 

@@ -200,6 +200,13 @@ final class DegradedMode: Sendable {
             underlying: refusal)
     }
 
+    /// The same for a thread that may block, where nothing is acknowledged.
+    func makeMarkDurable() throws(VarveError) {
+        if mark.isSet { return }
+        let cause = state.withLock { $0.cause?.message } ?? "the disk takes no writes"
+        try mark.set(cause: cause, at: clock.now())
+    }
+
     /// Returns once it is durable that a source version of a key was acknowledged.
     func raiseFloor(_ version: UInt64, ofKeyHash hash: UInt64) async throws(VarveError) {
         try await floors.raise(DegradedMark.Raise(version, ofKeyHash: hash))
@@ -219,7 +226,8 @@ final class DegradedMode: Sendable {
     @discardableResult
     func tryReturn() -> Bool {
         let isMine = state.withLock { state in
-            if state.phase == .onDisk || state.isTrying { return false }
+            // Who goes over to memory at this moment has not set the mark yet.
+            guard state.phase == .inMemory, !state.isTrying else { return false }
             state.isTrying = true
             return true
         }

@@ -34,8 +34,10 @@ struct DiskReturn {
     }
 
     /// The engine that failed may have shown what the disk then lost, and what it never showed, since it was acknowledged
-    /// to nobody, may be on disk all the same. Neither is to be seen: it is hidden like what was changed in memory.
+    /// to nobody, may be on disk all the same. Neither is to be seen: it is hidden like what was changed in memory. From
+    /// other processes the mark hides it, since the new engine answers them before it is.
     private func reopen() throws(VarveError) -> Replacement {
+        try mode.makeMarkDurable()
         let old = engine
         let namespaces = try old.namespaces()
         var replacement = Replacement(engine: try old.reopened())
@@ -88,8 +90,9 @@ struct DiskReturn {
             try batch.delete(key, fields, in: namespace)
             try commit(&batch, atLeast: 256 << 10)
         }
-        for tag in changes.tags.keys {
-            try batch.put(TagStore.key(tag, in: namespace), [], in: .tagDrops)
+        for (tag, version) in changes.tags {
+            try batch.put(
+                TagStore.key(tag, in: namespace), TagStore.value(ofDropAt: version), in: .tagDrops)
             try commit(&batch, atLeast: 256 << 10)
         }
         try commit(&batch, atLeast: 1)

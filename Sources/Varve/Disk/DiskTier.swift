@@ -128,7 +128,7 @@ struct TagStore: Sendable {
         try iterator.seekToFirst()
         while iterator.isValid {
             if let tag = UInt64(keyBytes: iterator.key.suffix(8)) {
-                registry.note(tag, at: iterator.version.rawValue)
+                registry.note(tag, at: TagStore.version(ofDrop: iterator.value, writtenAt: iterator.version))
             }
             try iterator.next()
         }
@@ -141,6 +141,15 @@ struct TagStore: Sendable {
         let prefix = namespace.keyPrefix
         return TagRegistry.slot(of: tag).withKeyBytes { bytes in prefix + [UInt8](copying: bytes)
         }
+    }
+
+    /// What is kept of a drop that happened in memory, before its record was written: what was set after it carries an
+    /// older version than the record.
+    static func value(ofDropAt version: UInt64) -> [UInt8] { version.withKeyBytes { [UInt8](copying: $0) } }
+
+    /// When a tag was dropped, by the value of its record and the version that this was written at.
+    static func version(ofDrop value: [UInt8], writtenAt version: LSN) -> UInt64 {
+        min(UInt64(keyBytes: value[...]) ?? .max, version.rawValue)
     }
 
     private var prefix: [UInt8] { namespace.keyPrefix }

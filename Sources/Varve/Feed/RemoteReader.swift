@@ -124,7 +124,9 @@ final class RemoteReader: Sendable {
         for tag in fields.tags {
             let drop = try client.storedEntry(
                 TagStore.key(tag, of: connection.namespace), in: .tagDrops, limit: try turn.left)
-            if let drop, drop.entry.version.rawValue > DiskTier.version(of: found.entry) { return nil }
+            guard let entry = drop?.entry else { continue }
+            let dropped = TagStore.version(ofDrop: entry.bytes, writtenAt: entry.version)
+            if dropped > DiskTier.version(of: found.entry) { return nil }
         }
         let deadlines = Deadlines(usableUntil: boot(until), freshUntil: boot(fields.freshUntil))
         return Found(entry: found.entry, carried: CarriedFields(deadlines: deadlines, tags: fields.tags))

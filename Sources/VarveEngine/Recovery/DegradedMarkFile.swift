@@ -29,7 +29,7 @@ struct DegradedMarkFile: Sendable {
     var mark: Mark?
     var floors = FloorTable()
     private(set) var copies = [Copies](repeating: Copies(), count: sectorCount)
-    /// Whether the file has its full length.
+    /// Whether the file has its full length and is the store's, so that it can be written in place.
     private(set) var isAllThere = true
     let storeID: UniqueID
 
@@ -45,6 +45,8 @@ struct DegradedMarkFile: Sendable {
     private static let version: UInt32 = 0
     private static let causeBytes = 256
     private static let generationOffset = sectorBytes - 16
+    /// No store's life is long enough for more, and there is always a next one.
+    private static let highestGeneration = UInt64(Int64.max)
     private static let checksumOffset = sectorBytes - 8
 
     init(storeID: UniqueID) { self.storeID = storeID }
@@ -153,6 +155,9 @@ struct DegradedMarkFile: Sendable {
             }
             reason = VarveError(.corruption, "\(path) is of another store", path: path)
             self.init(storeID: storeID)
+            // Nothing of it is this store's: what is written beside it might count for less.
+            isAllThere = false
+            for sector in copies.indices { copies[sector].readable = 0 }
         } catch {
             reason = error
             self.init(storeID: storeID)
@@ -243,7 +248,7 @@ struct DegradedMarkFile: Sendable {
         let sum = unsafe XXH3.hash64(content, seed: seed(sector, copy))
         var tail = unsafe ByteReader(
             UnsafeRawBufferPointer(rebasing: bytes[(start + generationOffset)..<(start + sectorBytes)]))
-        guard let generation = try? tail.fixed(UInt64.self), generation > 0,
+        guard let generation = try? tail.fixed(UInt64.self), (1...highestGeneration).contains(generation),
             let stated = try? tail.fixed(UInt64.self), stated == sum
         else { return nil }
         return unsafe Content(

@@ -192,6 +192,48 @@ struct DegradedMarkTests {
         #expect(try Fixture.contents(try Fixture.store(files, options())).count == 1)
     }
 
+    @Test("another store's mark counts as set, is replaced, and counts for nothing against what is acknowledged then")
+    func ofAnotherStore() throws {
+        let (files, elsewhere) = (SimulatedFileSystem(), SimulatedFileSystem())
+        let other = try Fixture.store(elsewhere, options())
+        let (key, hash) = ([1] as [UInt8], Engine.keyHash([1]))
+        try mark(other).set(cause: "test", at: 7)
+        for version in 1...5 as ClosedRange<UInt64> {
+            try mark(other).raise([DegradedMark.Raise(version, ofKeyHash: hash)])
+        }
+        let engine = try Fixture.store(files, options())
+        let storeID = engine.versions.state.identity.storeID
+        try engine.put(key, [1])
+        try engine.close()
+        let file = try files.open("/store/DEGRADED", .readWrite)
+        try file.write(content(elsewhere), at: 0)
+        try file.sync()
+        file.close()
+        #expect(try DegradedMark.openInPlace(in: "/store", of: storeID, files) == nil)
+        let next = try Fixture.store(files, options())
+        #expect(try Fixture.contents(next).isEmpty)
+        try mark(next).set(cause: "test", at: 7)
+        try mark(next).raise([DegradedMark.Raise(7, ofKeyHash: hash)])
+        for seed in 1...10 as ClosedRange<UInt64> {
+            let last = try Fixture.store(files.crash(seed: seed), options())
+            #expect(code { try last.putIfNotOlder(key, [2], EntryFields(sourceVersion: 6)) } == .conditionFailed)
+            try last.close()
+        }
+    }
+
+    @Test("a generation that no store comes to is not read")
+    func generations() throws {
+        let file = DegradedMarkFile(storeID: UniqueID(high: 1, low: 2))
+        var bytes = file.encoded()
+        for sector in 0...1 {
+            let start = DegradedMarkFile.offset(ofSector: sector, copy: 1)
+            let forged = file.encoded(sector: sector, copy: 1, generation: 1 << 63)
+            bytes.replaceSubrange(start..<(start + DegradedMarkFile.sectorBytes), with: forged)
+        }
+        let read = try reading(bytes)
+        #expect(read.copies[0...1].allSatisfy { $0.readable == 1 && $0.newest == 0 && $0.generation == 1 })
+    }
+
     @Test("floors of which no copy can be read refuse every source version, where the mark may be set")
     func lostFloors() throws {
         for isSet in [true, false] {

@@ -92,6 +92,21 @@ struct DegradedTests {
         try await cache.store.close()
     }
 
+    @Test("What the disk could never take is refused in memory as well, and keeps nothing from returning")
+    func limits() async throws {
+        let cache = try await degradedCache()
+        let long = String(repeating: "k", count: (64 << 10) + 1)
+        let tags = EntryOptions(tags: (0..<5000).map { "\($0)" })
+        #expect(await code { try await cache.set("x", for: long) } == .limitExceeded)
+        #expect(await code { try await cache.remove(long) } == .limitExceeded)
+        #expect(await code { try await cache.removeAll(withPrefix: long) } == .limitExceeded)
+        #expect(await code { try await cache.set("x", for: "set", tags) } == .limitExceeded)
+        #expect(try await cache.value(for: "set") == "old")
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        try await cache.store.close()
+    }
+
     @Test("It returns by itself, after a second of the store's clock")
     func returnsByItself() async throws {
         let cache = try await degradedCache()

@@ -135,6 +135,31 @@ struct FullAtOpeningTests {
         #expect(wasDegraded > 5)
     }
 
+    @Test("The mark stands before another engine is there, whose socket shows the disk to other processes")
+    func marksFirst() async throws {
+        let rig = try await full(1000, isClosed: false)
+        rig.files.capacity = nil
+        rig.files.fail(EIO, sticky: true) { $0.operation.isChange && $0.operation != .lock }
+        let cache = try await rig.cache()
+        let mark = try #require(cache.store.degraded?.mark)
+        #expect(cache.isDegraded && !mark.isSet)
+        rig.files.clearFaults()
+        rig.files.fail(EIO, sticky: true) { $0.path.hasSuffix("DEGRADED") }
+        #expect(await !cache.tryReturn())
+        #expect(!mark.isSet)
+        rig.files.clearFaults()
+        rig.files.fail(EIO, sticky: true) { call in
+            call.operation.isChange && !["DEGRADED", "CLOSED.tmp"].contains { call.path.hasSuffix($0) }
+        }
+        #expect(await !cache.tryReturn())
+        #expect(mark.isSet)
+        rig.files.clearFaults()
+        #expect(await cache.tryReturn())
+        #expect(!mark.isSet)
+        #expect(try await cache.value(for: "kept") == "old")
+        try await cache.store.close()
+    }
+
     @Test("A mark that is set already: nothing of before is shown on the full disk, nor after the return")
     func marked() async throws {
         let rig = DegradedRig()
