@@ -9,6 +9,14 @@ struct CacheRig {
     static let path = "/cache"
     var files = SimulatedFileSystem()
     var clock = ManualClock()
+    /// Of its own where the store has a socket: the socket's name follows from it, and the folder of sockets is real.
+    var path = CacheRig.path
+
+    static func withSocket() -> CacheRig {
+        var rig = CacheRig()
+        rig.path += "-\(UInt64.random(in: 0 ... .max))"
+        return rig
+    }
 
     func store(_ adjust: (inout EngineOptions) -> Void = { _ in }) async throws -> CacheStore {
         var options = EngineOptions()
@@ -18,7 +26,7 @@ struct CacheRig {
         options.memtableBytes = 256 << 10
         options.logSegmentBytes = 256 << 10
         adjust(&options)
-        return try await CacheStore.open(at: CacheRig.path, options, fileSystem: files)
+        return try await CacheStore.open(at: path, options, fileSystem: files)
     }
 
     /// The two places where truth may live: every promise is tested on both.

@@ -8,7 +8,7 @@ import VarveTestSupport
 
 /// What a copy of another process's entry knows of it, and what happens where that process does not answer.
 @Suite struct RemoteReaderTests {
-    private let rig = CacheRig()
+    private let rig = CacheRig.withSocket()
     /// Of the process that reads. Its boot clock has nothing to do with the owner's.
     private let clock = ManualClock(wallNanoseconds: 77_000_000_000, bootNanoseconds: 5_000_000_000)
 
@@ -20,7 +20,7 @@ import VarveTestSupport
     }
 
     private func remote(timeout: Duration = .seconds(600)) -> RemoteCache<String, String> {
-        RemoteCache(storeAt: CacheRig.path, named: "c", coding: .own, timeout: timeout, rig.files, clock: clock)
+        RemoteCache(storeAt: rig.path, named: "c", coding: .own, timeout: timeout, rig.files, clock: clock)
     }
 
     private func mine() throws -> Cache<String, String> { try CacheStore.inMemory(clock: clock).cacheInMemory() }
