@@ -241,6 +241,18 @@ struct LoadingTests {
         try await cache.close()
     }
 
+    @Test("A batch counts what it serves stale as one request", arguments: CacheRig.Home.allCases)
+    func staleBatch(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(home, Int.self)
+        try await cache.set(0, for: "0", .init(expiry: Expiry(usable: .seconds(10), fresh: .seconds(1))))
+        rig.clock.advance(by: .seconds(2))
+        let found = try await cache.values(for: ["0"]) { _ in [:] }
+        #expect(found == ["0": 0])
+        #expect(cache.statistics.requests == 1)
+        try await cache.close()
+    }
+
     @Test("Dear loads are refreshed early, by chance, and cheap ones are not")
     func earlyRefresh() {
         let clock = CacheRig().clock

@@ -13,8 +13,13 @@ extension Cache {
             case .hit(let value): found[key] = value
             // That the source has none is known.
             case .absent: break
-            case .stale, .miss:
-                if let value = try await value(for: key) { found[key] = value } else { missing.append(key) }
+            case .stale(let value): found[key] = value
+            case .miss:
+                guard let entry = try await fetch(key) else {
+                    missing.append(key)
+                    break
+                }
+                found[key] = entry.value
             }
         }
         if missing.isEmpty { return found }
