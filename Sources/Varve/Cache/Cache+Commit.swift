@@ -81,14 +81,17 @@ extension Cache {
         let hash = memory.hash(key)
         guard let disk else { return try commitInMemory(key, hash, change, demand) }
         guard let degraded = disk.degraded else {
-            return try await commitOnDisk(key, hash, change, demand, durability, disk)
+            let write = try await commitOnDisk(key, hash, change, demand, durability, disk)
+            if let failure = write.failure { throw failure }
+            return write.version.rawValue
         }
         return try await commit(key, hash, change, demand, durability, disk, degraded)
     }
 
+    /// Throws where no reader sees the change, unless the task was cancelled.
     func commitOnDisk(
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier
-    ) async throws(VarveError) -> UInt64 {
+    ) async throws(VarveError) -> Engine.VisibleWrite {
         let batch = try batch(keyBytes(key), change, demand, disk)
         // From here on no load's result takes the place of another's.
         let isAsExpected = memory.withShard(hash) { shard in
@@ -99,10 +102,10 @@ extension Cache {
         guard isAsExpected else {
             throw VarveError(.conditionFailed, "the key has another version; nothing was written")
         }
-        let version: UInt64
+        let write: Engine.VisibleWrite
         do throws(VarveError) {
             let began = Latencies.now()
-            version = try await disk.engine.write(batch, durability: durability ?? options.durability).rawValue
+            write = try await disk.engine.writeVisibly(batch, durability: durability ?? options.durability)
             latencies.write.add(since: began)
         } catch {
             // A write whose task is cancelled stands none the less, and is seen once it is synced: until then the flight
@@ -116,6 +119,7 @@ extension Cache {
             }
             throw error
         }
+        let version = write.version.rawValue
         memory.change(hash) { shard, discarded in
             switch change {
             case .entry(let new):
@@ -123,7 +127,7 @@ extension Cache {
             case .removal: shard.erase(key, hash, at: version, &discarded)
             }
         }
-        return version
+        return write
     }
 
     func batch(

@@ -75,7 +75,7 @@ public final class CacheStore: Sendable {
         if let degraded {
             warming?.add { [weak degraded] _ in
                 guard let degraded else { return .never }
-                degraded.returnIfDue()
+                degraded.attend()
                 return .later
             }
         }

@@ -10,24 +10,42 @@ extension Cache {
         while true {
             switch await degraded.begin() {
             case .disk:
+                let write: Engine.VisibleWrite
                 do throws(VarveError) {
                     defer { degraded.end() }
-                    return try await commitOnDisk(key, hash, change, demand, durability, disk)
+                    write = try await commitOnDisk(key, hash, change, demand, durability, disk)
                 } catch {
                     guard DegradedMode.isRefusal(error) else { throw error }
                     await degraded.enter(error)
-                    // Whether it stands on disk is unknown, and a condition cannot be asked twice. Neither what it made nor
-                    // what was there before may show.
+                    // No reader has seen it, but it may be on disk, and a condition cannot be asked twice. Neither what it
+                    // made nor what was there before may show.
                     if case .version = demand, !error.leavesNothingWritten {
                         await forget(key, hash, disk, degraded)
                         throw error
                     }
+                    continue
                 }
+                if let failure = write.failure { try await standBy(change, failure, degraded) }
+                return write.version.rawValue
             case .memory:
                 defer { degraded.end() }
                 return try await commitDegraded(key, hash, change, demand, disk, degraded)
             }
         }
+    }
+
+    /// Returns once a change that readers have seen, though the log failed before it was durable, may be acknowledged.
+    /// Others may have changed the key since, so it is not made once more: where the disk has lost it, the way back hides
+    /// what was there before.
+    private func standBy(
+        _ change: Change, _ failure: VarveError, _ degraded: DegradedMode
+    ) async throws(VarveError) {
+        guard DegradedMode.isRefusal(failure) else { throw failure }
+        await degraded.enter(failure)
+        if change.isLoad { return }
+        let way = await degraded.begin()
+        defer { degraded.end() }
+        if case .memory = way { try await degraded.requireMark() }
     }
 
     /// Makes a removal of many keys, or the drop of a tag, by the way that is open: `write` on disk.

@@ -175,6 +175,16 @@ final class DegradedMode: Sendable {
         }.value
     }
 
+    /// Sees to the disk, now and then, on a thread that may block: goes over to memory where the engine takes no more writes,
+    /// though nobody has met that by writing yet, and tries the disk where that is due.
+    func attend() {
+        let engine = engine
+        guard let failure = engine.troubles.failure, DegradedMode.isRefusal(failure), !isInMemory else {
+            return returnIfDue()
+        }
+        Task { if engine === self.engine { await enter(failure) } }
+    }
+
     /// Nil once the mark is durable; else what keeps it from being so.
     private func setMark(_ cause: VarveError) async -> VarveError? {
         if mark.isSet { return nil }
@@ -214,15 +224,14 @@ final class DegradedMode: Sendable {
 
     // MARK: Leaving
 
-    /// Tries the disk where that is due: takes everything that was changed in memory to it and goes on there. For a thread
-    /// that may block.
-    func returnIfDue() {
+    /// Tries the disk where that is due: takes everything that was changed in memory to it and goes on there.
+    private func returnIfDue() {
         let now = clock.now()
         guard state.withLock({ $0.phase == .inMemory && $0.retries.isDue(at: now) }) else { return }
         tryReturn()
     }
 
-    /// The same at once; true where the store is on disk now.
+    /// The same at once, for a thread that may block; true where the store is on disk now.
     @discardableResult
     func tryReturn() -> Bool {
         let isMine = state.withLock { state in

@@ -45,7 +45,9 @@ extension Engine {
     }
 
     /// What stopped writes for good, and what background work met last and will try again.
-    package var troubles: (failure: VarveError?, passing: VarveError?) { (health.failure, health.passing) }
+    package var troubles: (failure: VarveError?, passing: VarveError?) {
+        (health.failure ?? writing?.log.failure, health.passing)
+    }
 }
 
 extension Namespace {

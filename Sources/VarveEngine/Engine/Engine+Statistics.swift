@@ -33,7 +33,7 @@ extension Engine {
         result.blockCacheMisses = cache.misses
         result.blockCacheBytes = UInt64(cache.bytes)
         result.degradedMark = degradedMark
-        result.failure = health.failure?.description
+        result.failure = troubles.failure?.description
         result.backgroundFailure = health.passing?.description
         result.writePressure = gate.current.text
         for (cause, wait) in gate.statistics {

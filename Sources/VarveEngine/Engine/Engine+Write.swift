@@ -134,18 +134,51 @@ extension Engine {
     /// Commits a batch without blocking the caller's thread.
     @discardableResult
     public func write(_ batch: borrowing WriteBatch, durability: Durability? = nil) async throws(VarveError) -> LSN {
+        if batch.isEmpty { return try await checkConditionsAsync(of: batch) }
+        let ticket = try await append(batch, durability)
+        try await acknowledgeAsync(ticket, durability)
+        return ticket.last
+    }
+
+    /// A batch that every reader sees.
+    package struct VisibleWrite: Sendable {
+        package let version: LSN
+        /// Why it may not survive as its durability says: the log failed after the batch was shown. Nil: it will.
+        package let failure: VarveError?
+    }
+
+    /// Commits a batch that is not empty as `write` does, and tells one that readers see, though the log failed before it was durable, from
+    /// one that no reader of this engine sees, ever: for that it throws. One whose task is cancelled stands, and is seen
+    /// once it is synced.
+    package func writeVisibly(
+        _ batch: borrowing WriteBatch, durability: Durability
+    ) async throws(VarveError) -> VisibleWrite {
+        let ticket = try await append(batch, durability)
+        do throws(VarveError) {
+            try await acknowledgeAsync(ticket, durability)
+            return VisibleWrite(version: ticket.last, failure: nil)
+        } catch {
+            // Who waits hears of a failure when the sync has ended that met it, and none succeeds after it: what is not
+            // visible by then never will be.
+            guard error.code != .cancelled, visibleLSN >= ticket.last else { throw error }
+            return VisibleWrite(version: ticket.last, failure: error)
+        }
+    }
+
+    /// Takes a batch that is not empty, where its conditions hold.
+    private func append(
+        _ batch: borrowing WriteBatch, _ durability: Durability?
+    ) async throws(VarveError) -> CommitPipeline.Ticket {
         let promised = durability ?? options.durability
         while true {
             let checked = try await checkConditionsAsync(of: batch)
-            if batch.isEmpty { return checked }
             do throws(VarveError) {
-                let ticket = try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
+                return try await admitAsync { (pipeline) throws(CommitPipeline.Refusal) in
                     try commit(batch, promised, checkedAt: checked, pipeline)
                 }
-                try await acknowledgeAsync(ticket, durability)
-                return ticket.last
             } catch {
                 guard error.code == .wouldBlock else { throw error }
+                // A write to one of the keys may wait for its sync, and is no state before.
                 if let log = writing?.log, visibleLSN < log.appendedLSN { try await log.sync() }
             }
         }

@@ -110,6 +110,9 @@ final class LogSink: @unchecked Sendable {
     /// Whether a failure has stopped the log for good.
     var hasFailed: Bool { isPoisoned.load(ordering: .relaxed) }
 
+    /// What stopped the log for good.
+    var failure: VarveError? { hasFailed ? withShared { $0.failure } : nil }
+
     private func storedFailure() -> VarveError {
         withShared { $0.failure.map(GroupSync.later) } ?? VarveError(.closed, "the log was closed")
     }

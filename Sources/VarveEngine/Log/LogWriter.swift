@@ -206,6 +206,8 @@ final class LogWriter: @unchecked Sendable {
     var appendedLSN: LSN { sink.appendedLSN }
     /// Whether a failed append or sync has stopped the log for good.
     var hasFailed: Bool { sink.hasFailed }
+    /// What has.
+    var failure: VarveError? { sink.failure }
     /// Everything up to here is durable; what leaves the node stays at or below it.
     var syncedLSN: LSN { groupSync.syncedLSN }
 

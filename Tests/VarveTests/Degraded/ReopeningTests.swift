@@ -190,6 +190,52 @@ struct ReopeningTests {
         try await cache.store.close()
     }
 
+    @Test("A log that fails while nobody writes is noticed all the same")
+    func noticed() async throws {
+        let cache = try await rig.cache { $0.durability = .interval(.milliseconds(1)) }
+        rig.failLog()
+        try await cache.set("seen", for: "a", EntryOptions(durability: .interval))
+        while !cache.isDegraded { await Task.yield() }
+        #expect(try await cache.value(for: "a") == "seen")
+        rig.files.clearFaults()
+        #expect(await cache.tryReturn())
+        #expect(cache.health.isHealthy)
+        try await cache.store.close()
+    }
+
+    @Test("A write that was seen before its log failed is made once: others may have changed the key since")
+    func seenAndThenFailed() async throws {
+        let cache = try await rig.cache { $0.durability = .interval(.milliseconds(1)) }
+        let weak = EntryOptions(durability: .interval)
+        rig.failLog()
+        let door = Watched((isReached: false, isOpen: false))
+        rig.files.observe { call in
+            guard call.operation == .sync, call.path.contains(".log") else { return }
+            door.update { $0.isReached = true }
+            door.wait { $0.isOpen }
+        }
+        try await cache.set("other", for: "other", weak)
+        await door.reached { $0.isReached }
+        // Writes wait for a sync that is older than their interval, when everybody sees them already.
+        try await Task.sleep(for: .milliseconds(2))
+        let write = Task { try await cache.set("seen", for: "a", weak) }
+        var seen: UInt64?
+        while seen == nil {
+            await Task.yield()
+            seen = try await cache.disk?.entry(Array("a".utf8))?.version.rawValue
+        }
+        #expect(!cache.isDegraded)
+        door.update { $0.isOpen = true }
+        #expect(try await write.value.number == seen)
+        #expect(cache.isDegraded)
+        #expect(try await cache.value(for: "a") == "seen")
+        rig.files.observe(nil)
+        rig.files.clearFaults()
+        #expect(await cache.tryReturn())
+        #expect([nil, "seen"].contains(try await cache.value(for: "a")))
+        try await cache.store.close()
+    }
+
     @Test("A write whose outcome is unknown shows neither what it wrote nor what was there before")
     func unknownOutcome() async throws {
         let cache = try await rig.cache()
