@@ -125,9 +125,11 @@ struct FullAtOpeningTests {
             let opened = try #require(cache)
             try await opened.remove("removed")
             #expect(try await opened.value(for: "kept") == "old", "\(message)")
+            // Where the log's own sync met the failing disk meanwhile, the mark covers everything.
+            let isMarked = opened.isDegraded
             let again = try await rig.crashed(UInt64(call)).cache()
             let kept = try await again.value(for: "kept")
-            #expect(kept == "old", "\(message)")
+            #expect(kept == "old" || (isMarked && kept == nil), "\(message)")
             #expect(try await again.value(for: "removed") == nil, "\(message)")
             try await again.store.close()
             try await opened.store.close()
