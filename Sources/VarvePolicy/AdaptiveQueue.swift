@@ -29,8 +29,12 @@ struct AdaptiveQueue: EvictionQueue {
     @inline(__always)
     mutating func hit(_ slot: UInt32) {
         queue.hit(slot)
-        let mixed = queue.slots[slot].hash
-        if tuner.samplesHit(mixed), tuner.noteHit(mixed, weight: Int(queue.slots[slot].weight)) {
+        if tuner.takesHits { offer(queue.slots[slot]) }
+    }
+
+    /// A hit may be one of the sample.
+    private mutating func offer(_ node: SlotNode) {
+        if tuner.samples(node.hash), tuner.noteHit(node.hash, weight: Int(node.weight)) {
             queue.windowShare = tuner.share
         }
     }

@@ -53,10 +53,11 @@ struct ReuseQueue: Sendable {
 
     @inline(__always)
     mutating func hit(_ slot: UInt32) {
-        let node = slots[slot]
-        if node.tick != tick || node.hits < ReuseQueue.mostHits {
-            slots[slot].hits = min(node.hits + 1, ReuseQueue.mostHits)
-            slots[slot].tick = tick
+        var mark = slots[mark: slot]
+        if mark.tick != tick || mark.hits < ReuseQueue.mostHits {
+            mark.hits = min(mark.hits + 1, ReuseQueue.mostHits)
+            mark.tick = tick
+            slots[mark: slot] = mark
         }
     }
 
@@ -88,11 +89,11 @@ struct ReuseQueue: Sendable {
                 return slot
             }
             if slot == SlotQueues.end { return nil }
-            if slots[slot].hits >= ReuseQueue.promotionHits {
-                slots[slot].hits = 0
+            if slots[mark: slot].hits >= ReuseQueue.promotionHits {
+                slots[mark: slot].hits = 0
                 slots.move(slot, to: .main)
             } else {
-                ghosts.insert(slots[slot].hash, tick: slots[slot].tick)
+                ghosts.insert(slots[slot].hash, tick: slots[mark: slot].tick)
                 slots.discard(slot)
                 return slot
             }
@@ -128,7 +129,7 @@ struct ReuseQueue: Sendable {
     private mutating func deservesMain(_ seen: UInt16, _ weight: Int) -> Bool {
         if slots.list(.main).weight + weight <= targets.main { return true }
         guard let victim = slots.turnClock(.main) else { return false }
-        return Int(tick &- seen) * 5 <= Int(tick &- slots[victim].tick) * 4
+        return Int(tick &- seen) * 5 <= Int(tick &- slots[mark: victim].tick) * 4
     }
 
     /// The ghosts, and everything that is in as a ghost too: to a process that begins with nothing both have left.
@@ -136,7 +137,7 @@ struct ReuseQueue: Sendable {
         var all = ghosts
         for region in [Region.main, .window, .pinned] {
             _ = slots.forEach(region, reversed: true) { slot in
-                all.insert(slots[slot].hash, tick: slots[slot].tick)
+                all.insert(slots[slot].hash, tick: slots[mark: slot].tick)
                 return true
             }
         }

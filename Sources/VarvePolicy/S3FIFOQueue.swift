@@ -10,7 +10,7 @@ struct S3FIFOQueue: EvictionQueue {
         ghosts = GhostTable(capacity: max(1, min(expectedEntries, 1 << 14) * 9 / 10))
     }
 
-    mutating func hit(_ slot: UInt32) { slots[slot].hits = min(slots[slot].hits + 1, 3) }
+    mutating func hit(_ slot: UInt32) { slots[mark: slot].hits = min(slots[mark: slot].hits + 1, 3) }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
         let wasSeen = ghosts.take(hash) != nil
@@ -30,8 +30,8 @@ struct S3FIFOQueue: EvictionQueue {
                 return slot
             }
             if slot == SlotQueues.end { return nil }
-            if slots[slot].hits >= 2 {
-                slots[slot].hits = 0
+            if slots[mark: slot].hits >= 2 {
+                slots[mark: slot].hits = 0
                 slots.move(slot, to: .main)
             } else {
                 ghosts.insert(slots[slot].hash, tick: 0)

@@ -11,7 +11,7 @@ enum Region: UInt8, Sendable {
     case pinned
 }
 
-/// What is kept of one slot: 24 bytes, the caller's hash among them.
+/// What is kept of one slot and no plain hit looks at: 24 bytes, the caller's hash among them.
 struct SlotNode: Sendable {
     /// Mixed: any of its bits can be used.
     var hash: UInt64 = 0
@@ -19,11 +19,15 @@ struct SlotNode: Sendable {
     var next = SlotQueues.end
     /// At most `UInt32.max`: what is heavier counts as that.
     var weight: UInt32 = 0
-    var region = Region.none
-    /// Hits, as far as the policy counts them.
-    var hits: UInt8 = 0
+}
+
+/// What a hit writes: four bytes, so that those of a million slots lie in a processor's cache.
+struct SlotMark: Sendable {
     /// The policy's clock at the last access; wraps.
     var tick: UInt16 = 0
+    /// Hits, as far as the policy counts them.
+    var hits: UInt8 = 0
+    var region = Region.none
 }
 
 /// One doubly linked list through the nodes.
@@ -40,6 +44,7 @@ struct SlotQueues: Sendable {
     static let end = UInt32.max
 
     private var nodes: [SlotNode] = []
+    private var marks: [SlotMark] = []
     private var lists: [5 of SlotList] = InlineArray(repeating: SlotList())
     private(set) var weight = 0
     private(set) var count = 0
@@ -63,6 +68,12 @@ struct SlotQueues: Sendable {
     }
 
     @inline(__always)
+    subscript(mark slot: UInt32) -> SlotMark {
+        get { marks[Int(slot)] }
+        _modify { yield &marks[Int(slot)] }
+    }
+
+    @inline(__always)
     func list(_ region: Region) -> SlotList { lists[Int(region.rawValue)] }
 
     /// What of a capacity the pinned slots leave to the others.
@@ -70,7 +81,7 @@ struct SlotQueues: Sendable {
     func room(in capacity: Int) -> Int { max(0, capacity - lists[Int(Region.pinned.rawValue)].weight) }
 
     @inline(__always)
-    func region(_ slot: UInt32) -> Region { Int(slot) < nodes.count ? nodes[Int(slot)].region : .none }
+    func region(_ slot: UInt32) -> Region { Int(slot) < marks.count ? marks[Int(slot)].region : .none }
 
     /// Takes in a slot that is in no list, at the front of one.
     mutating func add(_ slot: UInt32, mixed hash: UInt64, weight: Int, tick: UInt16 = 0, to region: Region) {
@@ -79,8 +90,9 @@ struct SlotQueues: Sendable {
         let kept = UInt32(clamping: weight)
         self.weight += Int(kept)
         count += 1
-        nodes[Int(slot)] = SlotNode(hash: hash, weight: kept, tick: tick)
-        SlotQueues.relink(slot, region, isLinked: false, &nodes, &lists)
+        nodes[Int(slot)] = SlotNode(hash: hash, weight: kept)
+        marks[Int(slot)] = SlotMark(tick: tick)
+        relink(slot, region)
     }
 
     /// Lets a slot go altogether.
@@ -88,7 +100,7 @@ struct SlotQueues: Sendable {
         precondition(region(slot) != .none, "only a slot that was admitted can leave")
         weight -= Int(nodes[Int(slot)].weight)
         count -= 1
-        SlotQueues.relink(slot, .none, isLinked: true, &nodes, &lists)
+        relink(slot, .none)
     }
 
     mutating func setWeight(_ slot: UInt32, _ weight: Int) {
@@ -96,14 +108,14 @@ struct SlotQueues: Sendable {
         let kept = UInt32(clamping: weight)
         let change = Int(kept) - Int(nodes[Int(slot)].weight)
         nodes[Int(slot)].weight = kept
-        lists[Int(nodes[Int(slot)].region.rawValue)].weight += change
+        lists[Int(marks[Int(slot)].region.rawValue)].weight += change
         self.weight += change
     }
 
     /// Takes a slot from where it stands to the front of a list.
     @inline(__always)
     mutating func move(_ slot: UInt32, to region: Region) {
-        SlotQueues.relink(slot, region, isLinked: true, &nodes, &lists)
+        relink(slot, region)
     }
 
     /// The next victim of a list that is a clock: the hand turns past those that were hit and takes a hit from each.
@@ -111,8 +123,8 @@ struct SlotQueues: Sendable {
         while true {
             let slot = lists[Int(region.rawValue)].last
             guard slot != SlotQueues.end else { return nil }
-            if nodes[Int(slot)].hits == 0 { return slot }
-            nodes[Int(slot)].hits -= 1
+            if marks[Int(slot)].hits == 0 { return slot }
+            marks[Int(slot)].hits -= 1
             move(slot, to: region)
         }
     }
@@ -132,62 +144,57 @@ struct SlotQueues: Sendable {
         guard forEach(.pinned, body) else { return }
         for hits in stride(from: most, through: 0, by: -1) {
             for region in [Region.main, .window] {
-                guard forEach(region, { nodes[Int($0)].hits == hits ? body($0) : true }) else { return }
+                guard forEach(region, { marks[Int($0)].hits == hits ? body($0) : true }) else { return }
             }
         }
     }
 
     private mutating func grow(_ count: Int) {
-        nodes.reserveCapacity(max(count, nodes.count * 2))
+        let capacity = max(count, nodes.count * 2)
+        nodes.reserveCapacity(capacity)
+        marks.reserveCapacity(capacity)
         nodes.append(contentsOf: repeatElement(SlotNode(), count: count - nodes.count))
+        marks.append(contentsOf: repeatElement(SlotMark(), count: count - marks.count))
     }
 
-    /// Takes a slot out of its list and puts it to the front of another (`none`: of none).
-    ///
-    /// One span for the whole operation: an array asks at each mutation whether it is shared, a span only once.
+    /// Takes a slot out of its list, if it is in one, and puts it to the front of another (`none`: of none).
+    @inline(__always)
+    private mutating func relink(_ slot: UInt32, _ region: Region) {
+        let old = marks[Int(slot)].region
+        marks[Int(slot)].region = region
+        SlotQueues.relink(slot, from: old, to: region, &nodes, &lists)
+    }
+
     @inline(__always)
     private static func relink(
-        _ slot: UInt32, _ region: Region, isLinked: Bool, _ nodes: inout [SlotNode], _ lists: inout [5 of SlotList]
+        _ slot: UInt32, from old: Region, to region: Region, _ nodes: inout [SlotNode],
+        _ lists: inout [5 of SlotList]
     ) {
+        // One span for the whole operation: an array asks at each mutation whether it is shared, a span only once.
         var span = nodes.mutableSpan
-        if isLinked { unlink(slot, &span, &lists) }
-        if region == .none { span[Int(slot)].region = .none } else { link(slot, region, &span, &lists) }
+        if old != .none { unlink(slot, &span, &lists[Int(old.rawValue)]) }
+        if region != .none { link(slot, &span, &lists[Int(region.rawValue)]) }
     }
 
     @inline(__always)
-    private static func link(
-        _ slot: UInt32, _ region: Region, _ nodes: inout MutableSpan<SlotNode>, _ lists: inout [5 of SlotList]
-    ) {
-        let index = Int(region.rawValue)
-        let first = lists[index].first
+    private static func link(_ slot: UInt32, _ nodes: inout MutableSpan<SlotNode>, _ list: inout SlotList) {
+        let first = list.first
         var node = nodes[Int(slot)]
-        node.region = region
         node.previous = end
         node.next = first
         nodes[Int(slot)] = node
-        if first == end { lists[index].last = slot } else { nodes[Int(first)].previous = slot }
-        lists[index].first = slot
-        lists[index].count += 1
-        lists[index].weight += Int(node.weight)
+        if first == end { list.last = slot } else { nodes[Int(first)].previous = slot }
+        list.first = slot
+        list.count += 1
+        list.weight += Int(node.weight)
     }
 
     @inline(__always)
-    private static func unlink(
-        _ slot: UInt32, _ nodes: inout MutableSpan<SlotNode>, _ lists: inout [5 of SlotList]
-    ) {
+    private static func unlink(_ slot: UInt32, _ nodes: inout MutableSpan<SlotNode>, _ list: inout SlotList) {
         let node = nodes[Int(slot)]
-        let index = Int(node.region.rawValue)
-        if node.previous == end {
-            lists[index].first = node.next
-        } else {
-            nodes[Int(node.previous)].next = node.next
-        }
-        if node.next == end {
-            lists[index].last = node.previous
-        } else {
-            nodes[Int(node.next)].previous = node.previous
-        }
-        lists[index].count -= 1
-        lists[index].weight -= Int(node.weight)
+        if node.previous == end { list.first = node.next } else { nodes[Int(node.previous)].next = node.next }
+        if node.next == end { list.last = node.previous } else { nodes[Int(node.next)].previous = node.previous }
+        list.count -= 1
+        list.weight -= Int(node.weight)
     }
 }

@@ -40,9 +40,9 @@ struct WindowTuner: Sendable {
     @inline(__always)
     func samples(_ mixed: UInt64) -> Bool { mixed >> 20 & mask == 0 }
 
-    /// Whether a hit is to be noted.
+    /// Whether hits of the sample are to be noted: so many for each miss.
     @inline(__always)
-    func samplesHit(_ mixed: UInt64) -> Bool { credit > 0 && samples(mixed) }
+    var takesHits: Bool { credit > 0 }
 
     /// A sampled hit. True if the choice has changed.
     mutating func noteHit(_ mixed: UInt64, weight: Int) -> Bool {
