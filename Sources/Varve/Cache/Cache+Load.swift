@@ -52,7 +52,9 @@ extension Cache {
     func foundAtOnce(
         _ key: Key, _ answer: MemoryAnswer<Value>
     ) throws(VarveError) -> (entry: MemoryEntry<Key, Value>?, fresh: Value?) {
-        guard case .miss = answer, let entry = try fetchAtOnce(key, memory.hash(key)) else { return (nil, nil) }
+        guard case .miss = answer, case .entry(let entry) = try fetchAtOnce(key, memory.hash(key), forLoad: true) else {
+            return (nil, nil)
+        }
         let until = entry.back.deadlines.freshUntil
         return (entry, until == .max || until > memory.context.now() ? entry.front.value : nil)
     }

@@ -62,8 +62,11 @@ extension Cache {
             noteMiss(hash)
             return nil
         }
-        if let found = try fetchAtOnce(key, hash) { return found }
-        return try await fetchInFlight(key, hash, disk, isForLoad: isForLoad)
+        switch try fetchAtOnce(key, hash) {
+        case .entry(let found): return found
+        case .absent: return nil
+        case .unknown: return try await fetchInFlight(key, hash, disk, isForLoad: isForLoad)
+        }
     }
 
     /// The way that may wait.
@@ -76,48 +79,72 @@ extension Cache {
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         let began = Latencies.now()
-        let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
-        let stored: StoredEntry?
+        var probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
+        if case .wouldBlock = probe { probe = try await disk.read(keyBytes(key)) }
+        var cause: MissCause?
         switch probe {
-        case .entry(let entry): stored = entry
-        case .absent: stored = nil
-        case .wouldBlock: stored = try await disk.entry(keyBytes(key))
-        }
-        if stored == nil, disk.isHidden(key) {
-            if let held = heldInstead(key, hash) { return held }
-            noteMiss(hash)
-            return nil
-        }
-        guard let stored, let entry = admit(stored, key, hash) else {
-            let seen = disk.visible.rawValue
-            let cause = key.withKeyBytes { disk.whyMissing(stored, $0) }
-            memory.change(hash) { shard, discarded in
-                shard.noteMiss(hash, cause)
-                if !isForLoad { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
+        case .entry(let stored):
+            if let entry = admit(stored, key, hash) {
+                noteDiskHit(since: began)
+                return entry
             }
-            return nil
+            if !disk.keeps(stored) { cause = .invalidated }
+        case .absent(let told):
+            if disk.isHidden(key) {
+                if let held = heldInstead(key, hash) { return held }
+                noteMiss(hash)
+                return nil
+            }
+            cause = told
+        case .wouldBlock: break
         }
-        noteDiskHit(since: began)
-        return entry
+        let seen = disk.visible.rawValue
+        memory.change(hash) { shard, discarded in
+            shard.noteMiss(hash, cause)
+            if !isForLoad { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
+        }
+        return nil
     }
 
-    /// An entry that the disk can tell without waiting, brought to memory if it is worth it; nil also where its key was
-    /// written or removed meanwhile, which only a flight can tell, and where reads move its deadline. Nothing is counted
-    /// but a hit: the way that may wait looks again.
+    /// What is known of a key that memory has not without waiting.
+    @usableFromInline
+    enum FoundAtOnce {
+        case entry(MemoryEntry<Key, Value>)
+        /// There is none; a miss was counted.
+        case absent
+        /// Nothing was counted: the way that may wait looks again.
+        case unknown
+    }
+
+    /// What the disk can tell without waiting: an entry, brought to memory if it is worth it, or that there is none. Not
+    /// where the key was written or removed meanwhile, which only a flight can tell, nor where reads move a deadline.
+    /// `forLoad`: where there is none a load begins, which looks and counts by itself.
     @inlinable
-    func fetchAtOnce(_ key: Key, _ hash: UInt64) throws(VarveError) -> MemoryEntry<Key, Value>? {
-        guard let disk else { return nil }
+    func fetchAtOnce(_ key: Key, _ hash: UInt64, forLoad: Bool = false) throws(VarveError) -> FoundAtOnce {
+        guard let disk else { return .unknown }
         try gate.enter()
         defer { gate.leave() }
-        guard let before = memory.withShard(hash, { $0.changesBeforeRead(of: key, hash) }) else { return nil }
+        guard let before = memory.withShard(hash, { $0.changesBeforeRead(of: key, hash) }) else { return .unknown }
         let began = Latencies.now()
-        let probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
-        guard case .entry(let stored) = probe, disk.keeps(stored), !stored.hasExtensions,
-            let entry = decodeUncounted(stored, key, hash)
-        else { return nil }
-        guard memory.change(hash, { $0.comeHome(entry, ifStill: before, &$1) }) else { return nil }
-        noteDiskHit(since: began)
-        return entry
+        switch try key.withKeyBytes({ (bytes) throws(VarveError) in try disk.probe(bytes) }) {
+        case .entry(let stored):
+            guard disk.keeps(stored), !stored.hasExtensions, let entry = decodeUncounted(stored, key, hash),
+                memory.change(hash, { $0.comeHome(entry, ifStill: before, &$1) })
+            else { return .unknown }
+            noteDiskHit(since: began)
+            return .entry(entry)
+        case .absent(let cause):
+            return !forLoad && isMissingFromBoth(key, hash, ifStill: before, cause) ? .absent : .unknown
+        case .wouldBlock: return .unknown
+        }
+    }
+
+    /// Whether neither tier has a key that the disk has not; the miss is counted then.
+    @usableFromInline
+    func isMissingFromBoth(_ key: Key, _ hash: UInt64, ifStill before: UInt64, _ cause: MissCause?) -> Bool {
+        // What is hidden is memory's to tell.
+        if let disk, disk.isHidden(key) { return false }
+        return memory.withShard(hash) { $0.missesBoth(key, hash, ifStill: before, cause) }
     }
 
     @usableFromInline

@@ -42,26 +42,32 @@ final class DiskTier: Sendable {
         case loaded = 2
     }
 
-    /// What stands on disk under a key, or would without waiting.
+    /// What stands on disk under a key.
     @usableFromInline
     enum Probe {
         case entry(StoredEntry)
-        case absent
+        /// With the cause, where the disk knows it.
+        case absent(MissCause?)
+        /// It cannot be told without waiting.
         case wouldBlock
     }
 
+    /// What stands under a key, as far as can be told without waiting.
     @usableFromInline
     func probe(_ key: RawSpan) throws(VarveError) -> Probe {
-        if hides(key) { return .absent }
-        do throws(VarveError) {
-            switch try engine.entryIfInMemory(key, in: namespace) {
-            case .value(let entry): return .entry(entry)
-            case .absent: return .absent
-            case .wouldBlock: return .wouldBlock
-            }
-        } catch {
+        if hides(key) { return .absent(nil) }
+        do throws(VarveError) { return Probe(try engine.probe(key, in: namespace)) } catch {
             try missIfDamaged(error)
-            return .absent
+            return .absent(nil)
+        }
+    }
+
+    /// The same, whatever it takes.
+    func read(_ key: [UInt8]) async throws(VarveError) -> Probe {
+        if hides(key) { return .absent(nil) }
+        do throws(VarveError) { return Probe(try await engine.read(key, in: namespace)) } catch {
+            try missIfDamaged(error)
+            return .absent(nil)
         }
     }
 
@@ -88,13 +94,6 @@ final class DiskTier: Sendable {
     @usableFromInline
     func keeps(_ entry: StoredEntry) -> Bool {
         tags.registry.keeps(entry.fields.tags, version: DiskTier.version(of: entry))
-    }
-
-    /// Why nothing is served of a key that memory did not have, where the disk can tell. `found`: what was found and could
-    /// not be served.
-    func whyMissing(_ found: StoredEntry?, _ key: RawSpan) -> MissCause? {
-        if let found { return keeps(found) ? nil : .invalidated }
-        return engine.hasExpired(key, in: namespace) ? .expired : nil
     }
 
     /// The version that made an entry. A record that only tells a deadline that reads have moved carries on the version of
@@ -167,4 +166,15 @@ extension [UInt8] {
 extension StoredEntry {
     /// Whether it carries more than the fields that every entry may have.
     @usableFromInline var hasExtensions: Bool { !fields.extensions.isEmpty }
+}
+
+extension DiskTier.Probe {
+    fileprivate init(_ found: Engine.EntryProbe) {
+        switch found {
+        case .entry(let entry): self = .entry(entry)
+        case .absent: self = .absent(nil)
+        case .expired: self = .absent(.expired)
+        case .wouldBlock: self = .wouldBlock
+        }
+    }
 }

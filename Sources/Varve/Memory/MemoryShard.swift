@@ -271,6 +271,14 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         return true
     }
 
+    /// A read without a flight found nothing on disk: false where anything changed since it began. Else the miss is counted.
+    mutating func missesBoth(_ key: Key, _ hash: UInt64, ifStill before: UInt64, _ told: MissCause?) -> Bool {
+        // What is held by now came between the look at memory and the beginning.
+        guard changes == before, table.find(hash, { entries[taken: $0].key == key }) == nil else { return false }
+        noteMiss(hash, told)
+        return true
+    }
+
     /// Takes an entry in, unless something newer is known; false then.
     @inlinable
     mutating func publish(

@@ -21,7 +21,7 @@ extension Engine {
                 case .version(let required):
                     let found: LSN? = unsafe try Lookup.withLive(
                         key, hash: hash, in: pin.state, at: lsn, now: { now }, mode, tables
-                    ) { (_, version) in version }
+                    ) { (_, version) in version }.value
                     return found == required ? nil : .version(required: required, found: found)
                 case .notOlder(let given):
                     let standing = unsafe try Lookup.sourceVersion(

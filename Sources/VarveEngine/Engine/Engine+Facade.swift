@@ -10,20 +10,29 @@ extension Engine {
         if let log = writing?.log, visibleLSN < log.appendedLSN { try await log.sync() }
     }
 
-    /// Whether what a reader would find under a key has expired, as far as memory tells without waiting.
-    package func hasExpired(_ key: RawSpan, in namespace: Namespace) -> Bool {
-        guard !isClosed, key.byteCount <= Limits.keyBytes else { return false }
-        let found = unsafe try? FullKey.withFullKey(namespace.id, key) { (full) throws(VarveError) in
-            let pin = keeper.cell.pin()
-            let hit = unsafe try Lookup.newest(
-                full, hash: XXH3.hash64(full), in: pin.state, at: visibleLSN, .memoryOnly, tables)
-            guard let hit, hit.trailer.kind == .put, let view = unsafe try? EntryView(hit.entry) else { return false }
-            let hasExpired = view.usableUntil != .max && view.isExpired(at: clock.now())
-            try hit.table?.confirm()
-            return hasExpired
+    /// What a reader has of a key, told apart as caches count it.
+    package enum EntryProbe: Sendable {
+        case entry(StoredEntry)
+        case absent, expired
+        /// The disk would have to be asked.
+        case wouldBlock
+    }
+
+    /// What a reader has of a key, as far as memory tells without waiting.
+    package func probe(_ key: RawSpan, in namespace: Namespace) throws(VarveError) -> EntryProbe {
+        do throws(VarveError) {
+            return EntryProbe(try liveEntry(key, namespace.id, nil, .memoryOnly))
+        } catch {
+            guard error.code == .wouldBlock else { throw error }
+            return .wouldBlock
         }
-        // What cannot be read now tells nothing; the read itself has said so already.
-        return found ?? false
+    }
+
+    /// The same after reading on a thread of the engine's own.
+    package func read(_ key: [UInt8], in namespace: Namespace) async throws(VarveError) -> EntryProbe {
+        try await context.threads.run { () throws(VarveError) in
+            EntryProbe(unsafe try self.liveEntry(key.span.bytes, namespace.id, nil, .mayBlock))
+        }
     }
 
     /// A seed for hashes of keys that outlive a restart: the store's own, so that nobody can choose colliding keys ahead.
@@ -60,5 +69,15 @@ extension Namespace {
     /// The bytes by which the store tells this key space from others; they lead the keys of what is kept about it.
     package var keyPrefix: [UInt8] {
         (0..<4).map { UInt8(truncatingIfNeeded: id.rawValue >> (24 - 8 * UInt32($0))) }
+    }
+}
+
+extension Engine.EntryProbe {
+    fileprivate init(_ live: Lookup.Live<StoredEntry>) {
+        switch live {
+        case .entry(let entry): self = .entry(entry)
+        case .absent: self = .absent
+        case .expired: self = .expired
+        }
     }
 }

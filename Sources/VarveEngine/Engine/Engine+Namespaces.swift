@@ -19,7 +19,7 @@ extension Engine {
         let stored = unsafe try withEntry(NamespaceCatalogue.key(of: name).span.bytes, .catalogue, nil, .mayBlock) {
             entry, _ in
             unsafe Array(entry.value)
-        }
+        }.value
         return try stored.map { (bytes) throws(VarveError) in
             note(Namespace(name: name, id: try NamespaceCatalogue.id(in: bytes)))
         }

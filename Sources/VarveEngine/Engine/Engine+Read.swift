@@ -40,7 +40,7 @@ extension Engine {
             do throws(DecodeError) { return try StoredValue(entry: entry, version: version) } catch {
                 throw VersionDamage.entry(error, Trailer(version, .put))
             }
-        }
+        }.value
     }
 
     /// Lends the value under a key without copying it; the span is good within `body`. Nil where there is none. Blocks
@@ -51,7 +51,7 @@ extension Engine {
     ) throws(VarveError) -> R? {
         try withEntry(key, namespace.id, snapshot, .mayBlock) { (entry, version) throws(VarveError) in
             unsafe try body(entry.value.bytes, version)
-        }
+        }.value
     }
 
     /// The fields beside the value of a key; nil where the key is absent.
@@ -62,7 +62,7 @@ extension Engine {
             do throws(DecodeError) { return try entry.fields() } catch {
                 throw VersionDamage.entry(error, Trailer(version, .put))
             }
-        }
+        }.value
     }
 
     /// The entry under a key with all its fields, or nil where there is none, it was deleted or has expired. One look-up;
@@ -121,6 +121,12 @@ extension Engine {
     private func entry(
         _ key: RawSpan, _ namespace: NamespaceID, _ snapshot: Snapshot?, _ mode: ReadMode
     ) throws(VarveError) -> StoredEntry? {
+        try liveEntry(key, namespace, snapshot, mode).value
+    }
+
+    func liveEntry(
+        _ key: RawSpan, _ namespace: NamespaceID, _ snapshot: Snapshot?, _ mode: ReadMode
+    ) throws(VarveError) -> Lookup.Live<StoredEntry> {
         try withEntry(key, namespace, snapshot, mode) { (entry, version) throws(VarveError) in
             do throws(DecodeError) { return try StoredEntry(entry: entry, version: version) } catch {
                 throw VersionDamage.entry(error, Trailer(version, .put))
@@ -154,10 +160,10 @@ extension Engine {
     func withEntry<R>(
         _ key: RawSpan, _ namespace: NamespaceID, _ snapshot: Snapshot?, _ mode: ReadMode,
         _ body: (EntryView, LSN) throws(VarveError) -> R
-    ) throws(VarveError) -> R? {
+    ) throws(VarveError) -> Lookup.Live<R> {
         try RecordWriter.checkKey(key.byteCount)
         try checkOwner(of: snapshot)
-        if hidesEntries, namespace.isCoveredByMark { return nil }
+        if hidesEntries, namespace.isCoveredByMark { return .absent }
         return unsafe try FullKey.withFullKey(namespace, key) { (full) throws(VarveError) in
             let hash = unsafe XXH3.hash64(full)
             // The state is pinned before the LSN is loaded: what the LSN may see cannot be missing from the state.
@@ -165,7 +171,7 @@ extension Engine {
             let lsn = snapshot?.lsn ?? visibleLSN
             let result = unsafe try Lookup.withLive(
                 full, hash: hash, in: pin.state, at: lsn, now: clock.now, mode, tables, body)
-            if recordsReads, result != nil { context.options.eviction.recordRead(keyHash: hash) }
+            if recordsReads, case .entry = result { context.options.eviction.recordRead(keyHash: hash) }
             return result
         }
     }

@@ -75,7 +75,7 @@ final class EngineOwnerService: OwnerService {
                 key, hash: XXH3.hash64(key), in: pin.state, at: lsn, now: engine.clock.now, .mayBlock, engine.tables
             ) { (entry, version) in
                 OwnerEntry(lsn: version, bytes: unsafe Array(entry.bytes))
-            }
+            }.value
         }
     }
 

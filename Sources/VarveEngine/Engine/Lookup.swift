@@ -126,27 +126,42 @@ enum Lookup {
         return unsafe try table.get(key, keyHash: hash, at: lsn, mode: mode)
     }
 
+    /// What a reader has of a key.
+    enum Live<R> {
+        /// What was made of the entry.
+        case entry(R)
+        case absent
+        /// There is one, past its deadline.
+        case expired
+
+        @inline(__always)
+        var value: R? { if case .entry(let value) = self { value } else { nil } }
+    }
+
     /// Lends the live entry of a full key to `body`: not deleted, not expired at the time that `now` tells (asked only
-    /// where the entry has a deadline). Nil where there is none.
+    /// where the entry has a deadline).
     @inline(__always)
     static func withLive<R>(
         _ key: UnsafeRawBufferPointer, hash: UInt64, in state: ReadState, at lsn: LSN, now: () -> Timestamp,
         _ mode: ReadMode, _ source: TableSource, _ body: (EntryView, LSN) throws(VarveError) -> R
-    ) throws(VarveError) -> R? {
-        guard let hit = unsafe try newest(key, hash: hash, in: state, at: lsn, mode, source) else { return nil }
+    ) throws(VarveError) -> Live<R> {
+        guard let hit = unsafe try newest(key, hash: hash, in: state, at: lsn, mode, source) else { return .absent }
         guard hit.trailer.kind == .put else {
             if hit.trailer.kind == nil { throw VersionDamage.unknownKind(hit.trailer) }
-            return nil
+            return .absent
         }
         let view: EntryView
         do throws(DecodeError) { view = unsafe try EntryView(hit.entry) } catch {
             try hit.table?.confirm()
             throw VersionDamage.entry(error, hit.trailer)
         }
-        if view.usableUntil != .max, view.isExpired(at: now()) { return nil }
+        if view.usableUntil != .max, view.isExpired(at: now()) {
+            try hit.table?.confirm()
+            return .expired
+        }
         let result = try body(view, hit.trailer.lsn)
         try hit.table?.confirm()
-        return result
+        return .entry(result)
     }
 }
 

@@ -136,6 +136,6 @@ import VarveTestSupport
 extension Engine {
     /// Throws `.wouldBlock` where memory cannot answer.
     fileprivate func checkWarm(_ key: [UInt8]) throws(VarveError) -> Bool {
-        unsafe try withEntry(key.span.bytes, .default, nil, .memoryOnly) { _, _ in true } ?? false
+        unsafe try withEntry(key.span.bytes, .default, nil, .memoryOnly) { _, _ in true }.value ?? false
     }
 }
