@@ -239,6 +239,6 @@ extension EngineOptions {
         sealedMemtables = 1
         diskBudgetEntries = UInt64(count - 3 * memtable)
         compaction.runs = runs
-        eviction = S3FIFOEviction(expectedEntries: count, ghostShare: 1.5)
+        eviction = S3FIFOEviction(expectedEntries: count, ghostShare: 1.5, credits: 2)
     }
 }

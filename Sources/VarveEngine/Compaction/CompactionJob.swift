@@ -169,7 +169,7 @@ struct CompactionJob {
             EvictionGoal(
                 inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
                 oldest: properties.map(\.smallestLSN).min() ?? .zero,
-                newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind))
+                newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind, storeEntries: version.putCount))
     }
 
     /// An output may overlap as much of the level beneath as makes its own compaction ten times its size.

@@ -58,9 +58,14 @@ public struct EvictionGoal: Hashable, Sendable {
     /// The span of LSNs of the entries to come.
     public var oldest: LSN
     public var newest: LSN
+    /// Entries in all of the store's tables, those to come among them; 0: not known.
+    public var storeEntries: UInt64
 
-    public init(inputBytes: UInt64, share: Double, oldest: LSN, newest: LSN, kind: Kind = .sweep) {
+    public init(
+        inputBytes: UInt64, share: Double, oldest: LSN, newest: LSN, kind: Kind = .sweep, storeEntries: UInt64 = 0
+    ) {
         self.kind = kind
+        self.storeEntries = storeEntries
         self.inputBytes = inputBytes
         self.share = share
         self.oldest = oldest

@@ -8,7 +8,7 @@ internal import Synchronization
 final class GhostTable: Sendable {
     let words: AtomicWords
     private let lines: UInt64
-    private let capacity: UInt32
+    let capacity: UInt32
     private let clock = Atomic<UInt32>(1)
 
     init(capacity: Int) {
@@ -34,12 +34,15 @@ final class GhostTable: Sendable {
     /// Whether a word's sighting is still remembered.
     func isFresh(_ word: UInt64) -> Bool { now &- UInt32(truncatingIfNeeded: word) < capacity }
 
-    func contains(_ hash: UInt64) -> Bool {
+    /// Whether a key was seen, and no longer ago than `limit` sightings.
+    func contains(_ hash: UInt64, within limit: UInt32 = .max) -> Bool {
+        let limit = min(limit, capacity)
+        let now = now
         let line = line(hash)
         let print = fingerprint(hash)
         for index in line..<line + 8 {
             let word = words.load(index)
-            if word >> 32 == print, isFresh(word) { return true }
+            if word >> 32 == print, now &- UInt32(truncatingIfNeeded: word) < limit { return true }
         }
         return false
     }

@@ -3,7 +3,8 @@
 ///
 ///     magic "VARVES3F" | version u32 | expected entries u64 | ghost clock u32 | full u8 | credits | ghost | checksum u64
 ///
-/// Credits and ghost are words as `AtomicWords` encodes them; the checksum is XXH3-64 of all before it.
+/// Credits and ghost are words as `AtomicWords` encodes them; the checksum is XXH3-64 of all before it. How fast sweeps go
+/// is learnt anew from the first ones.
 extension S3FIFOEviction {
     private static let magic: UInt64 = 0x4633_5345_5652_4156
     private static let version: UInt32 = 1
@@ -54,6 +55,7 @@ extension S3FIFOEviction {
         guard reader.isAtEnd else { throw .malformed("bytes behind the end") }
         credits.recount()
         ghost.now = now
+        pace.restart(supposed: S3FIFOEviction.supposedTurn(ghost), now: now)
         setFull(full)
         return true
     }

@@ -8,21 +8,22 @@ internal import Synchronization
 /// or they go and leave a fingerprint in a ghost; one that is seen again while its fingerprint is there has earned its
 /// place. While there is room everything stays.
 ///
-/// Who loads values asks `admits` before storing one: a value that is asked for once never reaches the disk. Where most
-/// of what is written was admitted so, it has been seen twice already, and nothing is gained by going through the fresh
-/// tables first: then the queue is one, a CLOCK over tables.
+/// Who loads values asks `admits` before storing one: a value that is asked for once never reaches the disk, nor does one
+/// that comes back so late that it would be gone before it came back again (`SweepPace`). Where most of what is written
+/// was admitted so, it has been seen twice already, and nothing is gained by going through the fresh tables first: then
+/// the queue is one, a CLOCK over tables.
 ///
 /// Memory: 16 to 32 bytes for each expected entry, taken when it is made, and never more. Any thread may call
 /// `recordRead` and `admits`; neither locks nor waits.
 ///
-/// Ideas: S3-FIFO (Yang et al., SOSP 2023) and the ghost of 2Q (Johnson and Shasha, VLDB 1994).
+/// Ideas: S3-FIFO (Yang et al., SOSP 2023), the ghost of 2Q (Johnson and Shasha, VLDB 1994), the reuse distances of LIRS.
 public final class S3FIFOEviction: EvictionPolicy {
     /// What has been decided since the policy was made.
     public struct Counts: Hashable, Sendable {
         /// Entries that passes let go, and kept because they had been read.
         public var evicted: UInt64 = 0
         public var kept: UInt64 = 0
-        /// Times that `admits` found the key in the ghost, and times that it did not.
+        /// Times that `admits` found the key in the ghost and young enough, and times that it did not.
         public var ghostHits: UInt64 = 0
         public var sightings: UInt64 = 0
     }
@@ -33,6 +34,7 @@ public final class S3FIFOEviction: EvictionPolicy {
     /// How many passes an entry can live through for what was read before the first of them.
     let lives: Int
     let ghost: GhostTable
+    let pace: SweepPace
     private let evicted = Atomic<UInt64>(0)
     private let kept = Atomic<UInt64>(0)
     private let ghostHits = Atomic<UInt64>(0)
@@ -53,16 +55,20 @@ public final class S3FIFOEviction: EvictionPolicy {
         self.credits = ReadCredits(expectedKeys: sized)
         lives = min(3, max(1, credits))
         ghost = GhostTable(capacity: Int(Double(self.expectedEntries) * min(4, max(0.01, ghostShare))))
+        pace = SweepPace(supposed: S3FIFOEviction.supposedTurn(ghost), now: ghost.now)
     }
+
+    /// At first all that the ghost remembers is young enough.
+    static func supposedTurn(_ ghost: GhostTable) -> UInt64 { UInt64(ghost.capacity) * reusesPerTurn }
 
     public func recordRead(keyHash: UInt64) { credits.add(keyHash) }
 
-    /// Whether a value of this key should be stored now: the store has room, or the key was seen before, not long ago.
-    /// Where it says no it remembers the sighting. To be asked once for each value that was loaded.
+    /// Whether a value of this key should be stored now: the store has room, or the key was seen before, not long ago for a
+    /// store that forgets as fast as this one. Where it says no it remembers the sighting. To be asked once for each value that was loaded.
     /// `toFull`: it would go where there is no room, however much the store has elsewhere.
     public func admits(keyHash: UInt64, toFull: Bool = false) -> Bool {
         guard toFull || full.load(ordering: .relaxed) else { return true }
-        guard ghost.contains(keyHash) else {
+        guard ghost.contains(keyHash, within: horizon) else {
             ghost.insert(keyHash)
             sightings.add(1, ordering: .relaxed)
             return false
@@ -73,6 +79,13 @@ public final class S3FIFOEviction: EvictionPolicy {
         if prefersFresh { credits.add(keyHash) }
         return true
     }
+
+    /// How many sightings may lie between a key's first and the one that admits it. A turn would do for a key that comes
+    /// back evenly and a store that is swept evenly; with less there are fewer writes, and no fewer hits.
+    var horizon: UInt32 {
+        UInt32(clamping: pace.turn(now: ghost.now) / S3FIFOEviction.reusesPerTurn)
+    }
+    private static let reusesPerTurn: UInt64 = 3
 
     /// Whether the key was seen or let go lately, without counting as a sighting.
     public func wasSeenLately(keyHash: UInt64) -> Bool { ghost.contains(keyHash) }
@@ -88,8 +101,8 @@ public final class S3FIFOEviction: EvictionPolicy {
 
     // MARK: What the store tells
 
-    /// Full from nearly all of the budget on, and until half of it is free: passes make room in lumps, and that room is
-    /// not for what nobody asks for twice.
+    /// Full from nearly all of the budget on, or the first pass that makes room, and until half of it is free: passes make
+    /// room in lumps, and that room is not for what nobody asks for twice.
     public func noteOccupancy(_ share: Double) {
         if share >= S3FIFOEviction.fullShare {
             full.store(true, ordering: .relaxed)
@@ -97,7 +110,7 @@ public final class S3FIFOEviction: EvictionPolicy {
             full.store(false, ordering: .relaxed)
         }
     }
-    private static let fullShare = 0.95
+    private static let fullShare = 0.99
     private static let emptyShare = 0.5
 
     func setFull(_ isFull: Bool) { full.store(isFull, ordering: .relaxed) }
@@ -114,14 +127,20 @@ public final class S3FIFOEviction: EvictionPolicy {
         recentlyAdmitted.load(ordering: .relaxed) * 2 < recentlyWritten.load(ordering: .relaxed)
     }
 
-    public func makePass(_ goal: EvictionGoal) -> any EvictionPass { S3FIFOPass(self, goal) }
+    public func makePass(_ goal: EvictionGoal) -> any EvictionPass {
+        if goal.kind != .entering { setFull(true) }
+        return S3FIFOPass(self, goal)
+    }
 
     public func warmth(ofKeyHash hash: UInt64) -> Int { credits.credits(of: hash) }
     public func cool(keyHash: UInt64) { credits.lower(keyHash, to: max(0, credits.credits(of: keyHash) - 1)) }
 
-    fileprivate func count(evicted: UInt64, kept: UInt64) {
+    fileprivate func count(_ goal: EvictionGoal, evicted: UInt64, kept: UInt64) {
         self.evicted.add(evicted, ordering: .relaxed)
         self.kept.add(kept, ordering: .relaxed)
+        // What was admitted from the ghost goes by what stands in the queue, not among the fresh.
+        guard goal.kind == .sweep, goal.storeEntries > 0 else { return }
+        pace.note(swept: Double(evicted + kept) / Double(goal.storeEntries), now: ghost.now)
     }
 }
 
@@ -139,7 +158,7 @@ private final class S3FIFOPass: EvictionPass {
         self.goal = goal
     }
 
-    deinit { policy.count(evicted: evicted, kept: kept) }
+    deinit { policy.count(goal, evicted: evicted, kept: kept) }
 
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool {
         // A merge that only brings entries down asks the others nothing.

@@ -15,11 +15,12 @@ import VarveTestSupport
     /// The ids that a pass over entries of equal size lets go.
     private func pass(
         _ policy: S3FIFOEviction, _ ids: some Sequence<UInt64>, _ kind: EvictionGoal.Kind, share: Double = 0.1,
-        isFromAbove: Bool = false
+        isFromAbove: Bool = false, storeEntries: UInt64 = 0
     ) -> Set<UInt64> {
         let ids = Array(ids)
         let goal = EvictionGoal(
-            inputBytes: UInt64(ids.count) * 100, share: share, oldest: LSN(1), newest: LSN(9), kind: kind)
+            inputBytes: UInt64(ids.count) * 100, share: share, oldest: LSN(1), newest: LSN(9), kind: kind,
+            storeEntries: storeEntries)
         let pass = policy.makePass(goal)
         return Set(
             ids.filter {
@@ -33,9 +34,9 @@ import VarveTestSupport
     func admission() {
         let policy = S3FIFOEviction(expectedEntries: 1000)
         for id in 0..<100 as Range<UInt64> { #expect(policy.admits(keyHash: hash(id))) }
-        policy.noteOccupancy(0.94)
+        policy.noteOccupancy(0.98)
         #expect(!policy.isFull)
-        policy.noteOccupancy(0.96)
+        policy.noteOccupancy(0.995)
         #expect(policy.isFull)
         // A sweep makes room, which is not for what is seen once.
         policy.noteOccupancy(0.7)
@@ -59,6 +60,57 @@ import VarveTestSupport
         #expect(young > capacity * 8 / 10, "\(young) of \(capacity * 9 / 10)")
         let strangers = (1 << 30..<1 << 30 + 100_000 as Range<UInt64>).count { policy.wasSeenLately(keyHash: hash($0)) }
         #expect(strangers < 5)
+    }
+
+    @Test("A pass that makes room tells that the store is full, one that brings entries down does not")
+    func passes() {
+        let policy = S3FIFOEviction(expectedEntries: 1000)
+        _ = pass(policy, 0..<10, .entering)
+        #expect(!policy.isFull)
+        _ = pass(policy, 0..<10, .sweep)
+        #expect(policy.isFull)
+    }
+
+    /// A full policy in whose store sweeps go through everything once for each thousand sightings.
+    private func paced(_ kind: EvictionGoal.Kind = .sweep) -> S3FIFOEviction {
+        let policy = full(S3FIFOEviction(expectedEntries: 1000, ghostShare: 4))
+        for step in 0..<50 as Range<UInt64> {
+            for id in 0..<100 as Range<UInt64> { _ = policy.admits(keyHash: hash(1 << 20 + step * 100 + id)) }
+            _ = pass(policy, 0..<100, kind, storeEntries: 1000)
+        }
+        return policy
+    }
+
+    /// Whether a key is admitted that comes back after so many sightings of others.
+    private func admits(_ policy: S3FIFOEviction, after distance: UInt64, from first: UInt64) -> Bool {
+        #expect(!policy.admits(keyHash: hash(first)))
+        for id in 1...distance { _ = policy.admits(keyHash: hash(first + id)) }
+        return policy.admits(keyHash: hash(first))
+    }
+
+    @Test("What comes back so late that it would be gone before it came again is not admitted")
+    func horizon() {
+        let policy = paced()
+        #expect((300...366).contains(policy.horizon), "\(policy.horizon)")
+        #expect(admits(policy, after: 200, from: 1 << 30))
+        #expect(policy.wasSeenLately(keyHash: hash(1 << 20 + 4000)), "the ghost still knows of older ones")
+        #expect(!admits(paced(), after: 1200, from: 1 << 30))
+        // At first, and where only the fresh are gone through, nothing is known but what the ghost holds.
+        #expect(admits(full(S3FIFOEviction(expectedEntries: 1000, ghostShare: 4)), after: 1200, from: 1 << 30))
+        #expect(admits(paced(.fresh), after: 1200, from: 1 << 30))
+    }
+
+    @Test("Where so little is admitted that sweeps stop, more is by and by")
+    func standstill() {
+        let policy = paced()
+        for id in 0..<6000 as Range<UInt64> { _ = policy.admits(keyHash: hash(1 << 25 + id)) }
+        #expect(admits(policy, after: 1200, from: 1 << 30))
+        // And less again once they go on.
+        for id in 0..<3000 as Range<UInt64> {
+            _ = policy.admits(keyHash: hash(1 << 26 + id))
+            if id % 50 == 0 { _ = pass(policy, 0..<100, .sweep, storeEntries: 1000) }
+        }
+        #expect(policy.horizon < 250)
     }
 
     @Test("What was read is kept once for a credit, and goes when it is not read again")
@@ -137,6 +189,7 @@ import VarveTestSupport
         let state = policy.encodedState()
         let other = S3FIFOEviction(expectedEntries: 3000)
         #expect(other.restore(state))
+        #expect(other.horizon == 3000, "what the ghost holds, until sweeps tell more")
         #expect(other.isFull && other.encodedState() == state)
         #expect(pass(other, 0..<2000, .fresh).count < 100)
         let known = (10_000..<12_000 as Range<UInt64>).count { other.wasSeenLately(keyHash: hash($0)) }

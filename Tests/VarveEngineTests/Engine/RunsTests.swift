@@ -56,6 +56,22 @@ import VarveTestSupport
         try engine.close()
     }
 
+    @Test("Sweeps tell the policy how soon the store forgets")
+    func pace() throws {
+        let policy = S3FIFOEviction(expectedEntries: 1000)
+        let engine = try Fixture.store(SimulatedFileSystem(), options(1000, policy: policy))
+        // Once it is full each key is seen and then admitted, so a thousand sightings go by while all entries change.
+        for number in 0..<6000 {
+            let key = Fixture.key(number)
+            let isAdmitted = policy.admits(keyHash: Engine.keyHash(key))
+            if !isAdmitted, !policy.admits(keyHash: Engine.keyHash(key)) { Issue.record("seen twice") }
+            try engine.put(key, Fixture.value(number, 0))
+            if number % 50 == 49 { try settle(engine) }
+        }
+        #expect((300...370).contains(policy.horizon), "\(policy.horizon)")
+        try engine.close()
+    }
+
     @Test("Fresh entries that nobody asks for make no room for themselves among those that were read")
     func scans() throws {
         let engine = try Fixture.store(SimulatedFileSystem(), options(1000))
