@@ -188,15 +188,20 @@ final class DegradedMode: Sendable {
     /// Nil once the mark is durable; else what keeps it from being so.
     private func setMark(_ cause: VarveError) async -> VarveError? {
         if mark.isSet { return nil }
-        let time = clock.now()
-        return await IOThread.run(name: "varve-mark") { [mark] () -> VarveError? in
+        return await IOThread.run(name: "varve-mark") { () -> VarveError? in
             do throws(VarveError) {
-                try mark.set(cause: cause.message, at: time)
+                try self.set(cause)
                 return nil
             } catch {
                 return error
             }
         }
+    }
+
+    /// What is not durable yet may be lost, and its source versions with it: these are in the mark before it counts.
+    private func set(_ cause: VarveError) throws(VarveError) {
+        try mark.raise(engine.unsyncedFloors)
+        try mark.set(cause: cause.message, at: clock.now())
     }
 
     /// Returns once the mark is durable: nothing may be acknowledged before. Within a change in memory.
@@ -213,8 +218,7 @@ final class DegradedMode: Sendable {
     /// The same for a thread that may block, where nothing is acknowledged.
     func makeMarkDurable() throws(VarveError) {
         if mark.isSet { return }
-        let cause = state.withLock { $0.cause?.message } ?? "the disk takes no writes"
-        try mark.set(cause: cause, at: clock.now())
+        try set(state.withLock { $0.cause } ?? VarveError(.io, "the disk takes no writes"))
     }
 
     /// Returns once it is durable that a source version of a key was acknowledged.

@@ -30,6 +30,27 @@ extension Engine {
         if !edit.isEmpty { try writing.store.install(edit) }
     }
 
+    /// The source versions that stand in the log alone, beyond what of it is known to be durable: who drops what the mark
+    /// covers might not find them there.
+    package var unsyncedFloors: [DegradedMark.Raise] {
+        guard let synced = writing?.log.syncedLSN else { return [] }
+        let state = keeper.cell.pin().state
+        var highest: [UInt16: UInt64] = [:]
+        for memtable in [state.active] + state.sealed {
+            guard memtable.highestSourceVersion > 0, let newest = memtable.largestLSN, newest > synced else { continue }
+            let cursor = memtable.makeCursor()
+            cursor.seekToFirst()
+            while cursor.isValid {
+                if cursor.trailer.lsn > synced, let version = unsafe (try? EntryView(cursor.entry))?.sourceVersion {
+                    let slot = unsafe FloorTable.slot(ofKeyHash: XXH3.hash64(cursor.key))
+                    highest[slot] = max(highest[slot] ?? 0, version)
+                }
+                cursor.next()
+            }
+        }
+        return highest.map { DegradedMark.Raise(FloorTable.Floor(slot: $0.key, version: $0.value)) }
+    }
+
     /// The end of the log, be it visible or not.
     package var appended: LSN { writing?.log.appendedLSN ?? openedAt.lsn }
 

@@ -143,6 +143,9 @@ final class Memtable: @unchecked Sendable {
         return found.isNone ? nil : MemtableKey(arena.view, found).newest.trailer.lsn
     }
 
+    /// The highest source version that any of its entries carries; 0: none does.
+    var highestSourceVersion: UInt64 { sourceVersions.highest }
+
     /// A source version above `given` that a version of the key up to `lsn` carries, hidden or not; nil where none does.
     /// Entries that do not decode carry none: the log checked them.
     func sourceVersion(above given: UInt64, of key: UnsafeRawBufferPointer, hash: UInt64, at lsn: LSN) -> UInt64? {

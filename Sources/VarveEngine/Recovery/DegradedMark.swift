@@ -64,6 +64,8 @@ package final class DegradedMark: Sendable {
         package init(_ version: UInt64, ofKeyHash hash: UInt64) {
             floor = FloorTable.Floor(slot: FloorTable.slot(ofKeyHash: hash), version: version)
         }
+
+        init(_ floor: FloorTable.Floor) { self.floor = floor }
     }
 
     /// Notes durably, with one sync, that source versions of keys are acknowledged: whoever drops what the mark covers

@@ -46,6 +46,34 @@ struct FloorTests {
         try await cache.store.close()
     }
 
+    @Test(
+        "What was acknowledged before the disk failed refuses older ones too, though a crash has taken it from the log",
+        arguments: [true, false])
+    func beforeTheMark(isLost: Bool) async throws {
+        let cache = try await rig.cache()
+        try await cache.set("old", for: "b", EntryOptions(sourceVersion: 3))
+        let weak = EntryOptions(sourceVersion: 7, durability: .interval)
+        if isLost { rig.failLog() } else { rig.files.capacity = rig.files.usedBytes }
+        try await cache.set("new", for: "a", weak)
+        #expect(try await cache.remove("b", olderThan: 7, durability: .interval))
+        // Whoever is told that this is safe may count on what came before it.
+        try await cache.set(DegradedRig.large, for: "synced")
+        #expect(cache.isDegraded)
+        for seed in 1...12 as ClosedRange<UInt64> {
+            let next = rig.crashed(seed)
+            next.files.capacity = nil
+            let again = try await next.cache()
+            for key in ["a", "b"] {
+                let late = await code { try await again.set("late", for: key, EntryOptions(sourceVersion: 6)) }
+                #expect(late == .conditionFailed, "\(key), seed \(seed)")
+            }
+            try await again.store.close()
+        }
+        rig.files.capacity = nil
+        rig.files.clearFaults()
+        try await cache.store.close()
+    }
+
     @Test("A write that is refused raises no floor")
     func refused() async throws {
         let cache = try await rig.cache()
