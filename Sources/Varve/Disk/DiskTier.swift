@@ -55,29 +55,45 @@ final class DiskTier: Sendable {
     /// What stands under a key, as far as can be told without waiting.
     @usableFromInline
     func probe(_ key: RawSpan) throws(VarveError) -> Probe {
-        if hides(key) { return .absent(nil) }
-        do throws(VarveError) { return Probe(try engine.probe(key, in: namespace)) } catch {
-            try missIfDamaged(error)
-            return .absent(nil)
+        while true {
+            if hides(key) { return .absent(nil) }
+            let engine = engine
+            do throws(VarveError) { return Probe(try engine.probe(key, in: namespace)) } catch {
+                if wasReplaced(engine) { continue }
+                try missIfDamaged(error)
+                return .absent(nil)
+            }
         }
     }
 
     /// The same, whatever it takes.
     func read(_ key: [UInt8]) async throws(VarveError) -> Probe {
-        if hides(key) { return .absent(nil) }
-        do throws(VarveError) { return Probe(try await engine.read(key, in: namespace)) } catch {
-            try missIfDamaged(error)
-            return .absent(nil)
+        while true {
+            if hides(key) { return .absent(nil) }
+            let engine = engine
+            do throws(VarveError) { return Probe(try await engine.read(key, in: namespace)) } catch {
+                if wasReplaced(engine) { continue }
+                try missIfDamaged(error)
+                return .absent(nil)
+            }
         }
     }
 
     func entry(_ key: [UInt8]) async throws(VarveError) -> StoredEntry? {
-        if hides(key) { return nil }
-        do throws(VarveError) { return try await engine.entry(key, in: namespace) } catch {
-            try missIfDamaged(error)
-            return nil
+        while true {
+            if hides(key) { return nil }
+            let engine = engine
+            do throws(VarveError) { return try await engine.entry(key, in: namespace) } catch {
+                if wasReplaced(engine) { continue }
+                try missIfDamaged(error)
+                return nil
+            }
         }
     }
+
+    /// Whether another engine took this one's place meanwhile: it removes files that this one may still want to read, which
+    /// is no damage.
+    private func wasReplaced(_ engine: Engine) -> Bool { engines.current !== engine }
 
     /// Whether a value that was loaded once should be stored: while there is room everything is, and in a full store, or
     /// where the cache has filled its quota, what was seen before. A question is a sighting.
