@@ -7,6 +7,8 @@ extension Cache {
     /// How many entries, and bytes of them, one write takes.
     private static var entriesAtOnce: Int { 64 }
     private static var bytesAtOnce: Int { 1 << 20 }
+    /// How many slots of a shard are looked at under one hold of its lock: some microseconds.
+    private static var slotsAtOnce: Int { 1024 }
 
     /// A slice of that work. For the store's thread; blocks.
     func saveStep() -> BackgroundWork.Next {
@@ -50,10 +52,17 @@ extension Cache {
         return saving.withLock { $0.keys.count > $0.busy }
     }
 
-    /// Oldest first: they are taken from the end.
-    private func unsavedKeys() -> [UnsavedKey<Key>] {
+    /// Oldest first: they are taken from the end. Readers and writers of a shard wait for a step at most.
+    func unsavedKeys() -> [UnsavedKey<Key>] {
         var keys: [UnsavedKey<Key>] = []
-        for shard in 0..<memory.shardCount { memory.withShard(at: shard) { $0.addUnsaved(to: &keys) } }
+        for shard in 0..<memory.shardCount {
+            var next: Int? = 0
+            while let slot = next {
+                next = memory.withShard(at: shard) {
+                    $0.addUnsaved(from: slot, slots: Cache.slotsAtOnce, to: &keys)
+                }
+            }
+        }
         return keys.sorted { $0.version < $1.version }
     }
 

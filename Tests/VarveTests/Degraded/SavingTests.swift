@@ -24,11 +24,38 @@ struct SavingTests {
     private func save(_ cache: Cache<String, String>) async {
         while true {
             await IOThread.run(name: "test-save") { cache.saveAll() }
-            var left: [UnsavedKey<String>] = []
-            for shard in 0..<cache.memory.shardCount { cache.memory.withShard(at: shard) { $0.addUnsaved(to: &left) } }
-            if left.isEmpty { return }
+            if cache.unsavedKeys().isEmpty { return }
             await Task.yield()
         }
+    }
+
+    @Test("What is to be told to the disk is looked for in steps, between which entries come and go")
+    func steps() async throws {
+        let cache = try await degradedCache()
+        for number in 0..<100 { try await cache.set("new", for: "\(number)") }
+        var found: [UnsavedKey<String>] = []
+        var next: Int? = 0
+        var steps = 0
+        while let slot = next {
+            steps += 1
+            next = cache.memory.withShard(at: 0) { $0.addUnsaved(from: slot, slots: 7, to: &found) }
+            // Places behind and ahead become free, and are taken again.
+            try await cache.remove("\(steps)")
+            try await cache.remove("\(99 - steps)")
+            for place in ["behind", "ahead"] { try await cache.set("new", for: "\(place) \(steps)") }
+            try await cache.set("newer", for: "50")
+        }
+        #expect(steps > 10)
+        let keys = Set(found.map(\.key))
+        #expect(keys.count == found.count)
+        for number in (steps + 1)..<(99 - steps) { #expect(keys.contains("\(number)"), "\(number)") }
+        #expect(cache.unsavedKeys().count >= 100)
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        await save(cache)
+        for number in (steps + 1)..<(99 - steps) { #expect(try await stored("\(number)", cache) != nil, "\(number)") }
+        for number in 1...steps { #expect(try await stored("ahead \(number)", cache) != nil, "\(number)") }
+        try await cache.store.close()
     }
 
     private func stored(_ key: String, _ cache: Cache<String, String>) async throws -> StoredEntry? {
