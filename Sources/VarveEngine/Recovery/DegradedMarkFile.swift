@@ -45,8 +45,6 @@ struct DegradedMarkFile: Sendable {
     private static let version: UInt32 = 0
     private static let causeBytes = 256
     private static let generationOffset = sectorBytes - 16
-    /// No store's life is long enough for more, and there is always a next one.
-    private static let highestGeneration = UInt64(Int64.max)
     private static let checksumOffset = sectorBytes - 8
 
     init(storeID: UniqueID) { self.storeID = storeID }
@@ -69,7 +67,7 @@ struct DegradedMarkFile: Sendable {
         all.reserveCapacity(DegradedMarkFile.bytes)
         for copy in 0...1 {
             for sector in copies.indices {
-                all += encoded(sector: sector, copy: copy, generation: max(1, copies[sector].generation))
+                all += encoded(sector: sector, copy: copy, generation: copies[sector].generation)
             }
             all += [UInt8](repeating: 0, count: (copy + 1) * DegradedMarkFile.copyBytes - all.count)
         }
@@ -128,7 +126,7 @@ struct DegradedMarkFile: Sendable {
             do throws(DecodeError) {
                 let sector = unsafe try MarkSector(content.bytes)
                 readable += 1
-                if content.generation > found?.copies.generation ?? 0 {
+                if found.map({ content.isNewer(than: $0.copies.generation) }) ?? true {
                     found = (sector, Copies(newest: copy, generation: content.generation))
                 }
             } catch {
@@ -215,7 +213,7 @@ struct DegradedMarkFile: Sendable {
                     continue
                 }
                 copies[sector].readable += 1
-                if unsafe newest == nil || content.generation > copies[sector].generation {
+                if unsafe newest == nil || content.isNewer(than: copies[sector].generation) {
                     unsafe newest = content.bytes
                     copies[sector].newest = copy
                     copies[sector].generation = content.generation
@@ -236,6 +234,9 @@ struct DegradedMarkFile: Sendable {
     private struct Content {
         let bytes: UnsafeRawBufferPointer
         let generation: UInt64
+
+        /// Generations go round (RFC 1982), so that there is always a next one: of two it is the one a little ahead.
+        func isNewer(than other: UInt64) -> Bool { Int64(bitPattern: generation &- other) > 0 }
     }
 
     /// A sector without generation and checksum; nil where that does not match, or the sector is not there.
@@ -248,7 +249,7 @@ struct DegradedMarkFile: Sendable {
         let sum = unsafe XXH3.hash64(content, seed: seed(sector, copy))
         var tail = unsafe ByteReader(
             UnsafeRawBufferPointer(rebasing: bytes[(start + generationOffset)..<(start + sectorBytes)]))
-        guard let generation = try? tail.fixed(UInt64.self), (1...highestGeneration).contains(generation),
+        guard let generation = try? tail.fixed(UInt64.self),
             let stated = try? tail.fixed(UInt64.self), stated == sum
         else { return nil }
         return unsafe Content(

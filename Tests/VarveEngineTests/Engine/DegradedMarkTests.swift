@@ -221,17 +221,46 @@ struct DegradedMarkTests {
         }
     }
 
-    @Test("a generation that no store comes to is not read")
-    func generations() throws {
-        let file = DegradedMarkFile(storeID: UniqueID(high: 1, low: 2))
-        var bytes = file.encoded()
-        for sector in 0...1 {
-            let start = DegradedMarkFile.offset(ofSector: sector, copy: 1)
-            let forged = file.encoded(sector: sector, copy: 1, generation: 1 << 63)
-            bytes.replaceSubrange(start..<(start + DegradedMarkFile.sectorBytes), with: forged)
+    @Test(
+        "Whatever generation a file has, what is acknowledged afterwards counts for more",
+        arguments: [0, 1, UInt64(Int64.max) - 1, UInt64(Int64.max), 1 << 63, .max - 1, .max] as [UInt64])
+    func generations(highest: UInt64) throws {
+        let (key, hash) = ([1] as [UInt8], Engine.keyHash([1]))
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, options())
+        try engine.put(key, [1])
+        let content = DegradedMarkFile(storeID: engine.versions.state.identity.storeID)
+        try engine.close()
+        let file = try files.open("/store/DEGRADED", .readWrite)
+        for sector in 0..<DegradedMarkFile.sectorCount {
+            for copy in 0...1 {
+                try file.write(
+                    content.encoded(sector: sector, copy: copy, generation: highest &- UInt64(1 - copy)),
+                    at: UInt64(DegradedMarkFile.offset(ofSector: sector, copy: copy)))
+            }
         }
-        let read = try reading(bytes)
-        #expect(read.copies[0...1].allSatisfy { $0.readable == 1 && $0.newest == 0 && $0.generation == 1 })
+        try file.sync()
+        file.close()
+        for changes in 1...4 {
+            let image = files.crash(seed: 1)
+            let next = try Fixture.store(image, options())
+            #expect(try Fixture.contents(next).count == 1, "it was not set")
+            for change in 1...changes {
+                if change % 2 == 0 { try mark(next).clear() } else { try mark(next).set(cause: "test", at: 7) }
+                try mark(next).raise([DegradedMark.Raise(UInt64(change) + 6, ofKeyHash: hash)])
+            }
+            for seed in 1...5 as ClosedRange<UInt64> {
+                let last = try Fixture.store(image.crash(seed: seed), options())
+                #expect(try Fixture.contents(last).isEmpty == (changes % 2 == 1), "after \(changes) changes")
+                if changes % 2 == 1 {
+                    let refusal = code { try last.putIfNotOlder(key, [2], EntryFields(sourceVersion: 6)) }
+                    #expect(refusal == .conditionFailed)
+                    try last.putIfNotOlder(key, [2], EntryFields(sourceVersion: UInt64(changes) + 6))
+                }
+                try last.close()
+            }
+            try next.close()
+        }
     }
 
     @Test("floors of which no copy can be read refuse every source version, where the mark may be set")
