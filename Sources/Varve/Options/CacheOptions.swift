@@ -9,8 +9,9 @@ public struct CacheOptions: Sendable {
     public var disk: CacheLimit?
     /// What this cache may take of it, beside the other caches of its store: bytes of tables as they lie on disk (at least 1
     /// MiB), or entries (at least 32). Nil (the default): as much as the store has. It is kept in the background, so writes
-    /// of the last moments may exceed it; then what of this cache was not read lately is forgotten, the oldest first. Ignored
-    /// without a disk. See ``Cache/setDiskQuota(_:)``.
+    /// of the last moments may exceed it; then what of this cache was not read lately is forgotten, the oldest first. It is
+    /// not kept in the store: whoever opens the cache says it anew, and where nobody does there is none. Ignored without a
+    /// disk. See ``Cache/setDiskQuota(_:)``.
     public var diskQuota: CacheLimit?
     /// When entries expire that say nothing else. Default: never.
     public var expiry: Expiry
