@@ -33,6 +33,34 @@ struct AdmissionTests {
         try await store.close()
     }
 
+    @Test("A load that memory alone keeps is not replaced by one that began before it")
+    func overtaken() async throws {
+        let eviction = S3FIFOEviction(expectedEntries: 1000)
+        let store = try await CacheRig().store {
+            $0.diskBudgetBytes = 64 << 20
+            $0.usesThreads = false
+            $0.eviction = eviction
+        }
+        let cache: Cache<String, Int> = try await store.cache(named: "c")
+        eviction.noteOccupancy(1)
+        let door = Door()
+        let first = Task {
+            try await cache.value(for: "a") { _ in
+                await door.pass()
+                return 1
+            }
+        }
+        await door.arrived(1)
+        // From here on who comes begins a load of his own.
+        try await cache.remove(taggedWith: "t")
+        #expect(try await cache.value(for: "a") { _ in 2 } == 2)
+        #expect(cache.statistics.diskWritesAvoided == 1)
+        await door.open()
+        #expect(try await first.value == 1)
+        #expect(try await cache.value(for: "a") == 2)
+        try await store.close()
+    }
+
     /// Whether the disk takes a key that was seen once before the store was closed.
     private func isKnownAfterReopening(_ damage: (SimulatedFileSystem) throws -> Void) async throws -> Bool {
         let rig = CacheRig()

@@ -281,7 +281,9 @@ extension Cache {
             if shard.mayBeOutdated(key, since: began) { return }
             var entry = makeEntry(new, key, hash, began, [])
             entry.setLoad(store.nextLoad())
-            _ = shard.publish(entry, .load, &discarded)
+            guard shard.publish(entry, .load, &discarded) else { return }
+            // Another load of the key that began no later must not take its place: readers have seen this one.
+            shard.note(key, began + 1)
         }
     }
 
