@@ -42,6 +42,26 @@ struct SourceVersionTests {
         try await cache.close()
     }
 
+    @Test("Who is refused for a newer source version does not read next what was there before it")
+    func refusedByOneUnderWay() async throws {
+        let cache = try await CacheRig().cache(.disk, Int.self)
+        let disk = try #require(cache.disk)
+        try await cache.set(1, for: "a", .init(sourceVersion: 3))
+        // Another writer whose write is on disk, and who has not come back yet.
+        let hash = cache.memory.hash("a")
+        cache.memory.withShard(hash) { $0.beginFlight("a", writes: true) }
+        let change = try cache.change(2, .init(sourceVersion: 7), .explicit)
+        try await disk.engine.write(try cache.batch(Array("a".utf8), change, .none, disk))
+        await expectRefusal { try await cache.set(3, for: "a", .init(sourceVersion: 5)) }
+        #expect(cache.valueInMemory(for: "a") != 1)
+        #expect(try await cache.value(for: "a") == 2)
+        cache.memory.withShard(hash) { $0.endFlight("a", wrote: true) }
+        // Where nobody else writes, a refusal costs memory nothing.
+        await expectRefusal { try await cache.set(3, for: "a", .init(sourceVersion: 5)) }
+        #expect(cache.valueInMemory(for: "a") == 2)
+        try await cache.close()
+    }
+
     @Test("An idle span of nothing is over at once", arguments: CacheRig.Home.allCases)
     func idleOfNothing(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()

@@ -112,6 +112,11 @@ extension Cache {
             // has not ended.
             let engine = disk.engine
             if error.code == .cancelled { try? await Task { try await engine.sync() }.value }
+            // Who is told of a newer source version must not read next what was there before the write that brought it.
+            if case .olderSourceVersion = error.failedCondition?.reason {
+                let seen = engine.visible.rawValue
+                memory.change(hash) { $0.noteRefused(key, hash, upTo: seen, &$1) }
+            }
             // Where it is not known whether the write stands, the disk shall say.
             if !error.leavesNothingWritten {
                 let seen = engine.visible.rawValue

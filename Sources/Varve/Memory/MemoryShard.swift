@@ -205,6 +205,16 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         discard(key, hash, olderThan: seen, &discarded)
     }
 
+    /// A writer was refused for what the disk, as of `seen` or earlier, knows of the key. Where another writer is still under
+    /// way that may be its work: then what was there before it is served no more.
+    mutating func noteRefused(
+        _ key: Key, _ hash: UInt64, upTo seen: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
+        guard (flights[key]?.writers ?? 0) > 1 else { return }
+        note(key, seen)
+        discard(key, hash, olderThan: seen, &discarded)
+    }
+
     /// The source is about to be asked, and changes up to `began` do not outdate its answer. One that is still under way
     /// may be among them: then nobody may see from here on what was before it.
     mutating func beginLoad(
