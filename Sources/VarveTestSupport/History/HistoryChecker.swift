@@ -7,12 +7,16 @@
 public struct HistoryChecker {
     /// Whether a miss is always right; else it says that there is no value.
     public var mayForget: Bool
+    /// Whether a crash may take what a load brought, however long that was served: then its source version refuses nothing
+    /// afterwards.
+    public var losesLoads: Bool
     public var values: [Int: HistoryValue]
     /// States to look at before giving up.
     public var effort = 300_000
 
-    public init(mayForget: Bool, values: [Int: HistoryValue] = [:]) {
+    public init(mayForget: Bool, losesLoads: Bool = false, values: [Int: HistoryValue] = [:]) {
         self.mayForget = mayForget
+        self.losesLoads = losesLoads
         self.values = values
     }
 
@@ -143,7 +147,7 @@ public struct HistoryChecker {
     public func check(_ history: [HistoryOperation]) -> Verdict {
         let operations = history.sorted { ($0.invocation, $0.response ?? .max) < ($1.invocation, $1.response ?? .max) }
         let rules = HistoryState.Rules(
-            mayForget: mayForget, values: values,
+            mayForget: mayForget, losesLoads: losesLoads, values: values,
             losesPower: operations.contains { $0.action == .crash(power: true) })
         let context = Context(operations, rules)
         let wanted = operations.count { $0.response != nil }

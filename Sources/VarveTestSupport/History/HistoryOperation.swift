@@ -1,12 +1,17 @@
 /// One operation on a register as its client saw it: what was asked, what was answered, and between which ticks.
 ///
-/// Values are numbers, and no two writes but increments write the same one, so that a number names its write.
+/// Values are numbers, and no two writes but increments write the same one, so that a number names its write; what several
+/// loads bring of an origin has the number that the origin has it under.
 public struct HistoryOperation: Sendable, Hashable {
     public enum Action: Sendable, Hashable {
         /// Nil: a miss.
         case read(Int?)
         case set(Int)
         case remove
+        /// A removal that refuses older source versions from then on.
+        case removeOlder(than: UInt64)
+        /// A write of this source version that was refused, because the key itself has had a newer one.
+        case refused(UInt64)
         /// `expected` nil: there was none (add).
         case compareAndSet(expected: Int?, to: Int, succeeded: Bool)
         case replace(with: Int, succeeded: Bool)
@@ -50,9 +55,12 @@ public struct HistoryValue: Sendable, Hashable {
     public var tags: Set<String>
     /// At which time of the clock it must be gone at the latest.
     public var deadline: Int64?
-    public init(tags: Set<String> = [], deadline: Int64? = nil) {
+    /// The version that its source gave it: once a newer one was stored it must not be.
+    public var sourceVersion: UInt64?
+    public init(tags: Set<String> = [], deadline: Int64? = nil, sourceVersion: UInt64? = nil) {
         self.tags = tags
         self.deadline = deadline
+        self.sourceVersion = sourceVersion
     }
 }
 
@@ -60,7 +68,9 @@ extension HistoryOperation.Action {
     /// Whether it changes nothing, whatever the register holds.
     var isObservation: Bool {
         switch self {
-        case .read, .loaded, .take(nil), .compareAndSet(_, _, succeeded: false), .replace(_, succeeded: false): true
+        case .read, .loaded, .refused, .take(nil), .compareAndSet(_, _, succeeded: false),
+            .replace(_, succeeded: false):
+            true
         default: false
         }
     }

@@ -19,11 +19,11 @@ public final class HistoryRecorder: Sendable {
     public func tick() -> Int { ticks.add(1, ordering: .sequentiallyConsistent).newValue }
 
     /// A value that nobody has written yet, above what counters reach.
-    public func newValue(tags: Set<String> = [], deadline: Int64? = nil) -> Int {
+    public func newValue(tags: Set<String> = [], deadline: Int64? = nil, sourceVersion: UInt64? = nil) -> Int {
         state.withLock { state in
             state.lastValue += 1
             let value = 1_000_000 + state.lastValue
-            state.values[value] = HistoryValue(tags: tags, deadline: deadline)
+            state.values[value] = HistoryValue(tags: tags, deadline: deadline, sourceVersion: sourceVersion)
             return value
         }
     }
@@ -74,9 +74,9 @@ public final class HistoryRecorder: Sendable {
     public var operationCount: Int { state.withLock { $0.operations.values.reduce(0) { $0 + $1.count } } }
 
     /// What is wrong with the history, by key; empty: nothing.
-    public func violations(mayForget: Bool) -> [String] {
+    public func violations(mayForget: Bool, losesLoads: Bool = false) -> [String] {
         let (operations, values) = state.withLock { ($0.operations, $0.values) }
-        let checker = HistoryChecker(mayForget: mayForget, values: values)
+        let checker = HistoryChecker(mayForget: mayForget, losesLoads: losesLoads, values: values)
         return operations.sorted { $0.key < $1.key }.compactMap { key, history in
             let verdict = checker.check(history)
             return verdict.isLinearizable ? nil : "\(key): \(verdict)"

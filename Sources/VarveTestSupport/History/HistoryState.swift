@@ -1,18 +1,30 @@
 /// A register as it should be, and the rules by which operations change it: so simple that it is right by reading.
 ///
 /// A cache may forget: a miss is right whenever forgetting is allowed. But it never lies: what is read is what was written
-/// last, and what was overwritten, removed, dropped or has expired never shows again.
+/// last, and what was overwritten, removed, dropped or has expired never shows again, nor what is of an older source
+/// version than was stored or named before.
 struct HistoryState: Hashable {
+    /// What outlives a change that is lost.
+    struct Standing: Hashable {
+        var value: Int?
+        /// Older source versions must be refused.
+        var floor: UInt64 = 0
+    }
+
     var value: Int?
+    var floor: UInt64 = 0
+    /// The highest source version that ever came: older ones may be refused.
+    var highest: UInt64 = 0
     /// Loads that began after the last change of the register.
     var loads: Set<Int> = []
     /// What the register may fall back to when the power goes.
-    var unsynced: Set<Int?> = []
+    var unsynced: Set<Standing> = []
     var crashes = 0
 
     /// What may be true beside the operations themselves.
     struct Rules {
         var mayForget: Bool
+        var losesLoads: Bool
         var values: [Int: HistoryValue]
         /// Whether a crash that loses power will come: else nothing need be remembered for it.
         var losesPower: Bool
@@ -28,9 +40,29 @@ struct HistoryState: Hashable {
 
     private mutating func set(_ value: Int?, _ operation: HistoryOperation, _ rules: Rules) {
         if rules.losesPower {
-            if operation.isSynced { unsynced = [] } else { unsynced.insert(self.value) }
+            if operation.isSynced { unsynced = [] } else { unsynced.insert(Standing(value: self.value, floor: floor)) }
         }
         self.value = value
+    }
+
+    /// The state after a value was stored; none where its source version must be refused.
+    private func stored(_ value: Int, _ operation: HistoryOperation, _ rules: Rules) -> [HistoryState] {
+        guard let version = rules.values[value]?.sourceVersion else { return [changed(to: value, operation, rules)] }
+        if version < floor { return [] }
+        var next = changed(to: value, operation, rules)
+        next.highest = max(highest, version)
+        if case .loadStored = operation.action, rules.losesLoads { return [next] }
+        next.floor = version
+        return [next]
+    }
+
+    /// The state after a removal that refuses older source versions; none where it must be refused itself.
+    private func removed(olderThan version: UInt64, _ operation: HistoryOperation, _ rules: Rules) -> [HistoryState] {
+        if version < floor { return [] }
+        var next = changed(to: nil, operation, rules)
+        next.highest = max(highest, version)
+        next.floor = version
+        return [next]
     }
 
     /// The states after an operation with this outcome; none: it cannot have this outcome here.
@@ -40,17 +72,19 @@ struct HistoryState: Hashable {
             return has(found) || (found == nil && rules.mayForget) ? [self] : []
         case .loaded(let found):
             return has(found) || loads.contains(found) ? [self] : []
-        case .set(let value): return [changed(to: value, operation, rules)]
+        case .set(let value): return stored(value, operation, rules)
         case .remove: return [changed(to: nil, operation, rules)]
+        case .removeOlder(let version): return removed(olderThan: version, operation, rules)
+        case .refused(let version): return version < highest ? [self] : []
         case .take(nil): return value == nil || rules.mayForget ? [self] : []
         case .take(let found): return has(found) ? [changed(to: nil, operation, rules)] : []
         case .compareAndSet(let expected, let new, let succeeded):
             if !succeeded { return !has(expected) || (rules.mayForget && expected != nil) ? [self] : [] }
             let holds = has(expected) || (expected == nil && rules.mayForget)
-            return holds ? [changed(to: new, operation, rules)] : []
+            return holds ? stored(new, operation, rules) : []
         case .replace(let new, let succeeded):
             if !succeeded { return value == nil || rules.mayForget ? [self] : [] }
-            return value == nil ? [] : [changed(to: new, operation, rules)]
+            return value == nil ? [] : stored(new, operation, rules)
         case .increment(let amount, let result):
             let holds = (value ?? 0) + amount == result || (rules.mayForget && amount == result)
             return holds ? [changed(to: result, operation, rules)] : []
@@ -62,7 +96,7 @@ struct HistoryState: Hashable {
             next.loads.insert(value)
             return [next]
         case .loadStored(let value):
-            return loads.contains(value) ? [changed(to: value, operation, rules)] : []
+            return loads.contains(value) ? stored(value, operation, rules) : []
         case .drop, .clock, .sync, .crash: return afterEvent(operation, rules)
         }
     }
@@ -79,19 +113,18 @@ struct HistoryState: Hashable {
             if !operation.isSynced, !isHit { next.unsynced = unsynced }
         case .clock(let time):
             if let value, let deadline = rules.values[value]?.deadline, deadline <= time { next.value = nil }
-            next.unsynced = unsynced.filter { value in
-                value.flatMap { rules.values[$0]?.deadline }.map { $0 > time } ?? true
-            }
-            if next.unsynced.count < unsynced.count { next.unsynced.insert(nil) }
+            func isOver(_ value: Int) -> Bool { rules.values[value]?.deadline.map { $0 <= time } ?? false }
+            next.unsynced = Set(
+                unsynced.map { $0.value.map(isOver) ?? false ? Standing(value: nil, floor: $0.floor) : $0 })
         case .sync: next.unsynced = []
         case .crash(let power):
             next.crashes += 1
             next.loads = []
             guard power else { return [next] }
             next.unsynced = []
-            return unsynced.union([value]).map { value in
+            return unsynced.union([Standing(value: value, floor: floor)]).map { standing in
                 var fallen = next
-                fallen.value = value
+                (fallen.value, fallen.floor) = (standing.value, standing.floor)
                 return fallen
             }
         default: break

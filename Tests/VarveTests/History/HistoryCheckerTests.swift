@@ -97,6 +97,40 @@ struct HistoryCheckerTests {
         #expect(check([op(.set(1), 1, 2), op(.clock(100), 3, 7), op(.read(1), 5, 6)], values))
     }
 
+    @Test("What is older than a source version that was stored or named is not stored any more")
+    func sourceVersions() {
+        let values = [5, 7, 9].reduce(into: [Int: HistoryValue]()) {
+            $0[$1] = HistoryValue(sourceVersion: UInt64($1))
+        }
+        func isRight(_ operations: [HistoryOperation], losesLoads: Bool = false) -> Bool {
+            HistoryChecker(mayForget: true, losesLoads: losesLoads, values: values).check(operations).isLinearizable
+        }
+        #expect(isRight([op(.set(5), 1, 2), op(.set(7), 3, 4), op(.set(7), 5, 6)]))
+        #expect(!isRight([op(.set(7), 1, 2), op(.set(5), 3, 4)]))
+        #expect(isRight([op(.set(7), 1, 4), op(.set(5), 2, 3)]))
+        // Whatever came between.
+        for between in [op(.set(1), 3, 4), op(.remove, 3, 4), op(.crash(power: false), 3, 4)] {
+            #expect(!isRight([op(.set(7), 1, 2), between, op(.set(5), 5, 6)]), "\(between)")
+            #expect(isRight([op(.set(7), 1, 2), between, op(.set(9), 5, 6)]), "\(between)")
+        }
+        #expect(!isRight([op(.removeOlder(than: 7), 1, 2), op(.set(5), 3, 4)]))
+        #expect(!isRight([op(.set(7), 1, 2), op(.removeOlder(than: 5), 3, 4)]))
+        let added = op(.compareAndSet(expected: nil, to: 5, succeeded: true), 5, 6)
+        #expect(!isRight([op(.set(7), 1, 2), op(.remove, 3, 4), added]))
+        // A reason must be there for a refusal.
+        #expect(isRight([op(.set(7), 1, 2), op(.refused(5), 3, 4)]))
+        #expect(!isRight([op(.set(5), 1, 2), op(.refused(7), 3, 4)]))
+        // With the power goes what was not synced, and its version.
+        let power = op(.crash(power: true), 3, 4)
+        #expect(isRight([op(.set(7), 1, 2), power, op(.set(5), 5, 6)]))
+        #expect(!isRight([op(.set(7), 1, 2, synced: true), power, op(.set(5), 5, 6)]))
+        let load = [op(.loadBegan(7), 1, 1), op(.loadStored(7), 2, nil), op(.read(7), 3, 4)]
+        #expect(!isRight(load + [op(.set(5), 5, 6)]))
+        #expect(isRight(load + [op(.set(5), 5, 6)], losesLoads: true))
+        let late = [op(.loadBegan(7), 3, 3), op(.loadStored(7), 4, nil), op(.read(7), 5, 6)]
+        #expect(!isRight([op(.set(9), 1, 2)] + late))
+    }
+
     @Test("A killed process loses nothing; the power takes what was not synced, and no more")
     func crashes() {
         func after(_ power: Bool, _ synced: Bool, _ found: Int?) -> Bool {

@@ -9,29 +9,37 @@ struct HistoryClient {
     let recorder: HistoryRecorder
     let plan: HistoryPlan
     let clock: ManualClock
-    private var random: SplitMix
+    let origin: HistoryOrigin
+    /// The process' number to the origin.
+    let life: Int
+    var random: SplitMix
     /// What this client knows of registers: for conditional writes.
     private var known: [String: (value: Int, version: EntryVersion)] = [:]
 
     init(
         _ cache: Cache<String, Int>, _ recorder: HistoryRecorder, _ plan: HistoryPlan, _ clock: ManualClock,
-        seed: UInt64
+        _ origin: HistoryOrigin, life: Int, seed: UInt64
     ) {
         (self.cache, self.recorder, self.plan, self.clock) = (cache, recorder, plan, clock)
+        (self.origin, self.life) = (origin, life)
         random = SplitMix(seed)
     }
 
-    private mutating func chance(_ oneIn: UInt64) -> Bool { random.next() % oneIn == 0 }
-    private mutating func pick<T>(_ items: [T]) -> T { items[Int(random.next() % UInt64(items.count))] }
+    mutating func chance(_ oneIn: UInt64) -> Bool { random.next() % oneIn == 0 }
+    mutating func pick<T>(_ items: [T]) -> T { items[Int(random.next() % UInt64(items.count))] }
 
     mutating func run(_ operations: Int) async {
         for _ in 0..<operations {
             if Task.isCancelled { return }
+            if !plan.origins.isEmpty, chance(2) {
+                await useOrigin(pick(plan.origins))
+                continue
+            }
             let key = pick(plan.registers)
             switch random.next() % 32 {
             case 0..<6: await read(key)
             case 6..<11: await set(key)
-            case 11..<13: await remove(key)
+            case 11..<13: if plan.isVersioned, chance(2) { await removeOlder(key) } else { await remove(key) }
             case 13..<16: await compareAndSet(key)
             case 16: await add(key)
             case 17: await replace(key)
@@ -48,12 +56,12 @@ struct HistoryClient {
     }
 
     /// Reads everything: what is left is judged too.
-    mutating func readAll() async { for key in plan.registers + plan.counters { await read(key) } }
+    mutating func readAll() async { for key in plan.keys { await read(key) } }
 
     // MARK: Writing down
 
     /// Does something and records it, on every key that it covers. `attempted`: what may have happened where it threw.
-    private func record<R>(
+    func record<R>(
         _ keys: [String], isSynced: Bool = false, attempted: HistoryOperation.Action? = nil, body: () async throws -> R,
         saw: (R) -> HistoryOperation.Action?
     ) async -> R? {
@@ -68,6 +76,10 @@ struct HistoryClient {
             }
             return result
         } catch {
+            if let version = refusing(error) {
+                let action = HistoryOperation.Action.refused(version)
+                for key in keys { recorder.record(HistoryOperation(action, from: from, to: recorder.tick()), on: key) }
+            }
             let isKnown = (error as? VarveError)?.leavesNothingWritten ?? false
             if let attempted, !isKnown {
                 for key in keys {
@@ -78,17 +90,33 @@ struct HistoryClient {
         }
     }
 
-    private struct Choice {
+    /// The source version that was refused, where what is known of the key itself did it: floors are shared.
+    private func refusing(_ error: any Error) -> UInt64? {
+        guard case .olderSourceVersion(let given, _, false)? = (error as? VarveError)?.failedCondition?.reason else {
+            return nil
+        }
+        return given
+    }
+
+    struct Choice: Sendable {
         var value: Int
         var options: EntryOptions
         var isSynced: Bool { options.durability == .synced }
     }
 
-    private mutating func choose() -> Choice {
+    mutating func choose(isVersioned: Bool = true) -> Choice {
         let tags = plan.tags.filter { _ in chance(3) }
         var options = EntryOptions(tags: tags, durability: pick(plan.durabilities))
         if plan.expires, chance(2) { options.expiry = .after(.milliseconds(5)) }
-        return Choice(value: recorder.newValue(tags: Set(tags)), options: options)
+        if isVersioned, plan.isVersioned, !chance(4) { options.sourceVersion = sourceVersion() }
+        let value = recorder.newValue(tags: Set(tags), sourceVersion: options.sourceVersion)
+        return Choice(value: value, options: options)
+    }
+
+    /// One that is new, or late.
+    private mutating func sourceVersion() -> UInt64 {
+        let late = chance(2) ? Int(random.next() % 120) : 0
+        return UInt64(max(1, recorder.tick() - late))
     }
 
     /// A value was written at this time at the latest.
@@ -99,7 +127,7 @@ struct HistoryClient {
 
     // MARK: Operations
 
-    private mutating func read(_ key: String) async {
+    mutating func read(_ key: String) async {
         if chance(2) {
             _ = await record([key], body: { try await cache.value(for: key) }, saw: { .read($0) })
         } else if chance(4) {
@@ -110,7 +138,7 @@ struct HistoryClient {
         }
     }
 
-    private mutating func set(_ key: String) async {
+    mutating func set(_ key: String) async {
         let choice = choose()
         let version = await record(
             [key], isSynced: choice.isSynced, attempted: .set(choice.value),
@@ -119,11 +147,19 @@ struct HistoryClient {
         known[key] = version.map { (choice.value, $0) }
     }
 
-    private mutating func remove(_ key: String) async {
+    mutating func remove(_ key: String) async {
         let durability = pick(plan.durabilities)
         _ = await record(
             [key], isSynced: durability == .synced, attempted: .remove,
             body: { try await cache.remove(key, durability: durability) }, saw: { .remove })
+    }
+
+    private mutating func removeOlder(_ key: String) async {
+        let (durability, version) = (pick(plan.durabilities), sourceVersion())
+        _ = await record(
+            [key], isSynced: durability == .synced, attempted: .removeOlder(than: version),
+            body: { try await cache.remove(key, olderThan: version, durability: durability) },
+            saw: { $0 ? .removeOlder(than: version) : nil })
     }
 
     private mutating func compareAndSet(_ key: String) async {
@@ -178,7 +214,7 @@ struct HistoryClient {
         guard !plan.tags.isEmpty else { return }
         let (tag, durability) = (pick(plan.tags), pick(plan.durabilities))
         _ = await record(
-            plan.registers, isSynced: durability == .synced, attempted: .drop(tag: tag),
+            plan.registers + plan.origins, isSynced: durability == .synced, attempted: .drop(tag: tag),
             body: { try await cache.remove(taggedWith: tag, durability: durability) }, saw: { .drop(tag: tag) })
     }
 
@@ -186,7 +222,7 @@ struct HistoryClient {
         let durability = pick(plan.durabilities)
         let prefix = pick(plan.prefixes)
         _ = await record(
-            plan.registers.filter { $0.hasPrefix(prefix) }, isSynced: durability == .synced, attempted: .remove,
+            plan.keys.filter { $0.hasPrefix(prefix) }, isSynced: durability == .synced, attempted: .remove,
             body: { try await cache.removeAll(withPrefix: prefix, durability: durability) }, saw: { .remove })
     }
 
@@ -196,7 +232,7 @@ struct HistoryClient {
     private static func answer(
         _ key: String, _ recorder: HistoryRecorder, _ options: EntryOptions, yields: UInt64
     ) async -> Loaded<Int> {
-        let value = recorder.newValue(tags: Set(options.tags))
+        let value = recorder.newValue(tags: Set(options.tags), sourceVersion: options.sourceVersion)
         let began = recorder.tick()
         recorder.record(HistoryOperation(.loadBegan(value), from: began, to: began), on: key)
         for _ in 0..<yields { await Task.yield() }

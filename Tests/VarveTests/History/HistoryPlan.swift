@@ -11,6 +11,8 @@ struct HistoryPlan: Sendable {
 
     var registers = ["a/1", "a/2", "ab/1", "b/1"]
     var counters = ["n/1", "n/2"]
+    /// Keys that are written through to an origin, and loaded from there.
+    var origins: [String] = []
     var prefixes = ["a/", "a", "b/"]
     var tags = ["red", "blue"]
     var durabilities: [Durability?] = [nil]
@@ -28,13 +30,23 @@ struct HistoryPlan: Sendable {
     /// Whether the store goes over to memory and comes back meanwhile, again and again.
     var degrades = false
 
+    /// Whether values and removals carry source versions, some of them late.
+    var isVersioned = false
+
+    /// Whether the disk has room for few entries, and others come beside the registers.
+    var isCrowded = false
+
     /// Whether somebody follows the cache's feed.
     var isObserved = false
+
+    var keys: [String] { registers + counters + origins }
 
     /// A miss is right where entries may be forgotten: in memory alone, or by time, whose moment no client knows. A write
     /// that is on disk, but not acknowledged yet, is lost to a drop of its tag, though readers may see what was before it
     /// until both are over.
-    var mayForget: Bool { degrades || expires || !tags.isEmpty || (home == .memory && memoryEntries < 1000) }
+    var mayForget: Bool {
+        degrades || expires || isCrowded || !tags.isEmpty || (home == .memory && memoryEntries < 1000)
+    }
 
     /// Half of the runs are without tags, so that each miss is judged too.
     func varied(_ seed: UInt64) -> HistoryPlan {
@@ -51,11 +63,12 @@ struct HistoryRun {
     let recorder: HistoryRecorder
     let clock = ManualClock()
     private let observer = FeedObserver()
+    private let origin = HistoryOrigin()
 
     init(_ plan: HistoryPlan, seed: UInt64) {
         self.plan = plan
         self.seed = seed
-        recorder = HistoryRecorder(keys: plan.registers + plan.counters)
+        recorder = HistoryRecorder(keys: plan.keys)
     }
 
     /// How many seeds to run: a slice in `swift test`, as many as VARVE_HISTORY_SEEDS says elsewhere, from
@@ -71,16 +84,30 @@ struct HistoryRun {
     func violations() async throws -> [String] {
         var random = SplitMix(seed)
         var files = SimulatedFileSystem()
+        var complaints: [String] = []
         for round in 0...plan.endings.count {
             let ending = round < plan.endings.count ? plan.endings[round] : nil
             let cache = try await open(files)
-            files = try await run(cache, files, ending, &random)
+            complaints += try await compareWithOrigin(cache)
+            files = try await run(cache, files, ending, &random, &complaints)
         }
-        return (recorder.violations(mayForget: plan.mayForget) + observer.violations).map { "seed \(seed): \($0)" }
+        let violations = recorder.violations(mayForget: plan.mayForget, losesLoads: plan.degrades)
+        return (violations + observer.violations + complaints).map { "seed \(seed): \($0)" }
+    }
+
+    /// While nobody does anything.
+    private func compareWithOrigin(_ cache: Cache<String, Int>) async throws -> [String] {
+        var complaints: [String] = []
+        for key in plan.origins {
+            let held = try await cache.value(for: key)
+            if let complaint = origin.complaint(key, held: held) { complaints.append(complaint) }
+        }
+        return complaints
     }
 
     private func open(_ files: SimulatedFileSystem) async throws -> Cache<String, Int> {
-        let options = CacheOptions(memory: .entries(plan.memoryEntries), policy: .lru)
+        var options = CacheOptions(memory: .entries(plan.memoryEntries), policy: .lru)
+        if plan.isCrowded { options.diskQuota = .entries(32) }
         guard plan.home == .disk else { return try CacheStore.inMemory(clock: clock).cacheInMemory(options) }
         var engine = EngineOptions()
         engine.clock = clock
@@ -97,8 +124,9 @@ struct HistoryRun {
     /// One life of a process. Returns what the next one finds.
     private func run(
         _ cache: Cache<String, Int>, _ files: SimulatedFileSystem, _ ending: HistoryPlan.Ending?,
-        _ random: inout SplitMix
+        _ random: inout SplitMix, _ complaints: inout [String]
     ) async throws -> SimulatedFileSystem {
+        let life = origin.beginLife()
         let seeds = (0..<plan.clients).map { _ in random.next() }
         let (crashSeed, patience) = (random.next(), Int(random.next() % 1500))
         let unrest = Task { await disturb(cache, files, seed: crashSeed) }
@@ -109,7 +137,7 @@ struct HistoryRun {
         await withTaskGroup(of: Void.self) { group in
             for seed in seeds {
                 group.addTask {
-                    var client = HistoryClient(cache, recorder, plan, clock, seed: seed)
+                    var client = HistoryClient(cache, recorder, plan, clock, origin, life: life, seed: seed)
                     // Until the end, where one comes.
                     await client.run(ending == nil ? plan.operations : .max)
                 }
@@ -117,6 +145,8 @@ struct HistoryRun {
             guard let ending else { return await group.waitForAll() }
             let enough = recorder.operationCount + patience
             while recorder.operationCount < enough { await Task.yield() }
+            // Whatever has reached the origin by now came before the crash.
+            origin.endLife()
             let from = recorder.tick()
             if ending == .powerCut {
                 files.cutPower()
@@ -142,9 +172,10 @@ struct HistoryRun {
             }
             recorder.recordCrash(from: crash.from, to: crash.to, power: ending == .powerCut)
         } else {
-            var client = HistoryClient(cache, recorder, plan, clock, seed: 0)
+            var client = HistoryClient(cache, recorder, plan, clock, origin, life: life, seed: 0)
             await client.readAll()
-            if plan.isObserved { _ = try await observer.judge(cache, keys: plan.registers + plan.counters) }
+            complaints += try await compareWithOrigin(cache)
+            if plan.isObserved { _ = try await observer.judge(cache, keys: plan.keys) }
             observation.cancel()
             await observation.value
             // A log that failed since the last write is told by closing.
@@ -169,6 +200,11 @@ struct HistoryRun {
                 recorder.record(HistoryOperation(.clock(now), from: from, to: recorder.tick()))
             }
             guard let engine = cache.store.engine else { continue }
+            if plan.isCrowded {
+                for _ in 0..<4 {
+                    _ = try? await cache.set(1, for: "x/\(random.next() % 96)", EntryOptions(sourceVersion: 1))
+                }
+            }
             if let degraded = cache.store.degraded, random.next() % 2 == 0 {
                 if random.next() % 2 == 0 {
                     // Whoever writes next meets a log that has failed for good.

@@ -73,4 +73,71 @@ struct HistoryTests {
             durabilities: [nil, .synced], operations: 40, endings: [.kill, .powerCut, .kill], degrades: true)
         try await judge(plan, seed)
     }
+
+    @Test(
+        "What is older than a source version that was acknowledged never shows, in memory and on disk",
+        arguments: CacheRig.Home.allCases, HistoryRun.seeds(3))
+    func sourceVersions(home: CacheRig.Home, seed: UInt64) async throws {
+        try await judge(HistoryPlan(home: home, memoryEntries: seed % 3 == 0 ? 1000 : 3, isVersioned: true), seed)
+    }
+
+    @Test("Nor where entries are forgotten by the disk, and expire", arguments: HistoryRun.seeds(4))
+    func sourceVersionsForgotten(seed: UInt64) async throws {
+        try await judge(HistoryPlan(expires: seed % 2 == 0, isVersioned: true, isCrowded: true), seed)
+    }
+
+    @Test("Nor after a killed process and a power cut", arguments: HistoryRun.seeds(4))
+    func sourceVersionsOverCrashes(seed: UInt64) async throws {
+        let plan = HistoryPlan(
+            durabilities: [nil, .synced], operations: 40, endings: [.kill, .powerCut, .kill], isVersioned: true)
+        try await judge(plan, seed)
+    }
+
+    @Test("Nor where the store goes over to memory, comes back, and crashes meanwhile", arguments: HistoryRun.seeds(6))
+    func sourceVersionsWhileDegraded(seed: UInt64) async throws {
+        let plan = HistoryPlan(
+            durabilities: [nil, .synced], operations: 40,
+            endings: seed % 3 == 0 ? [] : [.powerCut, .kill, .powerCut], degrades: true, isVersioned: true)
+        try await judge(plan, seed)
+    }
+
+    private func writingThrough(_ adjust: (inout HistoryPlan) -> Void) -> HistoryPlan {
+        var plan = HistoryPlan(registers: ["a/1"], counters: ["n/1"])
+        plan.origins = ["o/1", "o/2"]
+        plan.prefixes = ["o/", "o/1", "a/"]
+        plan.durabilities = [nil, .synced]
+        adjust(&plan)
+        return plan
+    }
+
+    @Test(
+        "What is written through to an origin is what the origin has, or nothing",
+        arguments: CacheRig.Home.allCases, HistoryRun.seeds(3))
+    func writesThrough(home: CacheRig.Home, seed: UInt64) async throws {
+        let plan = writingThrough {
+            $0.home = home
+            $0.isVersioned = seed % 4 == 0
+        }
+        try await judge(plan, seed)
+    }
+
+    @Test("So it is after a killed process and a power cut", arguments: HistoryRun.seeds(6))
+    func writesThroughOverCrashes(seed: UInt64) async throws {
+        let plan = writingThrough {
+            $0.operations = 40
+            $0.endings = [.powerCut, .kill, .powerCut, .powerCut]
+            $0.isVersioned = seed % 4 == 0
+        }
+        try await judge(plan, seed)
+    }
+
+    @Test("And where the store goes over to memory, comes back, and crashes meanwhile", arguments: HistoryRun.seeds(6))
+    func writesThroughWhileDegraded(seed: UInt64) async throws {
+        let plan = writingThrough {
+            $0.operations = 40
+            $0.endings = seed % 3 == 0 ? [] : [.powerCut, .kill, .powerCut]
+            $0.degrades = true
+        }
+        try await judge(plan, seed)
+    }
 }
