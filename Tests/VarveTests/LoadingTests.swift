@@ -241,7 +241,9 @@ struct LoadingTests {
         try await cache.close()
     }
 
-    @Test("A batch counts what it serves stale as one request", arguments: CacheRig.Home.allCases)
+    @Test(
+        "A batch counts each key as one request",
+        arguments: CacheRig.Home.allCases)
     func staleBatch(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()
         let cache = try await rig.cache(home, Int.self)
@@ -250,6 +252,9 @@ struct LoadingTests {
         let found = try await cache.values(for: ["0"]) { _ in [:] }
         #expect(found == ["0": 0])
         #expect(cache.statistics.requests == 1)
+        let loaded = try await cache.values(for: ["1", "2"]) { _ in ["1": 1] }
+        #expect(loaded == ["1": 1])
+        #expect(cache.statistics.requests == 3)
         try await cache.close()
     }
 

@@ -15,11 +15,11 @@ extension Cache {
             case .absent: break
             case .stale(let value): found[key] = value
             case .miss:
-                guard let entry = try await fetch(key) else {
+                if let entry = try foundAtOnce(key, .miss).entry {
+                    found[key] = entry.value
+                } else {
                     missing.append(key)
-                    break
                 }
-                found[key] = entry.value
             }
         }
         if missing.isEmpty { return found }

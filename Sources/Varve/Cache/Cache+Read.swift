@@ -79,10 +79,8 @@ extension Cache {
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
         let began = Latencies.now()
-        var probe = try key.withKeyBytes { (bytes) throws(VarveError) in try disk.probe(bytes) }
-        if case .wouldBlock = probe { probe = try await disk.read(keyBytes(key)) }
         var cause: MissCause?
-        switch probe {
+        switch try await disk.read(keyBytes(key)) {
         case .entry(let stored):
             if let entry = admit(stored, key, hash) {
                 noteDiskHit(since: began)

@@ -58,9 +58,9 @@ extension Cache {
         for shard in 0..<memory.shardCount {
             var next: Int? = 0
             while let slot = next {
-                next = memory.withShard(at: shard) {
-                    $0.addUnsaved(from: slot, slots: Cache.slotsAtOnce, to: &keys)
-                }
+                let step = memory.withShard(at: shard) { $0.unsaved(from: slot, slots: Cache.slotsAtOnce) }
+                keys += step.keys
+                next = step.next
             }
         }
         return keys.sorted { $0.version < $1.version }

@@ -146,55 +146,63 @@ final class DegradedMode: Sendable {
 
     /// Goes over to memory, unless that has happened. Returns once the way is memory's, or another's change is done.
     func enter(_ cause: VarveError) async {
-        let changes = state.withLock { state in
-            guard state.phase == .onDisk else { return false }
+        guard beginChange(from: .onDisk) else { return await changed() }
+        // It ends, whoever is cancelled.
+        await IOThread.run(name: "varve-mark") { self.carryOutEntering(cause) }
+    }
+
+    /// Sees to the disk, now and then: goes over to memory where the engine takes no more writes, though nobody has met that
+    /// by writing yet, and tries the disk where that is due. Blocks.
+    func attend() {
+        guard let failure = engine.troubles.failure, failure.code != .closed, beginChange(from: .onDisk) else {
+            return returnIfDue()
+        }
+        carryOutEntering(failure)
+    }
+
+    private func carryOutEntering(_ cause: VarveError) {
+        waitUntilDrained()
+        // What changes from here on the log does not hold: nobody who follows it may go on as if it did.
+        engine.shutFeeds(cause)
+        let refusal = setMark(cause)
+        let now = clock.now()
+        let waiting = state.withLock { state in
+            state.cause = cause
+            state.since = now
+            state.counts.episodes += 1
+            state.retries.begin(at: now)
+            return state.leaveChange(to: .inMemory)
+        }
+        log.degraded(cause, markRefusal: refusal)
+        for waiter in waiting { waiter.resume() }
+    }
+
+    /// Keeps everybody out from now on; false where the way is another. `waitUntilDrained` must follow, then the new way.
+    private func beginChange(from phase: Phase) -> Bool {
+        state.withLock { state in
+            guard state.phase == phase else { return false }
             state.phase = .changing
             return true
         }
-        guard changes else { return await changed() }
-        // It must end, whoever is cancelled.
-        await Task {
-            while true {
-                let seen = drained.generation
-                if state.withLock({ $0.within == 0 }) { break }
-                await drained.wait(after: seen)
-            }
-            // What changes from here on the log does not hold: nobody who follows it may go on as if it did.
-            engine.shutFeeds(cause)
-            let refusal = await setMark(cause)
-            let now = clock.now()
-            let waiting = state.withLock { state in
-                state.cause = cause
-                state.since = now
-                state.counts.episodes += 1
-                state.retries.begin(at: now)
-                return state.leaveChange(to: .inMemory)
-            }
-            log.degraded(cause, markRefusal: refusal)
-            for waiter in waiting { waiter.resume() }
-        }.value
     }
 
-    /// Sees to the disk, now and then, on a thread that may block: goes over to memory where the engine takes no more writes,
-    /// though nobody has met that by writing yet, and tries the disk where that is due.
-    func attend() {
-        let engine = engine
-        guard let failure = engine.troubles.failure, DegradedMode.isRefusal(failure), !isInMemory else {
-            return returnIfDue()
+    /// Returns when nobody is within any more.
+    private func waitUntilDrained() {
+        while true {
+            let seen = drained.generation
+            if state.withLock({ $0.within == 0 }) { return }
+            drained.wait(after: seen)
         }
-        Task { if engine === self.engine { await enter(failure) } }
     }
 
     /// Nil once the mark is durable; else what keeps it from being so.
-    private func setMark(_ cause: VarveError) async -> VarveError? {
+    private func setMark(_ cause: VarveError) -> VarveError? {
         if mark.isSet { return nil }
-        return await IOThread.run(name: "varve-mark") { () -> VarveError? in
-            do throws(VarveError) {
-                try self.set(cause)
-                return nil
-            } catch {
-                return error
-            }
+        do throws(VarveError) {
+            try set(cause)
+            return nil
+        } catch {
+            return error
         }
     }
 
@@ -208,7 +216,7 @@ final class DegradedMode: Sendable {
     func requireMark() async throws(VarveError) {
         if mark.isSet { return }
         let cause = state.withLock { $0.cause } ?? VarveError(.io, "the disk takes no writes")
-        guard let refusal = await setMark(cause) else { return }
+        guard let refusal = await IOThread.run(name: "varve-mark", { self.setMark(cause) }) else { return }
         state.withLock { $0.counts.refusals += 1 }
         throw VarveError(
             cause.code, "\(cause.message); and it cannot go on in memory alone: \(refusal.message)", path: cause.path,
@@ -249,7 +257,8 @@ final class DegradedMode: Sendable {
         let disk = DiskReturn(mode: self)
         do throws(VarveError) {
             let replacement = try disk.probe()
-            guard beginLeaving() else { return false }
+            guard beginChange(from: .inMemory) else { return false }
+            waitUntilDrained()
             if let replacement { take(replacement) }
         } catch {
             state.withLock { state in
@@ -305,21 +314,6 @@ final class DegradedMode: Sendable {
         }
         if refusal == nil { log.returned(after: .nanoseconds(max(0, now &- since)), changes: changes) }
         for waiter in waiting { waiter.resume() }
-    }
-
-    /// Waits until nobody is within and keeps everybody out; false where the way is another by now. Blocks.
-    private func beginLeaving() -> Bool {
-        let begins = state.withLock { state in
-            guard state.phase == .inMemory else { return false }
-            state.phase = .changing
-            return true
-        }
-        guard begins else { return false }
-        while true {
-            let seen = drained.generation
-            if state.withLock({ $0.within == 0 }) { return true }
-            drained.wait(after: seen)
-        }
     }
 
     // MARK: Damage, and what is told

@@ -8,8 +8,10 @@ extension DiskTier {
     func keyHash(_ key: [UInt8]) -> UInt64 { Engine.keyHash(key, in: namespace) }
 
     /// Rethrows what a read threw, unless it met damage in a store that goes on in memory: then the key counts as absent.
-    func missIfDamaged(_ error: VarveError) throws(VarveError) {
+    func missIfDamaged(_ error: VarveError, _ engine: Engine) throws(VarveError) -> Probe {
         guard let degraded, DegradedMode.isDamage(error) else { throw error }
-        degraded.noteDamage(error)
+        // One that is just being replaced may lack files that the other has removed.
+        if !engine.isRetired { degraded.noteDamage(error) }
+        return .absent(nil)
     }
 }

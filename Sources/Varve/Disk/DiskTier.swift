@@ -25,7 +25,6 @@ final class DiskTier: Sendable {
         self.shadow = shadow
     }
 
-    /// To be asked after `hides`.
     var engine: Engine { engines.current }
 
     /// What an entry's value is, in the engine's `valueType`.
@@ -55,39 +54,40 @@ final class DiskTier: Sendable {
     /// What stands under a key, as far as can be told without waiting.
     @usableFromInline
     func probe(_ key: RawSpan) throws(VarveError) -> Probe {
-        while true {
-            if hides(key) { return .absent(nil) }
-            let engine = engine
+        while let engine = engine(showing: key) {
             do throws(VarveError) { return Probe(try engine.probe(key, in: namespace)) } catch {
-                if wasReplaced(engine) { continue }
-                try missIfDamaged(error)
-                return .absent(nil)
+                if !wasReplaced(engine) { return try missIfDamaged(error, engine) }
             }
         }
+        return .absent(nil)
     }
 
     /// The same, whatever it takes.
     func read(_ key: [UInt8]) async throws(VarveError) -> Probe {
-        while true {
-            if hides(key) { return .absent(nil) }
-            let engine = engine
+        let found = unsafe try probe(key.span.bytes)
+        guard case .wouldBlock = found else { return found }
+        while let engine = unsafe engine(showing: key.span.bytes) {
             do throws(VarveError) { return Probe(try await engine.read(key, in: namespace)) } catch {
-                if wasReplaced(engine) { continue }
-                try missIfDamaged(error)
-                return .absent(nil)
+                if !wasReplaced(engine) { return try missIfDamaged(error, engine) }
             }
         }
+        return .absent(nil)
     }
 
     func entry(_ key: [UInt8]) async throws(VarveError) -> StoredEntry? {
+        if case .entry(let entry) = try await read(key) { entry } else { nil }
+    }
+
+    /// The engine that tells of a key; nil where what the disk has of it must not be seen.
+    ///
+    /// What another engine that takes this one's place must not show is hidden before it does, and shown again only when
+    /// everybody gets that one. So the answer holds for an engine that was the present one before the question and after
+    /// it, and for no other.
+    private func engine(showing key: RawSpan) -> Engine? {
         while true {
-            if hides(key) { return nil }
             let engine = engine
-            do throws(VarveError) { return try await engine.entry(key, in: namespace) } catch {
-                if wasReplaced(engine) { continue }
-                try missIfDamaged(error)
-                return nil
-            }
+            if hides(key) { return nil }
+            if !wasReplaced(engine) { return engine }
         }
     }
 

@@ -5,8 +5,8 @@ internal import VarveEngine
 /// takes no more writes, so the store is opened anew beside the one that is still read.
 ///
 /// Who asks gets the present one and may use it to the end of what he does: one that was replaced can be read, and shows
-/// what was there when it was. What it must not show any more is to be asked *before* the engine is (`DiskTier.hides`):
-/// it is hidden before the engine is replaced, and shown again only when everybody gets the new one. Any thread.
+/// what was there when it was. What the new one must not show is hidden before it is here, and shown again only when
+/// everybody gets it: `DiskTier.engine(showing:)`. Any thread.
 final class EngineCell: Sendable {
     /// Where it is never replaced: then asking costs no lock.
     private let fixed: Engine?

@@ -1,18 +1,19 @@
 /// Entries that were made while the disk took no writes, and what it knows of them since.
 extension MemoryShard {
-    /// Adds those that the disk has not got, of so many slots from this one on. Returns where to go on; nil at the end.
+    /// Those that the disk has not got, of so many slots from this one on, and where to go on; nil at the end.
     ///
     /// An entry keeps its slot for as long as memory holds it, so the steps meet each one that is held from the first of
     /// them to its own. One that takes a slot behind them was written meanwhile: on disk, or while the store goes on in
     /// memory once more, whose return begins anew.
-    func addUnsaved(from first: Int, slots: Int, to list: inout [UnsavedKey<Key>]) -> Int? {
+    func unsaved(from first: Int, slots: Int) -> (keys: [UnsavedKey<Key>], next: Int?) {
         let end = min(entries.count, first + slots)
+        var keys: [UnsavedKey<Key>] = []
         for slot in first..<max(first, end) {
             guard entries.isTaken[slot], entries[backOfTaken: slot].traits.contains(.unsaved) else { continue }
             let back = entries[backOfTaken: slot]
-            list.append(UnsavedKey(key: entries[taken: slot].key, hash: back.hash, version: back.version))
+            keys.append(UnsavedKey(key: entries[taken: slot].key, hash: back.hash, version: back.version))
         }
-        return end < entries.count ? end : nil
+        return (keys, end < entries.count ? end : nil)
     }
 
     /// The entry, where it is still the one that the disk has not got, and whether somebody may be writing or removing the

@@ -47,7 +47,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// What an entry takes beside its own record: its place in the table at three quarters full, the policy's and the
     /// wheel's records.
-    private static var bytesBesideEntry: Int { 11 + 32 + 24 }
+    private static var bytesBesideEntry: Int { 11 + 36 + 24 }
     /// All that an entry takes, what key and value hold outside of themselves aside.
     @usableFromInline
     static var bytesOfEntry: Int {
@@ -283,7 +283,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// A read without a flight found nothing on disk: false where anything changed since it began. Else the miss is counted.
     mutating func missesBoth(_ key: Key, _ hash: UInt64, ifStill before: UInt64, _ told: MissCause?) -> Bool {
-        // What is held by now came between the look at memory and the beginning.
+        // What came between the look at memory and the beginning, and what lies there though it may not be served, is left to
+        // a closer look.
         guard changes == before, table.find(hash, { entries[taken: $0].key == key }) == nil else { return false }
         noteMiss(hash, told)
         return true

@@ -4,9 +4,9 @@ internal import Synchronization
 ///
 /// Tables stand in a queue by when they were written. When the store is over its budget the oldest is gone through: what
 /// was read since it was written, or since the last pass, goes into a new table at the queue's end and has to be read again
-/// to stay again; the rest is forgotten. Entries that come for the first time have to be read within a tenth of the store's capacity,
-/// or they go and leave a fingerprint in a ghost; one that is seen again while its fingerprint is there has earned its
-/// place. While there is room everything stays.
+/// to stay again; the rest is forgotten. Entries that come for the first time have to be read within a tenth of the
+/// store's capacity, or they go and leave a fingerprint in a ghost; one that is seen again while its fingerprint is there
+/// has earned its place. While there is room everything stays.
 ///
 /// Who loads values asks `admits` before storing one: a value that is asked for once never reaches the disk, nor does one
 /// that comes back so late that it would be gone before it came back again (`SweepPace`). Where most of what is written
@@ -64,7 +64,8 @@ public final class S3FIFOEviction: EvictionPolicy {
     public func recordRead(keyHash: UInt64) { credits.add(keyHash) }
 
     /// Whether a value of this key should be stored now: the store has room, or the key was seen before, not long ago for a
-    /// store that forgets as fast as this one. Where it says no it remembers the sighting. To be asked once for each value that was loaded.
+    /// store that forgets as fast as this one. Where it says no it remembers the sighting. To be asked once for each value
+    /// that was loaded.
     /// `toFull`: it would go where there is no room, however much the store has elsewhere.
     public func admits(keyHash: UInt64, toFull: Bool = false) -> Bool {
         guard toFull || full.load(ordering: .relaxed) else { return true }

@@ -33,7 +33,8 @@ extension Engine {
     /// The source versions that stand in the log alone, beyond what of it is known to be durable: who drops what the mark
     /// covers might not find them there.
     package var unsyncedFloors: [DegradedMark.Raise] {
-        guard let synced = writing?.log.syncedLSN else { return [] }
+        // Of what was replayed from a log that nobody writes to no one knows how much is durable.
+        let synced = writing?.log.syncedLSN ?? versions.version.flushed.lsn
         let state = keeper.cell.pin().state
         var highest: [UInt16: UInt64] = [:]
         for memtable in [state.active] + state.sealed {

@@ -147,9 +147,9 @@ extension Engine {
         package let failure: VarveError?
     }
 
-    /// Commits a batch that is not empty as `write` does, and tells one that readers see, though the log failed before it was durable, from
-    /// one that no reader of this engine sees, ever: for that it throws. One whose task is cancelled stands, and is seen
-    /// once it is synced.
+    /// Commits a batch that is not empty as `write` does, and tells one that readers see, though the log failed before it
+    /// was durable, from one that no reader of this engine sees, ever: for that it throws. One whose task is cancelled
+    /// stands, and is seen once it is synced.
     package func writeVisibly(
         _ batch: borrowing WriteBatch, durability: Durability
     ) async throws(VarveError) -> VisibleWrite {

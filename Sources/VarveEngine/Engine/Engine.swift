@@ -55,7 +55,7 @@ public final class Engine: Sendable {
     var isClosed: Bool { closed.load(ordering: .relaxed) }
     private let retired = Atomic<Bool>(false)
     /// Whether another engine takes, or has taken, this one's place: see `reopened`.
-    var isRetired: Bool { retired.load(ordering: .acquiring) }
+    package var isRetired: Bool { retired.load(ordering: .acquiring) }
     func setRetired() { retired.store(true, ordering: .releasing) }
 
     var options: EngineOptions { context.options }

@@ -277,14 +277,6 @@ final class GroupSync: @unchecked Sendable {
         return monitor.withLock { inFlight ? syncedLSN.next : nil }
     }
 
-    /// Fails every waiter, now and later.
-    func fail(_ error: VarveError) {
-        monitor.lock()
-        if failure == nil { failure = error }
-        finish(generation: generation)
-        monitor.unlock()
-    }
-
     /// Ends the thread, which keeps this object alive until then. Waiters that nothing can serve any more are told that the log is closed.
     func stop() {
         monitor.withLock {

@@ -203,6 +203,17 @@ struct ReopeningTests {
         try await cache.store.close()
     }
 
+    @Test("Work in the background that stops writes is noticed, whatever it met")
+    func noticedDamage() async throws {
+        let cache = try await rig.cache()
+        try await cache.set("kept", for: "a")
+        cache.store.engine?.health.stop(VarveError(.corruption, "a block that a merge read is damaged"))
+        while !cache.isDegraded { await Task.yield() }
+        #expect(await cache.tryReturn())
+        #expect(try await cache.value(for: "a") == "kept")
+        try await cache.store.close()
+    }
+
     @Test("A write that was seen before its log failed is made once: others may have changed the key since")
     func seenAndThenFailed() async throws {
         let cache = try await rig.cache { $0.durability = .interval(.milliseconds(1)) }

@@ -38,7 +38,9 @@ struct SavingTests {
         var steps = 0
         while let slot = next {
             steps += 1
-            next = cache.memory.withShard(at: 0) { $0.addUnsaved(from: slot, slots: 7, to: &found) }
+            let step = cache.memory.withShard(at: 0) { $0.unsaved(from: slot, slots: 7) }
+            found += step.keys
+            next = step.next
             // Places behind and ahead become free, and are taken again.
             try await cache.remove("\(steps)")
             try await cache.remove("\(99 - steps)")
