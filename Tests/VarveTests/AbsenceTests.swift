@@ -49,11 +49,7 @@ struct AbsenceTests {
     @Test("A load that a full disk is spared is not kept in memory past a newer source version")
     func sparedDisk() async throws {
         let eviction = S3FIFOEviction(expectedEntries: 1000)
-        let store = try await CacheRig().store {
-            $0.diskBudgetBytes = 64 << 20
-            $0.usesThreads = false
-            $0.eviction = eviction
-        }
+        let store = try await CacheRig().store(evictingBy: eviction)
         let cache: Cache<String, Int> = try await store.cache(named: "c")
         try await cache.remove("a", olderThan: 7)
         eviction.noteOccupancy(1)

@@ -9,12 +9,7 @@ struct AdmissionTests {
     @Test("A full disk takes what a loader brings for the second time, and whatever is written by hand")
     func secondSighting() async throws {
         let eviction = S3FIFOEviction(expectedEntries: 1000)
-        let store = try await CacheRig().store {
-            $0.diskBudgetBytes = 64 << 20
-            // The engine tells the policy how full it is: not while this test says so.
-            $0.usesThreads = false
-            $0.eviction = eviction
-        }
+        let store = try await CacheRig().store(evictingBy: eviction)
         let cache: Cache<String, Int> = try await store.cache(
             named: "c", CacheOptions(memory: .entries(1), policy: .fifo))
         #expect(try await cache.value(for: "while there is room") { _ in 1 } == 1)
@@ -36,11 +31,7 @@ struct AdmissionTests {
     @Test("A load that memory alone keeps is not replaced by one that began before it")
     func overtaken() async throws {
         let eviction = S3FIFOEviction(expectedEntries: 1000)
-        let store = try await CacheRig().store {
-            $0.diskBudgetBytes = 64 << 20
-            $0.usesThreads = false
-            $0.eviction = eviction
-        }
+        let store = try await CacheRig().store(evictingBy: eviction)
         let cache: Cache<String, Int> = try await store.cache(named: "c")
         eviction.noteOccupancy(1)
         let door = Door()

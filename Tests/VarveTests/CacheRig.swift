@@ -29,6 +29,16 @@ struct CacheRig {
         return try await CacheStore.open(at: path, options, fileSystem: files)
     }
 
+    /// A store that is as full as the test tells this policy.
+    func store(evictingBy eviction: S3FIFOEviction) async throws -> CacheStore {
+        try await store {
+            $0.diskBudgetBytes = 64 << 20
+            // The engine would tell the policy how full it is.
+            $0.usesThreads = false
+            $0.eviction = eviction
+        }
+    }
+
     /// The two places where truth may live: every promise is tested on both.
     enum Home: CaseIterable, Sendable {
         case memory, disk
