@@ -155,10 +155,13 @@ public final class Engine: Sendable {
         hold.stopServer()
         var isClean = false
         defer { hold.release(keepsRecord: !isClean) }
+        // Also where the log's end could not be made durable; before others get the lock.
+        defer {
+            versions.close()
+            context.endThreads()
+            mark?.close()
+        }
         try writing?.close(versions, context)
-        versions.close()
-        context.endThreads()
-        mark?.close()
         isClean = health.failure == nil
     }
 

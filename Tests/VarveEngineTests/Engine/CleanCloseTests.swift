@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VarveIO
 import VarveTestSupport
@@ -23,5 +24,17 @@ struct CleanCloseTests {
         #expect(second.position == position)
         #expect(try second.get(Array("a".utf8))?.bytes == Array("1".utf8))
         try second.close()
+    }
+
+    @Test("a store whose last sync fails says so, and leaves no thread behind")
+    func failedCloseLeavesNoThread() async throws {
+        let files = SimulatedFileSystem()
+        let engine = try await Engine.open(at: "/store", Fixture.options(threads: true), fileSystem: files)
+        try await engine.put(bytes("a"), bytes("1"))
+        #expect(await engine.context.threads.run { IOThread.isOnOne })
+        files.fail(EIO) { $0.operation == .sync && $0.path.contains(".log") }
+        await #expect { try await engine.close() } throws: { ($0 as? VarveError)?.code == .io }
+        // What has no threads any more runs its work where it is asked.
+        #expect(await !engine.context.threads.run { IOThread.isOnOne })
     }
 }
