@@ -257,6 +257,8 @@ extension Cache.NewEntry {
 extension VarveError {
     /// Whether a write that failed so is known to have changed nothing.
     var leavesNothingWritten: Bool {
-        [.invalidArgument, .limitExceeded, .conditionFailed, .diskFull, .stalled, .closed, .readOnly].contains(code)
+        if stage != nil { return true }
+        return [.invalidArgument, .limitExceeded, .conditionFailed, .diskFull, .stalled, .closed, .readOnly]
+            .contains(code)
     }
 }

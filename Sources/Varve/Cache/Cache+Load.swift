@@ -316,11 +316,19 @@ extension Cache {
         return false
     }
 
-    /// Returns when what was written can be seen.
+    /// Returns when what was written can be seen, or never will be, since the log has failed and the store goes on in
+    /// memory.
     func settle(_ disk: DiskTier) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
-        try await disk.engine.settle()
+        let engine = disk.engine
+        do throws(VarveError) { try await engine.settle() } catch {
+            guard let degraded = disk.degraded else { throw error }
+            // Its log was closed under those who wait.
+            if engine.isRetired { return }
+            guard DegradedMode.isRefusal(error) else { throw error }
+            await degraded.enter(error)
+        }
     }
 }
 

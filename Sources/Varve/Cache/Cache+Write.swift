@@ -107,7 +107,7 @@ extension Cache {
             guard error.code == .conditionFailed else { throw error }
             // It would be refused again, whatever the key has.
             if case .olderSourceVersion = error.failedCondition?.reason { throw error }
-            // What was written lately may not be visible yet, and never is where the log has failed.
+            // What was written lately may not be visible yet.
             if let disk, case .changed = error.failedCondition?.reason { try await settle(disk) }
             return nil
         }

@@ -15,6 +15,7 @@ extension Cache {
                     defer { degraded.end() }
                     write = try await commitOnDisk(key, hash, change, demand, durability, disk)
                 } catch {
+                    if error.stage == .conditions { throw refusal(ofUnread: error, change, degraded) }
                     guard DegradedMode.isRefusal(error) else { throw error }
                     await degraded.enter(error)
                     // No reader has seen it, but it may be on disk, and a condition cannot be asked twice. Neither what it
@@ -111,10 +112,7 @@ extension Cache {
         while true {
             let isHidden = disk.hides(bytes)
             do throws(VarveError) { try await checkOnDisk(bytes, demand, isHidden: isHidden, disk) } catch {
-                guard isLoad, DegradedMode.isDamage(error) else { throw error }
-                // Whether something newer is known cannot be told: who waits has the value, and it is not kept.
-                degraded.noteDamage(error)
-                throw VarveError(.conditionFailed, "what the disk knows of the key cannot be read; nothing was written")
+                throw refusal(ofUnread: error, change, degraded)
             }
             if !isLoad, let sourceVersion = change.sourceVersion {
                 // What is refused anyway raises no floor.
@@ -151,6 +149,16 @@ extension Cache {
         max(disk.shadow?.sourceVersion(of: key) ?? 0, degraded.mark.floor(ofKeyHash: disk.keyHash(key)))
     }
 
+    /// What a change throws whose demand the disk could not be asked. That says nothing of the log, so the store stays
+    /// where it is.
+    private func refusal(ofUnread error: VarveError, _ change: Change, _ degraded: DegradedMode) -> VarveError {
+        guard DegradedMode.isDamage(error) else { return error }
+        degraded.noteDamage(error)
+        // Whether something newer is known cannot be told: who waits for a load has its value, and it is not kept.
+        guard change.isLoad else { return error }
+        return VarveError(.conditionFailed, "what the disk knows of the key cannot be read; nothing was written")
+    }
+
     /// What the disk has to say of a demand, without writing anything.
     private func checkOnDisk(
         _ key: [UInt8], _ demand: Demand, isHidden: Bool, _ disk: DiskTier
@@ -163,7 +171,11 @@ extension Cache {
             if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
             if isHidden { break }
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
-            if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
+            // Nobody writes to the disk now. What its log holds beyond what it shows was acknowledged to nobody and is never
+            // seen: it must not count, or this would be refused again and again.
+            if number == nil, since > 0, since < disk.engine.visible.rawValue {
+                try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
+            }
         case .notOlder(let version), .unchanged(_, let version?):
             try batch.requireNotOlder(key, than: version, in: disk.namespace)
         case .unchanged: return

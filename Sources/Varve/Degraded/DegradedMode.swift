@@ -132,10 +132,11 @@ final class DegradedMode: Sendable {
     // MARK: Entering
 
     /// Whether a write that failed so has the store go on in memory. A store that is behind, or has used its own budget, has
-    /// a sound disk: that passes by itself and is told to who writes.
+    /// a sound disk: that passes by itself and is told to who writes. One that could not read its conditions has met a
+    /// damaged table, and the log takes the next one.
     static func isRefusal(_ error: VarveError) -> Bool {
         switch error.code {
-        case .io, .failedStop: true
+        case .io, .failedStop: error.stage != .conditions
         case .diskFull: error.underlying is IOError
         default: false
         }

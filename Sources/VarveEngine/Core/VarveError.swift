@@ -62,18 +62,30 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         }
     }
 
+    /// How far a write had come that failed with nothing written, where the code alone does not tell.
+    package enum Stage: Sendable {
+        /// Its conditions could not be read, which says nothing of the log.
+        case conditions
+        /// It was refused, because what takes writes had failed before.
+        case admission
+    }
+
     private final class Storage: Sendable {
         let code: Code
         let message: String
         let path: String?
         let offset: UInt64?
         let underlying: (any Error)?
-        init(code: Code, message: String, path: String?, offset: UInt64?, underlying: (any Error)?) {
+        let stage: Stage?
+        init(
+            code: Code, message: String, path: String?, offset: UInt64?, underlying: (any Error)?, stage: Stage? = nil
+        ) {
             self.code = code
             self.message = message
             self.path = path
             self.offset = offset
             self.underlying = underlying
+            self.stage = stage
         }
     }
 
@@ -101,6 +113,15 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
             path: error.path.isEmpty ? nil : error.path, underlying: error)
     }
 
+    /// The same error, of a write that came no further than this.
+    func at(_ stage: Stage) -> VarveError {
+        VarveError(
+            Storage(
+                code: code, message: message, path: path, offset: offset, underlying: underlying, stage: stage))
+    }
+
+    private init(_ storage: Storage) { self.storage = storage }
+
     public var code: Code { storage.code }
     /// What happened and what to do, in one or two sentences.
     public var message: String { storage.message }
@@ -109,6 +130,9 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
     /// The place in that file, in bytes.
     public var offset: UInt64? { storage.offset }
     public var underlying: (any Error)? { storage.underlying }
+
+    /// Nil: the code says what is known.
+    package var stage: Stage? { storage.stage }
 
     public var description: String {
         var text = message

@@ -15,27 +15,35 @@ extension Engine {
         let lsn = visibleLSN
         let now = clock.now()
         for condition in batch.conditions {
-            let failure: ConditionFailure.Reason? = unsafe try condition.fullKey.withBytes { (key) throws(VarveError) in
-                let hash = unsafe XXH3.hash64(key)
-                switch condition.demand {
-                case .version(let required):
-                    let found: LSN? = unsafe try Lookup.withLive(
-                        key, hash: hash, in: pin.state, at: lsn, now: { now }, mode, tables
-                    ) { (_, version) in version }.value
-                    return found == required ? nil : .version(required: required, found: found)
-                case .notOlder(let given):
-                    let standing = unsafe try Lookup.sourceVersion(
-                        above: given, of: key, hash: hash, in: pin.state, at: lsn, mode, tables)
-                    return standing.map {
-                        .olderSourceVersion(given: given, standing: $0.version, isShared: $0.isShared)
-                    }
-                case .unchanged(let since):
-                    return mayHaveChanged([condition], after: since, in: pin.state) ? .changed(since: since) : nil
-                }
+            let failure: ConditionFailure.Reason?
+            do throws(VarveError) { failure = try check(condition, in: pin.state, at: lsn, now: now, mode) } catch {
+                throw error.code == .wouldBlock ? error : error.at(.conditions)
             }
             if let failure { throw condition.failed(failure) }
         }
         return checked
+    }
+
+    /// Why a condition does not hold; nil: it does.
+    private func check(
+        _ condition: WriteBatch.Condition, in state: ReadState, at lsn: LSN, now: Timestamp, _ mode: ReadMode
+    ) throws(VarveError) -> ConditionFailure.Reason? {
+        unsafe try condition.fullKey.withBytes { (key) throws(VarveError) in
+            let hash = unsafe XXH3.hash64(key)
+            switch condition.demand {
+            case .version(let required):
+                let found: LSN? = unsafe try Lookup.withLive(
+                    key, hash: hash, in: state, at: lsn, now: { now }, mode, tables
+                ) { (_, version) in version }.value
+                return found == required ? nil : .version(required: required, found: found)
+            case .notOlder(let given):
+                let standing = unsafe try Lookup.sourceVersion(
+                    above: given, of: key, hash: hash, in: state, at: lsn, mode, tables)
+                return standing.map { .olderSourceVersion(given: given, standing: $0.version, isShared: $0.isShared) }
+            case .unchanged(let since):
+                return mayHaveChanged([condition], after: since, in: state) ? .changed(since: since) : nil
+            }
+        }
     }
 
     func checkConditionsAsync(of batch: borrowing WriteBatch) async throws(VarveError) -> LSN {

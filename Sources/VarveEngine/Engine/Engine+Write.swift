@@ -179,7 +179,8 @@ extension Engine {
             } catch {
                 guard error.code == .wouldBlock else { throw error }
                 // A write to one of the keys may wait for its sync, and is no state before.
-                if let log = writing?.log, visibleLSN < log.appendedLSN { try await log.sync() }
+                guard let log = writing?.log, visibleLSN < log.appendedLSN else { continue }
+                do throws(VarveError) { try await log.sync() } catch { throw error.at(.admission) }
             }
         }
     }

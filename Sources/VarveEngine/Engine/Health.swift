@@ -15,7 +15,8 @@ final class Health: Sendable {
     /// Raised when either changes.
     let changed = Signal()
 
-    /// Throws what stopped the store, if something did. One load where nothing has.
+    /// Throws what stopped the store, if something did: to be asked before anything of a write is done. One load where
+    /// nothing has.
     @inline(__always)
     func checkWrites() throws(VarveError) {
         if hasFailed.load(ordering: .relaxed) { throw stopped() }
@@ -28,7 +29,8 @@ final class Health: Sendable {
             .failedStop,
             "the store stopped taking writes after a failure; reads go on; open it anew"
                 + (cause.map { " (\($0.message))" } ?? ""),
-            path: cause?.path, underlying: cause)
+            path: cause?.path, underlying: cause
+        ).at(.admission)
     }
 
     /// Stops writes for good. The first failure stays.

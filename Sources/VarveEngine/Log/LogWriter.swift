@@ -157,7 +157,7 @@ final class LogWriter: @unchecked Sendable {
         _ kind: FrameKind, payload: UnsafeRawBufferPointer, count: UInt64, commitTime: Timestamp, flags: FrameFlags,
         via route: AppendRoute, beginning timeline: TimelineID?
     ) throws(VarveError) -> LogPosition {
-        try sink.checkUsable()
+        do throws(VarveError) { try sink.checkUsable() } catch { throw error.at(.admission) }
         precondition(follower == nil, "a follower's log takes its source's frames only")
         let bound = LogFormat.frameBound(payload.count)
         if sink.room < bound || spansTooManyLSNs(count) { try beginNextSegment(minimum: bound) }
