@@ -29,8 +29,13 @@ extension Cache {
                 if let failure = write.failure { try await standBy(change, failure, degraded) }
                 return write.version.rawValue
             case .memory:
-                defer { degraded.end() }
-                return try await commitDegraded(key, hash, change, demand, disk, degraded)
+                let version: UInt64?
+                do {
+                    defer { degraded.end() }
+                    version = try await commitDegraded(key, hash, change, demand, disk, degraded)
+                }
+                if let version { return version }
+                await degraded.trialEnded()
             }
         }
     }
@@ -98,9 +103,12 @@ extension Cache {
     /// Memory is the authority for every key that was changed since the disk stopped taking writes, and the disk for the
     /// rest, which nobody changes meanwhile. So a condition is checked on disk first, where the key is the disk's, and
     /// then, under the shard's lock, only whether it still is.
+    ///
+    /// Nil, with nothing changed: the engine on disk cannot tell any more, since another one is about to take its place.
+    /// That one is to be asked, when nobody is within.
     private func commitDegraded(
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ disk: DiskTier, _ degraded: DegradedMode
-    ) async throws(VarveError) -> UInt64 {
+    ) async throws(VarveError) -> UInt64? {
         let bytes = keyBytes(key)
         // What the disk could never take is refused as it would be there.
         _ = try batch(bytes, change, demand, disk)
@@ -112,6 +120,7 @@ extension Cache {
         while true {
             let isHidden = disk.hides(bytes)
             do throws(VarveError) { try await checkOnDisk(bytes, demand, isHidden: isHidden, disk) } catch {
+                if DegradedMode.isDamage(error), degraded.isReplacing(disk.engine) { return nil }
                 throw refusal(ofUnread: error, change, degraded)
             }
             if !isLoad, let sourceVersion = change.sourceVersion {

@@ -32,6 +32,8 @@ final class DegradedMode: Sendable {
         var shadows: [Namespace: DiskShadow] = [:]
         /// Somebody tries the disk.
         var isTrying = false
+        /// Who waits until that is over.
+        var waitingForTrial: [CheckedContinuation<Void, Never>] = []
         /// What the disk said to the last attempt.
         var lastRefusal: VarveError?
         var retries = RetrySchedule()
@@ -254,7 +256,7 @@ final class DegradedMode: Sendable {
             return true
         }
         guard isMine else { return !isInMemory }
-        defer { state.withLock { $0.isTrying = false } }
+        defer { endTrial() }
         let disk = DiskReturn(mode: self)
         do throws(VarveError) {
             let replacement = try disk.probe()
@@ -278,6 +280,30 @@ final class DegradedMode: Sendable {
         endLeaving(refusal)
         return refusal == nil
     }
+
+    private func endTrial() {
+        let waiting = state.withLock { state in
+            state.isTrying = false
+            defer { state.waitingForTrial = [] }
+            return state.waitingForTrial
+        }
+        for waiting in waiting { waiting.resume() }
+    }
+
+    /// Returns when nobody tries the disk. Not from within a change, which a return waits for.
+    func trialEnded() async {
+        await withCheckedContinuation { continuation in
+            let waits = state.withLock { state in
+                if state.isTrying { state.waitingForTrial.append(continuation) }
+                return state.isTrying
+            }
+            if !waits { continuation.resume() }
+        }
+    }
+
+    /// Whether another engine is just being opened, or ready, to take this one's place: it removes files that this one may
+    /// still want to read, which is no damage. Where the opening fails this one goes on to be read, and damage counts.
+    func isReplacing(_ engine: Engine) -> Bool { engine.isRetired && state.withLock { $0.isTrying } }
 
     /// The store goes on with another engine. Nobody is within.
     private func take(_ replacement: DiskReturn.Replacement) {

@@ -10,8 +10,7 @@ extension DiskTier {
     /// Rethrows what a read threw, unless it met damage in a store that goes on in memory: then the key counts as absent.
     func missIfDamaged(_ error: VarveError, _ engine: Engine) throws(VarveError) -> Probe {
         guard let degraded, DegradedMode.isDamage(error) else { throw error }
-        // One that is just being replaced may lack files that the other has removed.
-        if !engine.isRetired { degraded.noteDamage(error) }
+        if !degraded.isReplacing(engine) { degraded.noteDamage(error) }
         return .absent(nil)
     }
 }

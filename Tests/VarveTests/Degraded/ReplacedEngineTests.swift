@@ -1,6 +1,7 @@
 import Glibc
 import Testing
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve
@@ -12,7 +13,7 @@ struct ReplacedEngineTests {
     /// A cache that goes on in memory since its log failed, with a key that lies on disk alone.
     private func failedCache() async throws -> Cache<String, String> {
         let cache = try await rig.cache { $0.blockCacheBytes = 0 }
-        try await cache.set("old", for: "a")
+        try await cache.set("old", for: "a", EntryOptions(sourceVersion: 7))
         try await cache.set("old", for: "b")
         try await rig.evictAll(cache)
         try await cache.store.engine?.flush()
@@ -68,6 +69,51 @@ struct ReplacedEngineTests {
     @Test("A read that fails on the engine that is still there is damage as before")
     func damage() async throws {
         let cache = try await failedCache()
+        atNextRead {}
+        #expect(try await cache.value(for: "a") == nil)
+        #expect(cache.health.damagedReads == 1)
+        rig.files.observe(nil)
+        #expect(await cache.tryReturn())
+        try await cache.store.close()
+    }
+
+    @Test(
+        "A condition that an engine cannot tell any more, since another one is about to take its place, is asked of that one",
+        arguments: [false, true])
+    func condition(ofLoad: Bool) async throws {
+        let cache = try await failedCache()
+        let degraded = try #require(cache.store.degraded)
+        let old = try #require(cache.store.engine)
+        let thread = Watched<IOThread?>(nil)
+        atNextRead {
+            // Not here: the return waits for the writer that reads.
+            let comeback = try? IOThread(name: "test-return") { degraded.tryReturn() }
+            thread.update { $0 = comeback }
+            let signal = Signal()
+            while !old.isRetired { signal.wait(after: signal.generation, atMost: .milliseconds(1)) }
+        }
+        let late = EntryOptions(sourceVersion: 3)
+        if ofLoad {
+            #expect(try await cache.refresh("a", loading: { _ in Loaded("late", late) }) == "late")
+        } else {
+            #expect(await code { try await cache.set("late", for: "a", late) } == .conditionFailed)
+        }
+        await IOThread.run(name: "test-join") { thread.current?.join() }
+        #expect(cache.store.engine !== old)
+        #expect(try await cache.value(for: "a") == "old")
+        #expect(cache.health.damagedReads == 0)
+        rig.files.observe(nil)
+        try await cache.store.close()
+    }
+
+    @Test("Damage is told again where the store could not be opened anew, however long the engine is read yet")
+    func failedOpening() async throws {
+        let cache = try await failedCache()
+        rig.files.fail(EIO, sticky: true) { $0.operation == .create && $0.path.contains("MANIFEST") }
+        #expect(await !cache.tryReturn())
+        #expect(cache.store.engine?.isRetired == true)
+        rig.files.clearFaults()
+        rig.files.dropCaches()
         atNextRead {}
         #expect(try await cache.value(for: "a") == nil)
         #expect(cache.health.damagedReads == 1)
