@@ -185,7 +185,7 @@ extension CommitPipeline {
             position = unsafe try log.append(
                 .batch, payload: payload, count: UInt64(count), commitTime: time, via: waits ? .buffer : .map)
         } catch {
-            throw refused(error)
+            throw .failed(error)
         }
         let first = LSN(position.lsn.rawValue &- UInt64(count) &+ 1)
         unsafe insert(&state, payload, from: first, count)
@@ -200,13 +200,6 @@ extension CommitPipeline {
     /// Range deletes that nest cost the square of their number to read, so a memtable is sealed before they are many.
     private static let rangeDeletesPerMemtable = 2000
 
-    /// An append that stopped the log stops the store.
-    @inline(never)
-    private func refused(_ error: VarveError) -> Refusal {
-        if log.hasFailed { health.stop(error) }
-        return .failed(error)
-    }
-
     /// How long writes may go on before the store clock's reading is written down again: a minute of commit time.
     private static let clockPeriod: Timestamp = 60_000_000_000
 
@@ -220,7 +213,7 @@ extension CommitPipeline {
             _ = unsafe try log.append(
                 .clock, payload: payload.bytes, count: 1, commitTime: state.clock.next(), via: waits ? .buffer : .map)
         } catch {
-            throw refused(error)
+            throw .failed(error)
         }
         state.clockLogged = state.clock.last
     }
@@ -288,7 +281,7 @@ extension CommitPipeline {
                     position = unsafe try log.append(
                         kind, payload: payload, count: count, commitTime: state.clock.next(), via: .buffer)
                 } catch {
-                    throw refused(error)
+                    throw .failed(error)
                 }
                 state.unsyncedEnd = position.lsn
                 return Ticket(first: first, last: position.lsn, waitsFor: position.lsn)

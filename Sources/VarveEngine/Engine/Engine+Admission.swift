@@ -52,24 +52,14 @@ extension Engine {
         guard let sync = writing?.log.groupSync else { return }
         if case .interval(let interval)? = durability { sync.promise(within: interval) }
         guard let lsn = ticket.waitsFor else { return try sync.waitWhileLagging() }
-        do throws(VarveError) {
-            try sync.wait(upTo: lsn)
-        } catch {
-            health.stop(error)
-            throw error
-        }
+        try sync.wait(upTo: lsn)
     }
 
     func acknowledgeAsync(_ ticket: CommitPipeline.Ticket, _ durability: Durability?) async throws(VarveError) {
         guard let sync = writing?.log.groupSync else { return }
         if case .interval(let interval)? = durability { sync.promise(within: interval) }
         guard let lsn = ticket.waitsFor else { return try await sync.waitWhileLagging() }
-        do throws(VarveError) {
-            try await sync.wait(upTo: lsn)
-        } catch {
-            if error.code != .cancelled { health.stop(error) }
-            throw error
-        }
+        try await sync.wait(upTo: lsn)
     }
 
     /// The parts that write, where this opener may.

@@ -30,6 +30,11 @@ final class WritingParts: Sendable {
             didSeal: { later.wakeUp() }, state: state)
         let pipeline = self.pipeline
         log.didSync.set { [weak pipeline] lsn in pipeline?.didSync(upTo: lsn) }
+        // Whoever meets it, a sync of the log's own thread too: writers that wait for background work ask for nothing else.
+        log.sink.didFail.set { error in
+            health.stop(error)
+            gate.changed.raise()
+        }
         let clock = parts.context.clock
         store = StoreParts(
             files: parts.context.files, directory: parts.context.directory, options: options,

@@ -53,6 +53,8 @@ final class LogSink: @unchecked Sendable {
     }
     private var shared = Shared()
     private let lock = ConditionLock(conditions: 0)
+    /// Told once, on the thread that met the failure and before anybody who waits hears of it. It may hold the commit lock.
+    let didFail = FailureHook()
     private let fileSystem: any FileSystem
     private let directory: String
     private let hasPending = Atomic<Bool>(false)
@@ -126,8 +128,12 @@ final class LogSink: @unchecked Sendable {
 
     /// Stops the log for good. Returns what the one who met the failure throws.
     func poison(_ error: VarveError) -> VarveError {
-        withShared { if $0.failure == nil { $0.failure = error } }
+        let isFirst = withShared { shared in
+            defer { shared.failure = shared.failure ?? error }
+            return shared.failure == nil
+        }
         isPoisoned.store(true, ordering: .releasing)
+        if isFirst { didFail.call(error) }
         return error
     }
 

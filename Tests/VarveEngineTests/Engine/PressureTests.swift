@@ -100,6 +100,26 @@ import VarveTestSupport
         try await again.close()
     }
 
+    @Test("A failed sync stops the store when it happens, whoever asked for it", arguments: [false, true])
+    func failedSyncOfOthers(byThread: Bool) throws {
+        let files = SimulatedFileSystem()
+        let engine = try Fixture.store(files, Fixture.options(threads: true))
+        files.fail(5, sticky: true) { $0.operation == .sync && $0.path.contains(".log") }
+        try engine.put([1], [1], durability: .interval)
+        if byThread {
+            // Who waits for the log without a write of his own, as a feed does.
+            let sync = try #require(engine.writing?.log.groupSync)
+            sync.request()
+            #expect(code { try sync.waitForProgress(beyond: sync.syncedLSN) { false } } == .failedStop)
+        } else {
+            #expect(code { try engine.sync() } != nil)
+        }
+        #expect(engine.health.failure?.code == .io)
+        files.clearFaults()
+        // What the close finds is the same failure once more.
+        try? engine.close()
+    }
+
     private static func putBlocking(_ engine: Engine) throws(VarveError) {
         try engine.put([2], [2], durability: .synced)
     }
