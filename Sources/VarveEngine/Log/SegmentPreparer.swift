@@ -39,6 +39,8 @@ final class SegmentPreparer: @unchecked Sendable {
     private var ready: PreparedSegment?
     private var failure: VarveError?
     private var isWanted = false
+    /// Those who wait for a segment.
+    private var takers = 0
     private var isStopped = false
     private var recyclable: [String] = []
     private var recycledCount: UInt64 = 0
@@ -76,7 +78,11 @@ final class SegmentPreparer: @unchecked Sendable {
             return try prepare(recycling: recycled, capacity: max(minimum, segmentBytes))
         }
         monitor.lock()
-        defer { monitor.unlock() }
+        takers += 1
+        defer {
+            takers -= 1
+            monitor.unlock()
+        }
         failure = nil
         while true {
             if let segment = ready {
@@ -114,7 +120,8 @@ final class SegmentPreparer: @unchecked Sendable {
     func giveBack() throws(VarveError) {
         let (left, unused) = monitor.withLock {
             defer {
-                isWanted = false
+                // The thread may not have heard yet of somebody who waits, and nobody would tell it again.
+                isWanted = takers > 0
                 ready = nil
                 recyclable = []
             }
