@@ -150,8 +150,13 @@ final class DegradedMode: Sendable {
     /// Goes over to memory, unless that has happened. Returns once the way is memory's, or another's change is done.
     func enter(_ cause: VarveError) async {
         guard beginChange(from: .onDisk) else { return await changed() }
-        // It ends, whoever is cancelled.
-        await IOThread.run(name: "varve-mark") { self.carryOutEntering(cause) }
+        // In a task of its own it ends, whoever is cancelled.
+        await Task {
+            // No thread is held until everybody is out: where the kernel gives none, that would be one of the pool's, which
+            // those who are within may need.
+            await drain()
+            await IOThread.run(name: "varve-mark") { self.carryOutEntering(cause) }
+        }.value
     }
 
     /// Sees to the disk, now and then: goes over to memory where the engine takes no more writes, though nobody has met that
@@ -160,11 +165,12 @@ final class DegradedMode: Sendable {
         guard let failure = engine.troubles.failure, failure.code != .closed, beginChange(from: .onDisk) else {
             return returnIfDue()
         }
+        waitUntilDrained()
         carryOutEntering(failure)
     }
 
+    /// Nobody is within.
     private func carryOutEntering(_ cause: VarveError) {
-        waitUntilDrained()
         // What changes from here on the log does not hold: nobody who follows it may go on as if it did.
         engine.shutFeeds(cause)
         let refusal = setMark(cause)
@@ -180,7 +186,8 @@ final class DegradedMode: Sendable {
         for waiter in waiting { waiter.resume() }
     }
 
-    /// Keeps everybody out from now on; false where the way is another. `waitUntilDrained` must follow, then the new way.
+    /// Keeps everybody out from now on; false where the way is another. `drain` or `waitUntilDrained` must follow, then the
+    /// new way.
     private func beginChange(from phase: Phase) -> Bool {
         state.withLock { state in
             guard state.phase == phase else { return false }
@@ -189,12 +196,21 @@ final class DegradedMode: Sendable {
         }
     }
 
-    /// Returns when nobody is within any more.
+    /// Returns when nobody is within any more. Blocks.
     private func waitUntilDrained() {
         while true {
             let seen = drained.generation
             if state.withLock({ $0.within == 0 }) { return }
             drained.wait(after: seen)
+        }
+    }
+
+    /// The same for a task, which must not be one that is cancelled: it would spin.
+    private func drain() async {
+        while true {
+            let seen = drained.generation
+            if state.withLock({ $0.within == 0 }) { return }
+            await drained.wait(after: seen)
         }
     }
 
