@@ -327,7 +327,7 @@ extension Cache {
             // Its log was closed under those who wait.
             if engine.isRetired { return }
             guard DegradedMode.isRefusal(error) else { throw error }
-            await degraded.enter(error)
+            await degraded.enter(error, of: engine)
         }
     }
 }

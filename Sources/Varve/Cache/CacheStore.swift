@@ -132,7 +132,7 @@ public final class CacheStore: Sendable {
             engine, clock, policy, evictionMemory, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         // Nothing is acknowledged before the mark is durable; reads and loads go on in any case.
-        if let refusal { await store.degraded?.enter(refusal) }
+        if let refusal { await store.degraded?.enter(refusal, of: engine) }
         return store
     }
 

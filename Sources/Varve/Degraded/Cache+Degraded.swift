@@ -10,6 +10,7 @@ extension Cache {
         while true {
             switch await degraded.begin() {
             case .disk:
+                let engine = disk.engine
                 let write: Engine.VisibleWrite
                 do throws(VarveError) {
                     defer { degraded.end() }
@@ -17,7 +18,7 @@ extension Cache {
                 } catch {
                     if error.stage == .conditions { throw refusal(ofUnread: error, change, degraded) }
                     guard DegradedMode.isRefusal(error) else { throw error }
-                    await degraded.enter(error)
+                    await degraded.enter(error, of: engine)
                     // No reader has seen it, but it may be on disk, and a condition cannot be asked twice. Neither what it
                     // made nor what was there before may show.
                     if case .version = demand, !error.leavesNothingWritten {
@@ -26,7 +27,7 @@ extension Cache {
                     }
                     continue
                 }
-                if let failure = write.failure { try await standBy(change, failure, degraded) }
+                if let failure = write.failure { try await standBy(change, failure, of: engine, degraded) }
                 return write.version.rawValue
             case .memory:
                 let version: UInt64?
@@ -44,10 +45,10 @@ extension Cache {
     /// Others may have changed the key since, so it is not made once more: where the disk has lost it, the way back hides
     /// what was there before.
     private func standBy(
-        _ change: Change, _ failure: VarveError, _ degraded: DegradedMode
+        _ change: Change, _ failure: VarveError, of engine: Engine, _ degraded: DegradedMode
     ) async throws(VarveError) {
         guard DegradedMode.isRefusal(failure) else { throw failure }
-        await degraded.enter(failure)
+        await degraded.enter(failure, of: engine)
         if change.isLoad { return }
         let way = await degraded.begin()
         defer { degraded.end() }
@@ -63,12 +64,13 @@ extension Cache {
         while true {
             switch await degraded.begin() {
             case .disk:
+                let engine = disk.engine
                 do throws(VarveError) {
                     defer { degraded.end() }
                     return try await write()
                 } catch {
                     guard DegradedMode.isRefusal(error) else { throw error }
-                    await degraded.enter(error)
+                    await degraded.enter(error, of: engine)
                 }
             case .memory:
                 defer { degraded.end() }

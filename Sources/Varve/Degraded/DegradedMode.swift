@@ -147,9 +147,11 @@ final class DegradedMode: Sendable {
     /// Whether a disk that said so to an attempt to come back may think better of it.
     static func mayPass(_ error: VarveError) -> Bool { isRefusal(error) || [.diskFull, .stalled].contains(error.code) }
 
-    /// Goes over to memory, unless that has happened. Returns once the way is memory's, or another's change is done.
-    func enter(_ cause: VarveError) async {
-        guard beginChange(from: .onDisk) else { return await changed() }
+    /// Goes over to memory, unless that has happened, or another engine has taken the place of the one that failed since:
+    /// what an engine before did is no reason to leave this one. Returns once the way is memory's, or another's change is
+    /// done.
+    func enter(_ cause: VarveError, of failed: Engine) async {
+        guard beginChange(from: .onDisk, of: failed) else { return await changed() }
         // In a task of its own it ends, whoever is cancelled.
         await Task {
             // No thread is held until everybody is out: where the kernel gives none, that would be one of the pool's, which
@@ -162,9 +164,9 @@ final class DegradedMode: Sendable {
     /// Sees to the disk, now and then: goes over to memory where the engine takes no more writes, though nobody has met that
     /// by writing yet, and tries the disk where that is due. Blocks.
     func attend() {
-        guard let failure = engine.troubles.failure, failure.code != .closed, beginChange(from: .onDisk) else {
-            return returnIfDue()
-        }
+        let engine = engine
+        guard let failure = engine.troubles.failure, failure.code != .closed, beginChange(from: .onDisk, of: engine)
+        else { return returnIfDue() }
         waitUntilDrained()
         carryOutEntering(failure)
     }
@@ -186,11 +188,13 @@ final class DegradedMode: Sendable {
         for waiter in waiting { waiter.resume() }
     }
 
-    /// Keeps everybody out from now on; false where the way is another. `drain` or `waitUntilDrained` must follow, then the
+    /// Keeps everybody out from now on; false where the way, or the engine, is another. `drain` or `waitUntilDrained` must follow, then the
     /// new way.
-    private func beginChange(from phase: Phase) -> Bool {
+    private func beginChange(from phase: Phase, of engine: Engine? = nil) -> Bool {
         state.withLock { state in
             guard state.phase == phase else { return false }
+            // It is replaced in a change of the way only, so under this lock it stays what it is.
+            if let engine, engine !== engines.current { return false }
             state.phase = .changing
             return true
         }

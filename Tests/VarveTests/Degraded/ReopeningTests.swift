@@ -322,4 +322,41 @@ struct ReopeningTests {
         #expect(try await cache.value(for: "a") != "old")
         try await cache.store.close()
     }
+
+    @Test("What an engine met that was replaced since is no reason to leave the one in its place")
+    func blamesNobodyElse() async throws {
+        let cache = try await failedCache()
+        let degraded = try #require(cache.store.degraded)
+        let old = degraded.engine
+        rig.files.clearFaults()
+        #expect(await cache.tryReturn())
+        // A writer who was held up since his write had failed.
+        let late = VarveError(.failedStop, "the log stopped")
+        await degraded.enter(late, of: old)
+        #expect(!cache.isDegraded)
+        #expect(cache.statistics.degradation?.episodes == 1)
+        await degraded.enter(late, of: degraded.engine)
+        #expect(cache.isDegraded)
+        try await cache.store.close()
+    }
+
+    @Test("Who goes over to memory waits for those who are within, though he is cancelled, and then does it")
+    func drains() async throws {
+        let cache = try await rig.cache()
+        let degraded = try #require(cache.store.degraded)
+        _ = await degraded.begin()
+        let entering = Task { await degraded.enter(VarveError(.io, "no write is taken"), of: degraded.engine) }
+        while degraded.beginOnDisk() {
+            degraded.end()
+            await Task.yield()
+        }
+        entering.cancel()
+        for _ in 0..<100 { await Task.yield() }
+        #expect(!cache.isDegraded)
+        degraded.end()
+        await entering.value
+        #expect(cache.isDegraded)
+        #expect(await cache.tryReturn())
+        try await cache.store.close()
+    }
 }

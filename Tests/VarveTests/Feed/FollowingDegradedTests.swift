@@ -171,7 +171,7 @@ import VarveTestSupport
                 var random = SplitMix(seed)
                 let full = IOError(code: ENOSPC, operation: "allocate", path: CacheRig.path)
                 for round in 1...6 {
-                    if random.next() % 2 == 0 { await degraded.enter(VarveError(full)) }
+                    if random.next() % 2 == 0 { await degraded.enter(VarveError(full), of: degraded.engine) }
                     for number in 1...20 {
                         try await owner.set(round * 100 + number, for: keys[Int(random.next() % 4)])
                         await Task.yield()

@@ -213,7 +213,7 @@ struct HistoryRun {
                     files.clearFaults()
                 } else {
                     let full = IOError(code: ENOSPC, operation: "allocate", path: CacheRig.path)
-                    await degraded.enter(VarveError(full))
+                    await degraded.enter(VarveError(full), of: degraded.engine)
                 }
                 for _ in 0..<(random.next() % 40) { await Task.yield() }
                 _ = await cache.tryReturn()
