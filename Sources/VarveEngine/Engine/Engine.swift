@@ -89,7 +89,7 @@ public final class Engine: Sendable {
         openedCommitTime = parts.lastCommitTime
         health = Health()
         snapshots = SnapshotRegistry()
-        gate = WriteGate(clock: parts.context.clock, limit: parts.context.options.stallLimit, health: health)
+        gate = WriteGate(limit: parts.context.options.stallLimit, health: health)
         keeper = ReadStateKeeper(active: memtables.active, sealed: memtables.sealed, versions: parts.versions)
         hold = StoreHold(parts.lock)
         mark = parts.mark

@@ -13,14 +13,12 @@ final class WriteGate: Sendable {
     private let isOpen = Atomic<Bool>(true)
     private let pressure = Mutex(WritePressure.none)
     private let waits = Mutex<[WritePressure.Cause: Waits]>([:])
-    private let clock: any SystemClock
     private let limit: Duration?
     private let health: Health
     /// Raised when the pressure changes, a memtable has been flushed, or the store fails: who waits looks again.
     let changed = Signal()
 
-    init(clock: any SystemClock, limit: Duration?, health: Health) {
-        self.clock = clock
+    init(limit: Duration?, health: Health) {
         self.limit = limit
         self.health = health
     }
@@ -38,7 +36,8 @@ final class WriteGate: Sendable {
         changed.raise()
     }
 
-    /// A wait that has begun: how long it may last, and for what it is counted.
+    /// A wait that has begun: how long it may last, and for what it is counted. It is measured on the clock by which it
+    /// sleeps, so that it ends whatever the store's clock says.
     struct Wait {
         fileprivate let began: Int64
         fileprivate var slept = false
@@ -52,7 +51,7 @@ final class WriteGate: Sendable {
 
     private func step(_ wait: inout Wait?) throws(VarveError) -> Step {
         if isOpen.load(ordering: .acquiring) { return .pass }
-        if wait == nil { wait = Wait(began: clock.bootNanoseconds) }
+        if wait == nil { wait = Wait(began: ConditionLock.now()) }
         switch current {
         case .none: return .pass
         case .delay(let nanoseconds, let cause):
@@ -68,7 +67,7 @@ final class WriteGate: Sendable {
     private func checkLimit(_ wait: Wait?, _ cause: WritePressure.Cause) throws(VarveError) {
         try health.checkWrites()
         guard let limit, let wait else { return }
-        let waited = Duration.nanoseconds(clock.bootNanoseconds &- wait.began)
+        let waited = Duration.nanoseconds(ConditionLock.now() &- wait.began)
         guard waited >= limit else { return }
         if let passing = health.passing { throw passing }
         if cause == .diskBudget {
@@ -79,7 +78,7 @@ final class WriteGate: Sendable {
     }
 
     private func count(_ cause: WritePressure.Cause, since began: Int64) {
-        let waited = clock.bootNanoseconds &- began
+        let waited = ConditionLock.now() &- began
         waits.withLock { waits in
             waits[cause, default: Waits()].count += 1
             waits[cause, default: Waits()].nanoseconds += UInt64(max(0, waited))
@@ -100,7 +99,7 @@ final class WriteGate: Sendable {
     private func passSlowly(_ wait: inout Wait?) throws(VarveError) {
         while true {
             let seen = changed.generation
-            let before = clock.bootNanoseconds
+            let before = ConditionLock.now()
             switch try step(&wait) {
             case .pass: return
             case .sleep(let nanoseconds, let cause):
@@ -117,7 +116,7 @@ final class WriteGate: Sendable {
     /// The same for a task.
     func pass(_ wait: inout Wait?) async throws(VarveError) {
         while true {
-            let before = clock.bootNanoseconds
+            let before = ConditionLock.now()
             switch try step(&wait) {
             case .pass: return
             case .sleep(let nanoseconds, let cause):
@@ -139,7 +138,7 @@ final class WriteGate: Sendable {
 
     /// Waits for a flush, because no memtable may be sealed now. Blocks.
     func waitForRoom(_ wait: inout Wait?, since seen: UInt64) throws(VarveError) {
-        let before = clock.bootNanoseconds
+        let before = ConditionLock.now()
         if wait == nil { wait = Wait(began: before) }
         try checkLimit(wait, .sealedMemtables)
         changed.wait(after: seen, atMost: WriteGate.lookAgain)
@@ -148,7 +147,7 @@ final class WriteGate: Sendable {
 
     /// The same for a task.
     func waitForRoom(_ wait: inout Wait?, since seen: UInt64) async throws(VarveError) {
-        let before = clock.bootNanoseconds
+        let before = ConditionLock.now()
         if wait == nil { wait = Wait(began: before) }
         try checkLimit(wait, .sealedMemtables)
         try await WriteGate.sleep(.milliseconds(5))

@@ -19,7 +19,7 @@ struct DegradedRig {
         async throws -> CacheStore
     {
         try await rig.store { options in
-            // The log meets the full disk first; nothing waits for a flush, whose limit this clock would never reach.
+            // The log meets the full disk first: nothing waits for a flush.
             options.memtableBytes = 16 << 20
             options.keepsDegradedMark = degradation == .memoryOnly
             adjust(&options)

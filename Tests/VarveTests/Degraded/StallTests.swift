@@ -5,14 +5,13 @@ import VarveTestSupport
 
 @testable import Varve
 
-/// Background work that does not keep up holds writes back for a bounded time.
+/// Background work that does not keep up holds writes back for a bounded time, whatever the store's clock says.
 struct StallTests {
     @Test("A write that waited too long throws; a load's result stays in memory", arguments: [false, true])
     func stalled(goesOn: Bool) async throws {
         let rig = CacheRig()
         let isHeld = Watched(false)
         let store = try await rig.store { options in
-            options.clock = nil
             options.stallLimit = .milliseconds(20)
             options.keepsDegradedMark = goesOn
         }
