@@ -11,8 +11,9 @@ public struct HistoryChecker {
     /// afterwards.
     public var losesLoads: Bool
     public var values: [Int: HistoryValue]
-    /// States to look at before giving up.
-    public var effort = 300_000
+    /// Operations to look at, as what may come next, before giving up: a state with many of them costs as much as many
+    /// states. Some seconds of a debug build, and forty times what any history has needed that was decided.
+    public var effort = 2_000_000
 
     public init(mayForget: Bool, losesLoads: Bool = false, values: [Int: HistoryValue] = [:]) {
         self.mayForget = mayForget
@@ -50,10 +51,18 @@ public struct HistoryChecker {
         private var word: UInt64 = 0
         private var beyond: [UInt64] = []
 
-        func contains(_ index: Int) -> Bool {
-            let place = index - first
-            if place < 64 { return place < 0 || word >> UInt64(place) & 1 == 1 }
-            return place / 64 <= beyond.count && beyond[place / 64 - 1] >> UInt64(place % 64) & 1 == 1
+        func contains(_ index: Int) -> Bool { index < first || next(from: index) != index }
+
+        /// The first from `index` on that does not.
+        func next(from index: Int) -> Int {
+            var place = max(0, index - first)
+            while true {
+                let number = place / 64
+                let present = number == 0 ? word : number <= beyond.count ? beyond[number - 1] : 0
+                let left = ~present >> UInt64(place % 64)
+                if left != 0 { return first + place + left.trailingZeroBitCount }
+                place = (number + 1) * 64
+            }
         }
 
         mutating func insert(_ index: Int) {
@@ -100,13 +109,16 @@ public struct HistoryChecker {
         /// What may come next: operations that began before any of those left was answered, with the states they lead to,
         /// the likeliest last. One that only looks is taken at once: it can only be in the way later. Those that cannot
         /// come any more are put aside, so that they hold nothing up.
-        func choices(_ state: HistoryState, _ done: inout Done) -> [(operation: Int, state: HistoryState)] {
+        /// `looked` grows by the work that this took.
+        func choices(
+            _ state: HistoryState, _ done: inout Done, looked: inout Int
+        ) -> [(operation: Int, state: HistoryState)] {
             var found: [(operation: Int, state: HistoryState)] = []
             var earliest = Int.max
-            var index = done.first
+            var index = done.next(from: 0)
             while index < operations.count, operations[index].invocation < earliest {
-                defer { index += 1 }
-                if done.contains(index) { continue }
+                defer { index = done.next(from: index + 1) }
+                looked += 1
                 if isPast(index, state, done) {
                     done.insert(index)
                     continue
@@ -157,10 +169,11 @@ public struct HistoryChecker {
         var best: (order: [Int], step: Step?) = ([], nil)
         var certain = 0
         var mostCertain = 0
+        var looked = 0
 
         func step(_ state: HistoryState, _ done: Done, _ taken: Int?) -> Step {
             var step = Step(state: state, done: done, choices: [], taken: taken)
-            step.choices = context.choices(state, &step.done)
+            step.choices = context.choices(state, &step.done, looked: &looked)
             return step
         }
         var stack = [step(HistoryState(), Done(), nil)]
@@ -175,7 +188,7 @@ public struct HistoryChecker {
             var done = stack[stack.count - 1].done
             done.insert(choice.operation)
             guard visited.insert(Visit(done: done, state: choice.state)).inserted else { continue }
-            if visited.count > effort { return .undecided }
+            if looked > effort { return .undecided }
             order.append(choice.operation)
             if operations[choice.operation].response != nil { certain += 1 }
             if certain == wanted { return .linearizable }

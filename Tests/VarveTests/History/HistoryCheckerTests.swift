@@ -180,4 +180,13 @@ struct HistoryCheckerTests {
         history.append(op(.read(10_000), 7004, 7005))
         #expect(!check(history), "seed \(seed)")
     }
+
+    @Test("A history that has too many orders is given up")
+    func undecided() {
+        let writes = (1...30).map { op(.set($0), $0, 1000 + $0) }
+        var checker = HistoryChecker(mayForget: false)
+        checker.effort /= 4
+        let verdict = checker.check(writes + [op(.read(99), 2000, 2001)])
+        guard case .undecided = verdict else { Issue.record("\(verdict)"); return }
+    }
 }
