@@ -29,6 +29,17 @@ public final class Signal: Sendable {
         for task in tasks.values { task.resume() }
     }
 
+    /// Blocks this thread until `look` answers. It is asked at once and after every `raise`, and none is missed, also one
+    /// that comes while it looks.
+    public func wait<Answer>(for look: () -> Answer?) -> Answer {
+        while true {
+            // Before the look: what is raised from here on ends the wait.
+            let seen = generation
+            if let answer = look() { return answer }
+            wait(after: seen)
+        }
+    }
+
     /// Blocks this thread until a generation after `seen`.
     public func wait(after seen: UInt64) {
         state.wait { $0.generation != seen ? () : nil }

@@ -93,8 +93,10 @@ final class CompactionLoop: Sendable {
     /// The thread's body.
     func run() {
         var asked = ContinuousClock.now
-        while !isStopping {
+        while true {
+            // Before the look at anything that a wake-up tells of.
             let seen = wake.generation
+            if isStopping { break }
             do throws(VarveError) {
                 try removeObsolete()
                 updatePressure()

@@ -37,12 +37,8 @@ final class FlushLoop: Sendable {
 
     /// The thread's body.
     func run() {
-        while !isStopping.load(ordering: .relaxed) {
+        while case .flush(let sealed) = next() {
             let seen = wake.generation
-            guard let sealed = store.keeper.sealed.first else {
-                wake.wait(after: seen)
-                continue
-            }
             do throws(VarveError) {
                 try flush(sealed)
                 store.health.setPassing(nil)
@@ -54,6 +50,19 @@ final class FlushLoop: Sendable {
                 if store.health.failure != nil { return }
                 wake.wait(after: seen, atMost: .seconds(1))
             }
+        }
+    }
+
+    private enum Next {
+        case flush(ReadStateKeeper.Sealed)
+        case end
+    }
+
+    /// Waits until there is something to do.
+    private func next() -> Next {
+        wake.wait { () -> Next? in
+            if isStopping.load(ordering: .relaxed) { return .end }
+            return store.keeper.sealed.first.map { .flush($0) }
         }
     }
 
