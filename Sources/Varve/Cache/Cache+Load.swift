@@ -323,10 +323,7 @@ extension Cache {
         defer { gate.leave() }
         let engine = disk.engine
         do throws(VarveError) { try await engine.settle() } catch {
-            guard let degraded = disk.degraded else { throw error }
-            // Its log was closed under those who wait.
-            if engine.isRetired { return }
-            guard DegradedMode.isRefusal(error) else { throw error }
+            guard let degraded = disk.degraded, DegradedMode.isRefusal(error) else { throw error }
             await degraded.enter(error, of: engine)
         }
     }

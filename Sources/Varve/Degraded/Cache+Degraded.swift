@@ -182,8 +182,8 @@ extension Cache {
             if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
             if isHidden { break }
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
-            // Nobody writes to the disk now. What its log holds beyond what it shows was acknowledged to nobody and is never
-            // seen: it must not count, or this would be refused again and again.
+            // Nobody writes to the disk now. What its log holds beyond what it shows was acknowledged to nobody: it must not
+            // count, or this would be refused again and again.
             if number == nil, since > 0, since < disk.engine.visible.rawValue {
                 try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
             }

@@ -188,8 +188,8 @@ final class DegradedMode: Sendable {
         for waiter in waiting { waiter.resume() }
     }
 
-    /// Keeps everybody out from now on; false where the way, or the engine, is another. `drain` or `waitUntilDrained` must follow, then the
-    /// new way.
+    /// Keeps everybody out from now on; false where the way, or the engine, is another. `drain` or `waitUntilDrained` must
+    /// follow, then the new way.
     private func beginChange(from phase: Phase, of engine: Engine? = nil) -> Bool {
         state.withLock { state in
             guard state.phase == phase else { return false }
@@ -202,11 +202,7 @@ final class DegradedMode: Sendable {
 
     /// Returns when nobody is within any more. Blocks.
     private func waitUntilDrained() {
-        while true {
-            let seen = drained.generation
-            if state.withLock({ $0.within == 0 }) { return }
-            drained.wait(after: seen)
-        }
+        drained.wait { state.withLock { $0.within == 0 } ? () : nil }
     }
 
     /// The same for a task, which must not be one that is cancelled: it would spin.
@@ -321,9 +317,12 @@ final class DegradedMode: Sendable {
         }
     }
 
-    /// Whether another engine is just being opened, or ready, to take this one's place: it removes files that this one may
+    /// Whether another engine is just being opened to take this one's place, or has taken it: it removes files that this one may
     /// still want to read, which is no damage. Where the opening fails this one goes on to be read, and damage counts.
-    func isReplacing(_ engine: Engine) -> Bool { engine.isRetired && state.withLock { $0.isTrying } }
+    func isReplacing(_ engine: Engine) -> Bool {
+        // In this order: where the trial has ended by now, its outcome is there to be seen.
+        engine.isRetired && (state.withLock { $0.isTrying } || engine !== engines.current)
+    }
 
     /// The store goes on with another engine. Nobody is within.
     private func take(_ replacement: DiskReturn.Replacement) {
@@ -411,75 +410,5 @@ extension DegradedMode.State {
         self.phase = phase
         defer { waiting = [] }
         return waiting
-    }
-}
-
-/// The numbers that changes in memory get, while the log stands nearly still.
-///
-/// They lie a reserve beyond the log's end, because the log may still take a few: tries of the disk, and what background work
-/// had begun. So whoever has followed the log up to such a number has met what the return to the disk made of the change.
-struct MemoryVersions: Sendable {
-    /// The first of those beyond the reserve that was made last.
-    private var first: UInt64 = 0
-    /// The last that was given, here or by an engine whose log may have lost it; 0: none was.
-    private(set) var last: UInt64 = 0
-    /// Whether `last` was a log's, so that no reserve lies before it.
-    private var isPassed = false
-
-    static let reserve: UInt64 = 1 << 18
-
-    /// A log gave numbers up to this one; what takes its place may end before.
-    mutating func pass(_ number: UInt64) {
-        if number > last { (first, last, isPassed) = (number, number, true) }
-    }
-
-    /// `end`: the log's.
-    mutating func next(after end: UInt64) -> UInt64 {
-        if last <= end || isPassed {
-            let end = max(end, last)
-            isPassed = false
-            first = end + MemoryVersions.reserve + 1
-            last = end + MemoryVersions.reserve
-        }
-        last += 1
-        return last
-    }
-
-    /// Whether the log may take this number, its next, and who reads it has not passed one that was given.
-    func leaves(_ number: UInt64) -> Bool { number < first || number > last }
-}
-
-/// What a store did for want of its disk, since it was opened.
-struct DegradedCounts: Sendable {
-    var isDegraded = false
-    var episodes: UInt64 = 0
-    var nanoseconds: Int64 = 0
-    /// Changes that were refused because not even the mark could be made durable.
-    var refusals: UInt64 = 0
-    var damagedReads: UInt64 = 0
-    /// How often it came back to the disk.
-    var returns: UInt64 = 0
-}
-
-/// When the disk is tried again: after a second, then twice as long each time, up to a minute. A disk that refuses again
-/// soon after it took everything back is given as long as before.
-struct RetrySchedule: Sendable {
-    private var next: Int64 = 0
-    private var interval: Int64 = 0
-
-    static let shortest: Int64 = 1_000_000_000
-    static let longest: Int64 = 60_000_000_000
-
-    mutating func begin(at now: Int64) {
-        if interval == 0 || now &- next > RetrySchedule.longest { interval = RetrySchedule.shortest }
-        next = now &+ interval
-    }
-
-    func isDue(at now: Int64) -> Bool { now >= next }
-
-    /// The disk was tried, in vain or not.
-    mutating func tried(at now: Int64) {
-        interval = min(RetrySchedule.longest, interval * 2)
-        next = now &+ interval
     }
 }

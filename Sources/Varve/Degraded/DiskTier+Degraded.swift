@@ -8,9 +8,11 @@ extension DiskTier {
     func keyHash(_ key: [UInt8]) -> UInt64 { Engine.keyHash(key, in: namespace) }
 
     /// Rethrows what a read threw, unless it met damage in a store that goes on in memory: then the key counts as absent.
-    func missIfDamaged(_ error: VarveError, _ engine: Engine) throws(VarveError) -> Probe {
+    /// Nil where another engine has taken this one's place meanwhile, and is to be asked.
+    func missIfDamaged(_ error: VarveError, _ engine: Engine) throws(VarveError) -> Probe? {
+        if wasReplaced(engine) { return nil }
         guard let degraded, DegradedMode.isDamage(error) else { throw error }
         if !degraded.isReplacing(engine) { degraded.noteDamage(error) }
-        return .absent(nil)
+        return wasReplaced(engine) ? nil : .absent(nil)
     }
 }

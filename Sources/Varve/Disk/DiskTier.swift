@@ -56,7 +56,7 @@ final class DiskTier: Sendable {
     func probe(_ key: RawSpan) throws(VarveError) -> Probe {
         while let engine = engine(showing: key) {
             do throws(VarveError) { return Probe(try engine.probe(key, in: namespace)) } catch {
-                if !wasReplaced(engine) { return try missIfDamaged(error, engine) }
+                if let miss = try missIfDamaged(error, engine) { return miss }
             }
         }
         return .absent(nil)
@@ -68,7 +68,7 @@ final class DiskTier: Sendable {
         guard case .wouldBlock = found else { return found }
         while let engine = unsafe engine(showing: key.span.bytes) {
             do throws(VarveError) { return Probe(try await engine.read(key, in: namespace)) } catch {
-                if !wasReplaced(engine) { return try missIfDamaged(error, engine) }
+                if let miss = try missIfDamaged(error, engine) { return miss }
             }
         }
         return .absent(nil)
@@ -93,7 +93,7 @@ final class DiskTier: Sendable {
 
     /// Whether another engine took this one's place meanwhile: it removes files that this one may still want to read, which
     /// is no damage.
-    private func wasReplaced(_ engine: Engine) -> Bool { engines.current !== engine }
+    func wasReplaced(_ engine: Engine) -> Bool { engines.current !== engine }
 
     /// Whether a value that was loaded once should be stored: while there is room everything is, and in a full store, or
     /// where the cache has filled its quota, what was seen before. A question is a sighting.

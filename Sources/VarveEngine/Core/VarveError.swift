@@ -66,7 +66,7 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
     package enum Stage: Sendable {
         /// Its conditions could not be read, which says nothing of the log.
         case conditions
-        /// It was refused, because what takes writes had failed before.
+        /// It was refused before the log saw it.
         case admission
     }
 

@@ -126,7 +126,8 @@ extension Engine {
             } catch {
                 guard error.code == .wouldBlock else { throw error }
                 // A write to one of the keys may wait for its sync, and is no state before.
-                if let log = writing?.log, visibleLSN < log.appendedLSN { try log.sync() }
+                guard let log = writing?.log, visibleLSN < log.appendedLSN else { continue }
+                do throws(VarveError) { try log.sync() } catch { throw error.at(.admission) }
             }
         }
     }

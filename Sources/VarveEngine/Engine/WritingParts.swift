@@ -35,6 +35,8 @@ final class WritingParts: Sendable {
             health.stop(error)
             gate.changed.raise()
         }
+        // The log's own thread may have met one before.
+        if let failure = log.failure { health.stop(failure) }
         let clock = parts.context.clock
         store = StoreParts(
             files: parts.context.files, directory: parts.context.directory, options: options,

@@ -54,7 +54,7 @@ final class LogSink: @unchecked Sendable {
     private var shared = Shared()
     private let lock = ConditionLock(conditions: 0)
     /// Told once, on the thread that met the failure and before anybody who waits hears of it. It may hold the commit lock.
-    let didFail = FailureHook()
+    let didFail = LogHook<VarveError>()
     private let fileSystem: any FileSystem
     private let directory: String
     private let hasPending = Atomic<Bool>(false)

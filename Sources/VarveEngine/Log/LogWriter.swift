@@ -73,7 +73,7 @@ final class LogWriter: @unchecked Sendable {
     var follower: LogFollower?
     let counters = LogCounters()
     /// Told of each sync before those who wait for it are woken. Any thread.
-    let didSync: SyncHook
+    let didSync: LogHook<LSN>
     private let fileSystem: any FileSystem
     private let makeSalt: @Sendable () -> UInt64
     private let isClosed = Atomic<Bool>(false)
@@ -91,7 +91,7 @@ final class LogWriter: @unchecked Sendable {
             fileSystem: fileSystem, directory: catalog.directory, lsn: start.position.lsn, synced: start.syncedLSN,
             unsynced: start.unsynced.filter { $0 !== start.resume?.segment })
         self.sink = sink
-        let didSync = SyncHook()
+        let didSync = LogHook<LSN>()
         self.didSync = didSync
         if start.follows {
             follower = LogFollower(
