@@ -18,9 +18,9 @@ struct Product: Codable, Sendable, Equatable {
 
 func openCatalogue(in folder: String) async throws -> Cache<Int, Product> {
     var options = CacheOptions(memory: .megabytes(64), disk: .gigabytes(2))
-    options.expiry = Expiry(usable: .seconds(3600), fresh: .seconds(60), jitter: 0.1)
-    options.loading.absence = .seconds(5)
-    options.loading.hardTimeout = .seconds(2)
+    options.expiry = Expiry(usable: .seconds(3600), fresh: .seconds(600), jitter: 0.1)
+    options.loading.absence = .seconds(60)
+    options.loading.hardTimeout = .seconds(10)
     return try await Cache.open(at: folder, options)
 }
 // end

@@ -6,7 +6,7 @@ import VarveTestSupport
 
 /// Reads of entries wait for no feed.
 @Suite struct FeedThreadsTests {
-    @Test("A read from disk is answered while feeds and slots wait for a slow log", .timeLimit(.minutes(2)))
+    @Test("A read from disk is answered while feeds and slots wait for a slow log", .timeLimit(.minutes(15)))
     func coldReads() async throws {
         let files = SimulatedFileSystem()
         let options = Fixture.options(threads: true)

@@ -7,7 +7,7 @@ import VarveTestSupport
 
 /// Writes that ask for a shorter interval than the log's own.
 struct PromisedSyncTests {
-    @Test("each is synced though nobody asks again", .timeLimit(.minutes(2)))
+    @Test("each is synced though nobody asks again", .timeLimit(.minutes(15)))
     func areSynced() throws {
         let log = PromisedLog()
         let sync = try GroupSync(
