@@ -80,11 +80,6 @@ struct HistoryRun {
         return (0..<count).map { first + $0 }
     }
 
-    /// Whether something that is said to be wrong only could not be judged.
-    static func isUndecided(_ violation: String) -> Bool {
-        violation.hasSuffix(HistoryChecker.Verdict.undecided.description)
-    }
-
     /// What is wrong with the history; empty: nothing.
     func violations() async throws -> [String] {
         var random = SplitMix(seed)
