@@ -179,20 +179,21 @@ struct WarmRestartTests {
         arguments: 0..<200 as Range<UInt64>)
     func damaged(_ seed: UInt64) async throws {
         var random = SplitMix(seed)
-        let note = WarmNote(
+        let state = WarmState(
             kind: .keys, shard: 3, of: 8,
-            body: WarmNote.list(
+            body: WarmState.list(
                 (0..<20).map { _ in (0..<Int.random(in: 0..<300, using: &random)).map { UInt8($0 & 255) } },
                 atMost: 1 << 20))
+        let note = try #require(state.notes(number: seed, atMost: 1 << 20).first)
         var bytes = note.encoded()
         #expect(WarmNote(bytes) == note)
-        #expect(note.keys?.count == 20)
+        #expect(state.keys?.count == 20)
         let index = Int.random(in: 0..<bytes.count, using: &random)
         bytes[index] ^= UInt8.random(in: 1...255, using: &random)
         #expect(WarmNote(bytes) == nil, "seed \(seed)")
         #expect(WarmNote(Array(bytes.prefix(index))) == nil, "seed \(seed)")
         // A body that no checksum protects.
-        var wild = note
+        var wild = state
         wild.body = (0..<100).map { _ in UInt8.random(in: 0...255, using: &random) }
         _ = wild.keys
         _ = wild.ratio
@@ -205,7 +206,7 @@ struct WarmRestartTests {
         let notes = try #require(cache.warm?.notes)
         let engine = notes.engine
         cache.noteAll()
-        let name = notes.name(WarmNote(kind: .keys, body: []))
+        let name = notes.name(WarmState.Subject(kind: .keys, shard: 0), 1, 0)
         try await engine.put(name, Array("no note".utf8), in: .marks)
         let again = try await reopened(afterKill(rig))
         #expect(again.statistics.warmUp?.notesDamaged == 1)

@@ -39,22 +39,28 @@ extension Cache {
     func takeUp(_ found: WarmNotes.Found) {
         guard let warm else { return }
         var restored = 0
-        for note in found.policies {
-            guard Int(note.shardCount) == memory.shardCount else { continue }
-            let isTaken = memory.withShard(at: Int(note.shard)) { $0.policy.importState(note.body) }
+        var written: [WarmState.Subject: WarmRound.Written] = [:]
+        var own: Set<[UInt8]> = []
+        for found in found.states {
+            let state = found.state
+            let isOwn = Int(state.shard) < memory.shardCount && (state.kind == .keys || fits(state))
+            // What another number of shards left behind goes, and what is written here comes after it.
+            written[state.subject] = WarmRound.Written(number: found.number, whole: isOwn ? state.whole : nil)
+            guard isOwn else { continue }
+            own.formUnion(warm.notes.names(found))
+            if state.kind != .policy { continue }
+            let isTaken = memory.withShard(at: Int(state.shard)) { $0.policy.importState(state.body) }
             if isTaken { restored += 1 }
         }
-        // What another number of shards, or another policy, left behind.
-        let own = Set(
-            (0..<memory.shardCount).flatMap { shard in
-                [WarmNote.Kind.keys, .policy].map {
-                    warm.notes.name(WarmNote(kind: $0, shard: UInt16(shard), body: []))
-                }
-            } + [warm.notes.name(WarmNote(kind: .ratio, body: []))])
         warm.state.withLock { state in
             state.statistics.policiesRestored = restored
             state.stale = found.names.filter { !own.contains($0) }
+            state.round.written = written
         }
+    }
+
+    private func fits(_ state: WarmState) -> Bool {
+        state.kind == .ratio || Int(state.shardCount) == memory.shardCount
     }
 
     /// A slice of the work for warm restarts: the warm-up first, then the notes. For the store's thread; blocks.
@@ -109,14 +115,18 @@ extension Cache {
 
     // MARK: Notes for the next start
 
-    /// Notes one shard, if its turn has come and something happened there.
+    /// Notes one shard, or a piece of what it knows, if its turn has come and something happened there.
     private func noteSlice(_ warm: WarmKeeper) -> BackgroundWork.Next {
+        // Who closes the cache waits for this, and then notes everything.
+        do throws(VarveError) { try gate.enter() } catch { return .never }
+        defer { gate.leave() }
         let now = store.clock.now()
         let shards = memory.shardCount
         guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
         // What waits for the disk now is more urgent.
         guard warm.notes.engine.takesWritesAtOnce, store.degraded?.isInMemory != true else { return .later }
-        let bytes = note(shard, warm)
+        if warm.state.withLock({ $0.round.pending.isEmpty }) { gather(shard, warm) }
+        let bytes = writePending(shard, warm, atMost: WarmUp.noteBytes)
         warm.state.withLock {
             $0.round.end(
                 shard, bytes: bytes, at: now, shards: shards, interval: warm.options.interval.clampedNanoseconds)
@@ -128,11 +138,14 @@ extension Cache {
     /// noted. Blocks.
     func noteAll() {
         guard let warm, warm.statistics.isDone else { return }
-        for shard in 0..<memory.shardCount { _ = note(shard, warm) }
+        for shard in 0..<memory.shardCount {
+            gather(shard, warm)
+            _ = writePending(shard, warm, atMost: .max)
+        }
     }
 
-    /// Writes what a shard's next start needs; returns the bytes.
-    private func note(_ shard: Int, _ warm: WarmKeeper) -> Int {
+    /// Looks what a shard's next start needs.
+    private func gather(_ shard: Int, _ warm: WarmKeeper) {
         let shards = memory.shardCount
         let share = (warm.options.keys - 1) / shards + 1
         let known = warm.state.withLock { $0.round.activity[shard] }
@@ -140,45 +153,63 @@ extension Cache {
             part.activity == known
                 ? nil : (activity: part.activity, keys: part.hottestKeys(share), policy: part.policy.exportState())
         }
-        var bytes = shard == 0 ? noteOnce(warm) : 0
-        guard let found else { return bytes }
-        let of = UInt16(shards)
-        let list = WarmNote.list(found.keys.lazy.map { self.keyBytes($0) }, atMost: WarmUp.noteBytes)
-        bytes += write(WarmNote(kind: .keys, shard: UInt16(shard), of: of, body: list), warm)
-        if found.policy.count <= WarmUp.noteBytes {
-            bytes += write(WarmNote(kind: .policy, shard: UInt16(shard), of: of, body: found.policy), warm)
+        var states = shard == 0 ? gatherOnce(warm) : []
+        if let found {
+            let list = WarmState.list(found.keys.lazy.map { self.keyBytes($0) }, atMost: WarmUp.listBytes)
+            let (number, of) = (UInt16(shard), UInt16(shards))
+            states.append(WarmState(kind: .keys, shard: number, of: of, body: list))
+            states.append(WarmState(kind: .policy, shard: number, of: of, body: found.policy))
         }
-        warm.state.withLock { $0.round.activity[shard] = found.activity }
-        return bytes
+        let changed = states.map { ($0, $0.whole) }
+        warm.state.withLock { state in
+            let written = state.round.written
+            let due = changed.filter { written[$0.0.subject]?.whole != $0.1 }
+                .map { ($0.0, number: (written[$0.0.subject]?.number ?? 0) &+ 1) }
+            state.round.pending = PendingNotes(due, activity: found?.activity)
+        }
     }
 
     /// What is noted once a round: the hit ratio; and what no longer counts goes.
-    private func noteOnce(_ warm: WarmKeeper) -> Int {
+    private func gatherOnce(_ warm: WarmKeeper) -> [WarmState] {
         let stale = warm.state.withLock { state in
             defer { state.stale = [] }
             return state.stale
         }
         for name in stale { try? warm.notes.remove(name) }
         let minute = statistics(over: .lastMinute)
-        guard minute.requests > 0 else { return 0 }
-        return write(.ratio(hits: minute.memoryHits, of: minute.requests), warm)
+        guard minute.requests > 0 else { return [] }
+        return [.ratio(hits: minute.memoryHits, of: minute.requests)]
+    }
+
+    /// Writes what is pending until so many bytes are written; returns how many were.
+    private func writePending(_ shard: Int, _ warm: WarmKeeper, atMost limit: Int) -> Int {
+        var bytes = 0
+        while bytes < limit, let note = warm.state.withLock({ $0.round.pending.next() }) { bytes += write(note, warm) }
+        warm.state.withLock { state in
+            guard state.round.pending.isEmpty, let activity = state.round.pending.activity else { return }
+            state.round.activity[shard] = activity
+        }
+        return bytes
     }
 
     private func write(_ note: WarmNote, _ warm: WarmKeeper) -> Int {
-        let name = warm.notes.name(note)
-        let hash = unsafe stableHash(note.body.span.bytes, seed: 0)
-        guard warm.state.withLock({ $0.round.written[name] }) != hash else { return 0 }
         do throws(VarveError) {
             let bytes = try warm.notes.write(note)
             warm.state.withLock { state in
-                state.round.written[name] = hash
+                if note.piece.isLast {
+                    let subject = WarmState.Subject(kind: note.kind, shard: note.shard)
+                    state.round.written[subject] = WarmRound.Written(number: note.number, whole: note.whole)
+                }
                 state.statistics.notesWritten += 1
                 state.statistics.noteBytesWritten += UInt64(bytes)
             }
             return bytes
         } catch {
             // The next round tries again; until then the last note stands.
-            warm.note { $0.notesFailed += 1 }
+            warm.state.withLock { state in
+                state.round.pending.fail(note)
+                state.statistics.notesFailed += 1
+            }
             return 0
         }
     }
@@ -188,6 +219,8 @@ extension Cache {
 enum WarmUp {
     /// Keys that are read in one turn, after which other caches of the store have theirs.
     static let batchKeys = 32
-    /// A note's list or policy: what one write to the log brings at once.
+    /// What one write to the log brings at once; of what is larger, a piece.
     static let noteBytes = 1 << 20
+    /// Bytes of a shard's list of keys: what a process that starts is to hold of it.
+    static let listBytes = 16 << 20
 }

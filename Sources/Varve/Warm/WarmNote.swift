@@ -1,6 +1,8 @@
-/// One note that a cache leaves for its next start: a record in the store's namespace of marks.
+/// One record of what a cache leaves for its next start, in the store's namespace of marks: a state (`WarmState`), or a
+/// piece of one that is too large for a record.
 ///
-///     magic u32, version u8, kind u8, shard u16, of u16, body, XXH3 of all that u64
+///     magic u32, version u8, kind u8, shard u16, of u16, number u64, whole u64, piece u16, pieces u16, body,
+///     XXH3 of all that u64
 ///
 /// Little-endian. A note is a hint: whoever reads one that is damaged, or of another version, goes without.
 struct WarmNote: Equatable, Sendable {
@@ -13,97 +15,78 @@ struct WarmNote: Equatable, Sendable {
         case ratio = 3
     }
 
+    /// Which of its state's pieces it is.
+    struct Piece: Hashable, Sendable {
+        var index: UInt16
+        var count: UInt16
+        var isLast: Bool { index + 1 == count }
+    }
+
     var kind: Kind
     /// Of how many shards it is which; 0 of 1 for the ratio.
     var shard: UInt16
     var shardCount: UInt16
+    /// Its state's, which is one more than that of the state before.
+    var number: UInt64
+    /// The hash of the whole state's body: pieces of two states never make one.
+    var whole: UInt64
+    var piece: Piece
     var body: [UInt8]
 
     private static let magic: UInt32 = 0x4D52_5756
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
     private static let seed: UInt64 = 0x7761_726D
+    private static let bytesBesideBody = 38
 
     func encoded() -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(body.count + 18)
+        bytes.reserveCapacity(body.count + WarmNote.bytesBesideBody)
         bytes.append(WarmNote.magic)
         bytes += [WarmNote.version, kind.rawValue]
         bytes.append(shard)
         bytes.append(shardCount)
+        bytes.append(number)
+        bytes.append(whole)
+        bytes.append(piece.index)
+        bytes.append(piece.count)
         bytes += body
         bytes.append(unsafe stableHash(bytes.span.bytes, seed: WarmNote.seed))
         return bytes
     }
 
-    init(kind: Kind, shard: UInt16 = 0, of shardCount: UInt16 = 1, body: [UInt8]) {
-        self.kind = kind
-        self.shard = shard
-        self.shardCount = shardCount
-        self.body = body
-    }
-
     /// Nil for bytes that are no note of this version. Never traps.
     init?(_ bytes: [UInt8]) {
-        guard bytes.count >= 18 else { return nil }
+        guard bytes.count >= WarmNote.bytesBesideBody else { return nil }
         var end = WarmReader(bytes[(bytes.count - 8)...])
         let sum = unsafe stableHash(bytes.span.extracting(..<(bytes.count - 8)).bytes, seed: WarmNote.seed)
         guard end.integer(UInt64.self) == sum else { return nil }
         var reader = WarmReader(bytes[..<(bytes.count - 8)])
         guard reader.integer(UInt32.self) == WarmNote.magic, reader.integer(UInt8.self) == WarmNote.version,
             let kind = reader.integer(UInt8.self).flatMap(Kind.init(rawValue:)),
-            let shard = reader.integer(UInt16.self), let count = reader.integer(UInt16.self), shard < count
+            let shard = reader.integer(UInt16.self), let shards = reader.integer(UInt16.self), shard < shards,
+            let number = reader.integer(UInt64.self), let whole = reader.integer(UInt64.self),
+            let index = reader.integer(UInt16.self), let count = reader.integer(UInt16.self), index < count
         else { return nil }
-        self.init(kind: kind, shard: shard, of: count, body: Array(reader.rest))
+        self.init(
+            kind: kind, shard: shard, shardCount: shards, number: number, whole: whole,
+            piece: Piece(index: index, count: count), body: Array(reader.rest))
     }
 
-    // MARK: Bodies
-
-    /// A list of keys within `limit` bytes.
-    static func list(_ keys: some Sequence<[UInt8]>, atMost limit: Int) -> [UInt8] {
-        var body: [UInt8] = []
-        for key in keys {
-            if body.count + key.count + 4 > limit { break }
-            var length = key.count
-            while length >= 0x80 {
-                body.append(UInt8(truncatingIfNeeded: length) | 0x80)
-                length >>= 7
-            }
-            body.append(UInt8(truncatingIfNeeded: length))
-            body += key
-        }
-        return body
-    }
-
-    /// The keys of a list; nil where it is malformed.
-    var keys: [[UInt8]]? {
-        var reader = WarmReader(body[...])
-        var keys: [[UInt8]] = []
-        while !reader.rest.isEmpty {
-            guard let length = reader.varint(), let key = reader.bytes(length) else { return nil }
-            keys.append(Array(key))
-        }
-        return keys
-    }
-
-    static func ratio(hits: UInt64, of requests: UInt64) -> WarmNote {
-        var body: [UInt8] = []
-        body.append(hits)
-        body.append(requests)
-        return WarmNote(kind: .ratio, body: body)
-    }
-
-    /// The ratio that the note holds; nil where it is malformed.
-    var ratio: Double? {
-        var reader = WarmReader(body[...])
-        guard let hits = reader.integer(UInt64.self), let requests = reader.integer(UInt64.self), requests > 0,
-            hits <= requests, reader.rest.isEmpty
-        else { return nil }
-        return Double(hits) / Double(requests)
+    init(
+        kind: Kind, shard: UInt16, shardCount: UInt16, number: UInt64, whole: UInt64, piece: Piece, body: [UInt8]
+    ) {
+        self.kind = kind
+        self.shard = shard
+        self.shardCount = shardCount
+        self.number = number
+        self.whole = whole
+        self.piece = piece
+        self.body = body
     }
 }
 
 /// Takes bytes apart without ever trapping.
-private struct WarmReader {
+struct WarmReader {
     private(set) var rest: ArraySlice<UInt8>
 
     init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
@@ -131,7 +114,7 @@ private struct WarmReader {
 }
 
 extension [UInt8] {
-    fileprivate mutating func append<T: FixedWidthInteger>(_ value: T) {
+    mutating func append<T: FixedWidthInteger>(_ value: T) {
         for shift in stride(from: 0, to: T.bitWidth, by: 8) {
             append(UInt8(truncatingIfNeeded: value >> T(truncatingIfNeeded: shift)))
         }

@@ -12,7 +12,8 @@ struct WarmNotes: Sendable {
     struct Found: Sendable {
         /// Lists by shard, each hottest first.
         var lists: [[[UInt8]]] = []
-        var policies: [WarmNote] = []
+        /// The states that are whole.
+        var states: [WarmStates.Found] = []
         var hitRatio: Double?
         var damaged = 0
         /// Under which the notes lie.
@@ -29,39 +30,39 @@ struct WarmNotes: Sendable {
         }
     }
 
-    /// Reads what is there. Never fails: what cannot be read is not there, and counted.
+    /// Reads what is there. Never fails: what cannot be read is not there, and counted. Pieces of a state that is not whole
+    /// are no damage: a killed process leaves them.
     func read() -> Found {
         var found = Found()
+        var states = WarmStates()
         do throws(VarveError) {
             let iterator = try engine.makeIterator(in: .marks, prefix: prefix)
             try iterator.seekToFirst()
             while iterator.isValid {
                 found.names.append(iterator.key)
-                take(iterator.value, into: &found)
+                if let note = WarmNote(iterator.value) { states.take(note) } else { found.damaged += 1 }
                 try iterator.next()
             }
         } catch {
             found.damaged += 1
         }
+        found.states = states.latest()
+        for state in found.states.map(\.state) {
+            switch state.kind {
+            case .keys: if let keys = state.keys { found.lists.append(keys) } else { found.damaged += 1 }
+            case .policy: break
+            case .ratio: if let ratio = state.ratio { found.hitRatio = ratio } else { found.damaged += 1 }
+            }
+        }
         return found
-    }
-
-    private func take(_ bytes: [UInt8], into found: inout Found) {
-        guard let note = WarmNote(bytes) else {
-            found.damaged += 1
-            return
-        }
-        switch note.kind {
-        case .keys: if let keys = note.keys { found.lists.append(keys) } else { found.damaged += 1 }
-        case .policy: found.policies.append(note)
-        case .ratio: if let ratio = note.ratio { found.hitRatio = ratio } else { found.damaged += 1 }
-        }
     }
 
     /// It need not survive a power cut: an older note, or none, does no harm.
     func write(_ note: WarmNote) throws(VarveError) -> Int {
         let bytes = note.encoded()
-        try engine.put(name(note), bytes, in: .marks, durability: .interval)
+        try engine.put(
+            name(WarmState.Subject(kind: note.kind, shard: note.shard), note.number, note.piece.index), bytes,
+            in: .marks, durability: .interval)
         return bytes.count
     }
 
@@ -69,10 +70,18 @@ struct WarmNotes: Sendable {
         try engine.delete(name, in: .marks, durability: .interval)
     }
 
-    func name(_ note: WarmNote) -> [UInt8] {
-        prefix + [
-            note.kind.rawValue, UInt8(truncatingIfNeeded: note.shard >> 8), UInt8(truncatingIfNeeded: note.shard),
-        ]
+    /// Where a state's piece lies: states take turns at two places, so that one stays whole while the next is written.
+    func name(_ subject: WarmState.Subject, _ number: UInt64, _ piece: UInt16) -> [UInt8] {
+        var name = prefix + [subject.kind.rawValue]
+        for value in [subject.shard, UInt16(number & 1), piece] {
+            name += [UInt8(truncatingIfNeeded: value >> 8), UInt8(truncatingIfNeeded: value)]
+        }
+        return name
+    }
+
+    /// Under which a state lies that was found.
+    func names(_ found: WarmStates.Found) -> [[UInt8]] {
+        (0..<found.pieces).map { name(found.state.subject, found.number, $0) }
     }
 
     private var prefix: [UInt8] { Array("warm/".utf8) + namespace.keyPrefix }
