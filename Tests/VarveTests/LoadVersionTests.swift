@@ -57,7 +57,7 @@ import VarveTestSupport
         cache.memory.change(hash) { shard, discarded in
             guard let old = shard.peek(key, hash) else { return }
             var new = cache.makeEntry(
-                key, hash, value, version: old.version, encoded: nil, deadlines: .never, idle: .none, tags: [],
+                key, hash, value, version: old.version, cost: 0, deadlines: .never, idle: .none, tags: [],
                 sourceVersion: 0, traits: [])
             new.setLoad(cache.store.nextLoad())
             _ = shard.publish(new, .load, &discarded)

@@ -15,6 +15,8 @@ extension Cache {
         var value: Value?
         /// Empty where there is no disk.
         var bytes: [UInt8]
+        /// The value's, in memory.
+        var cost: Int
         var deadlines: Deadlines
         var idle: IdleRule
         var loadNanoseconds: Int64 = 0
@@ -54,9 +56,10 @@ extension Cache {
             idle.limit = min(idle.limit, usableUntil)
             tags += carried.tags
         }
+        let bytes = try disk == nil ? [] : value.map { try coding.encode($0) } ?? []
         return .entry(
             NewEntry(
-                value: value, bytes: try disk == nil ? [] : value.map { try coding.encode($0) } ?? [],
+                value: value, bytes: bytes, cost: cost(of: value, encoded: disk == nil ? nil : bytes.count),
                 deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: tags,
                 sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))
@@ -235,8 +238,8 @@ extension Cache {
         _ new: NewEntry, _ key: Key, _ hash: UInt64, _ version: UInt64, _ traits: EntryTraits
     ) -> MemoryEntry<Key, Value> {
         makeEntry(
-            key, hash, new.value, version: version, encoded: disk == nil ? nil : new.bytes.count,
-            deadlines: new.deadlines, idle: new.idle, loadNanoseconds: new.loadNanoseconds, tags: new.tags,
+            key, hash, new.value, version: version, cost: new.cost, deadlines: new.deadlines, idle: new.idle,
+            loadNanoseconds: new.loadNanoseconds, tags: new.tags,
             sourceVersion: new.sourceVersion ?? 0, traits: new.isPinned ? traits.union(.pinned) : traits)
     }
 }

@@ -179,7 +179,7 @@ extension Cache {
         }
         let extras = EntryRecord.bytesOfExtras(
             isIdle: stored.hasExtensions, tags: stored.fields.tags.count, sourceVersion: stored.fields.sourceVersion)
-        let weight = weight(key, value, encoded: stored.bytes.count, extras: extras)
+        let weight = weight(key, cost: cost(of: value, encoded: stored.bytes.count), extras: extras)
         var entry = MemoryEntry<Key, Value>(
             front: .init(key: key, value: value, carefreeUntil: .min),
             back: EntryRecord(stored, hash: hash, weight: weight))
@@ -188,7 +188,7 @@ extension Cache {
     }
 
     func makeEntry(
-        _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, encoded: Int?, deadlines: Deadlines,
+        _ key: Key, _ hash: UInt64, _ value: Value?, version: UInt64, cost: Int, deadlines: Deadlines,
         idle: IdleRule, loadNanoseconds: Int64 = 0, tags: [UInt64], sourceVersion: UInt64, traits: EntryTraits
     ) -> MemoryEntry<Key, Value> {
         let extras = EntryRecord.bytesOfExtras(
@@ -196,19 +196,25 @@ extension Cache {
         return MemoryEntry(
             key: key, value: value, hash: hash, version: version, deadlines: deadlines, idle: idle,
             loadNanoseconds: loadNanoseconds, tags: tags, sourceVersion: sourceVersion,
-            weight: weight(key, value, encoded: encoded, extras: extras), traits: traits)
+            weight: weight(key, cost: cost, extras: extras), traits: traits)
     }
 
     /// What an entry takes of the memory's limit: its key and value, and all that is kept beside them.
     @inlinable
-    func weight(_ key: Key, _ value: Value?, encoded: Int?, extras: Int) -> Int {
+    func weight(_ key: Key, cost: Int, extras: Int) -> Int {
         if memory.countsEntries { return 1 }
         let keyBytes = key.withKeyBytes { $0.byteCount }
-        let valueBytes = value.map { coding.cost($0, encoded) } ?? 0
         // What a key holds outside of itself, as a string or an array does beyond what fits in.
         let outside = !_isPOD(Key.self) && keyBytes > MemoryLayout<Key>.size - 1 ? keyBytes + 32 : 0
         // The cost may be anything that a closure of the user's says.
-        return MemoryShard<Key, Value>.bytesOfEntry + outside + extras + min(max(0, valueBytes), Int(UInt32.max))
+        return MemoryShard<Key, Value>.bytesOfEntry + outside + extras + min(max(0, cost), Int(UInt32.max))
+    }
+
+    /// What a value takes in memory, where that counts. It may run code of the user's, and encode the value: under no lock.
+    @inlinable
+    func cost(of value: Value?, encoded: Int?) -> Int {
+        if memory.countsEntries { return 0 }
+        return value.map { coding.cost($0, encoded) } ?? 0
     }
 
     func keyBytes(_ key: Key) -> [UInt8] { key.withKeyBytes { [UInt8](copying: $0) } }

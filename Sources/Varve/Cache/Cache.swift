@@ -175,10 +175,45 @@ extension Cache {
         return try await store.cache(named: nil, coding: coding, options, ownsStore: true)
     }
 
-    /// A cache that lives in memory alone and with its process: the same type, where nothing is to be kept.
+    /// A cache that lives in memory alone and with its process: the same type, where nothing is to be kept. Values say
+    /// themselves what they cost (`CacheValue`).
+    public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
+    where Value: CacheValue {
+        try inMemory(coding: .own, options)
+    }
+
+    /// A cache that lives in memory alone. What a value costs is twice its size as JSON: where the limit is in bytes, each
+    /// is encoded once when it is written. Where that is too dear, `inMemory(_:cost:)` takes what you know.
+    public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
+    where Value: Codable {
+        try inMemory(coding: .json, options)
+    }
+
+    /// The same for values that could do both: they say themselves what they cost.
+    public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
+    where Value: Codable & CacheValue {
+        try inMemory(coding: .own, options)
+    }
+
+    /// A cache that lives in memory alone, with values of which you say what they cost.
+    /// - Parameter cost: about how many bytes a value takes in memory, beside the cache's own overhead, which is counted. It
+    ///   is asked once a write, and only where the limit is in bytes.
+    public static func inMemory(
+        _ options: CacheOptions = CacheOptions(), cost: @escaping @Sendable (Value) -> Int
+    ) throws(VarveError) -> Cache {
+        try inMemory(coding: .none(cost: cost), options)
+    }
+
+    /// A cache that lives in memory alone, with values that are neither `Codable` nor say what they cost. Their layout alone
+    /// is counted, not what they refer to: a limit in bytes bounds those that hold nothing elsewhere. For others give the
+    /// limit in entries, or the cost.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache {
+        try inMemory(coding: .none, options)
+    }
+
+    private static func inMemory(coding: ValueCoding<Value>, _ options: CacheOptions) throws(VarveError) -> Cache {
         try options.validate()
-        return Cache(try CacheStore.inMemory(), nil, coding: .none, options: options, ownsStore: true)
+        return Cache(try CacheStore.inMemory(), nil, coding: coding, options: options, ownsStore: true)
     }
 }
 
@@ -216,6 +251,14 @@ extension CacheStore {
         _ options: CacheOptions = CacheOptions()
     ) async throws(VarveError) -> Cache<Key, Value> {
         try await cache(named: name, coding: .own, options, ownsStore: false)
+    }
+
+    /// The same with a coding of your own.
+    public func cache<Key: CacheKey, Value: Sendable>(
+        named name: String, of keys: Key.Type = Key.self, to values: Value.Type = Value.self,
+        coding: ValueCoding<Value>, _ options: CacheOptions = CacheOptions()
+    ) async throws(VarveError) -> Cache<Key, Value> {
+        try await cache(named: name, coding: coding, options, ownsStore: false)
     }
 
     func cache<Key: CacheKey, Value: Sendable>(

@@ -29,11 +29,15 @@ public struct ValueCoding<Value: Sendable>: Sendable {
 }
 
 extension ValueCoding {
-    /// Where nothing is kept. What a value costs is asked of those that know it.
-    static var none: ValueCoding {
+    /// Where nothing is kept, and a value takes so many bytes in memory.
+    static func none(cost: @escaping @Sendable (Value) -> Int) -> ValueCoding {
         ValueCoding(
-            encode: { _ in [] }, decode: { _ in throw CacheCodingError(message: "nothing is kept") },
-            cost: { ($0 as? any CacheValue)?.memoryCost ?? MemoryLayout<Value>.stride })
+            encode: { _ in [] }, decode: { _ in throw CacheCodingError(message: "nothing is kept") }, cost: cost)
+    }
+
+    /// Where nothing is kept, and nothing is known of what values hold outside of themselves but by those that say it.
+    static var none: ValueCoding {
+        .none { ($0 as? any CacheValue)?.memoryCost ?? MemoryLayout<Value>.stride }
     }
 }
 
@@ -51,11 +55,15 @@ extension ValueCoding where Value: Codable {
     /// type's own (`CacheValue`); a hit in memory decodes nothing in either case.
     ///
     /// The cost in memory is taken to be twice the encoded size: names are repeated in text, and strings and arrays carry
-    /// headers in memory. Where no text was made (a cache without a disk), the value's own layout and 64 bytes are taken.
+    /// headers in memory. A cache without a disk that is bounded in bytes encodes a value once for that, when it is written;
+    /// of one that cannot be encoded the layout and 64 bytes are taken.
     public static var json: ValueCoding {
         ValueCoding(
             encode: { Array(try JSONEncoder().encode($0)) },
             decode: { try JSONDecoder().decode(Value.self, from: Data($0)) },
-            estimate: { _, encoded in encoded.map { $0 * 2 } ?? MemoryLayout<Value>.stride + 64 })
+            estimate: { value, encoded in
+                (encoded ?? (try? JSONEncoder().encode(value))?.count).map { $0.clampedProduct(2) }
+                    ?? MemoryLayout<Value>.stride + 64
+            })
     }
 }
