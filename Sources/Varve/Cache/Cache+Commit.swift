@@ -65,6 +65,25 @@ extension Cache {
                 isPinned: entry.isPinned, cause: cause))
     }
 
+    /// A value in the place of one that stands, with all that its entry has beside it: its deadlines only where they are
+    /// kept.
+    func change(_ value: Value, keeping kept: KeptFields?, keepsDeadline: Bool) throws -> Change {
+        let change = try change(value, EntryOptions(), .explicit)
+        guard let kept, case .entry(var new) = change else { return change }
+        new.tags = kept.tags
+        new.sourceVersion = kept.sourceVersion
+        new.isPinned = kept.isPinned
+        if keepsDeadline {
+            new.idle = kept.idle
+            new.deadlines = kept.deadlines
+            if kept.idle.span > 0 {
+                let moved = kept.idle.deadline(readAt: store.clock.now())
+                new.deadlines.usableUntil = max(kept.deadlines.usableUntil, moved)
+            }
+        }
+        return .entry(new)
+    }
+
     /// What a source said of a key; nil where it has none and that is not to be remembered.
     func change(_ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0) throws -> Change? {
         var entry = loaded.options
@@ -241,6 +260,25 @@ extension Cache {
             key, hash, new.value, version: version, cost: new.cost, deadlines: new.deadlines, idle: new.idle,
             loadNanoseconds: new.loadNanoseconds, tags: new.tags,
             sourceVersion: new.sourceVersion ?? 0, traits: new.isPinned ? traits.union(.pinned) : traits)
+    }
+}
+
+/// What a change in one step may keep of the entry that it changes.
+struct KeptFields: Sendable {
+    var tags: [UInt64]
+    var sourceVersion: UInt64?
+    var isPinned: Bool
+    var deadlines: Deadlines
+    var idle: IdleRule
+
+    /// Nil where there is no value.
+    init?<Key, Value>(_ entry: MemoryEntry<Key, Value>?) {
+        guard let entry, entry.value != nil else { return nil }
+        tags = entry.tags
+        sourceVersion = entry.sourceVersion > 0 ? entry.sourceVersion : nil
+        isPinned = entry.traits.contains(.pinned)
+        deadlines = entry.deadlines
+        idle = entry.idle
     }
 }
 

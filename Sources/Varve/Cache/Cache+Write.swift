@@ -46,7 +46,8 @@ extension Cache {
         while true {
             let present = try await present(key)
             guard present.version.map({ self.version($0, load: present.load) }) == expected else { return nil }
-            if let number = try await attempt(key, change, present, entry.durability) { return version(number) }
+            let number = try await attempt(key, change, present, notOlder: entry.sourceVersion, entry.durability)
+            if let number { return version(number) }
         }
     }
 
@@ -57,7 +58,8 @@ extension Cache {
         try await set(value, for: key, ifVersion: nil, entry)
     }
 
-    /// Stores a value where the key has one. Nil, with nothing written, where it has not.
+    /// Stores a value where the key has one. Nil, with nothing written, where it has not. Apart from that it is `set`: nothing
+    /// of the entry before stays, neither its tags nor its pin, and the expiry begins anew.
     public func replace(
         _ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()
     ) async throws -> EntryVersion? {
@@ -65,23 +67,41 @@ extension Cache {
         while true {
             let present = try await present(key)
             guard present.value != nil else { return nil }
-            if let number = try await attempt(key, change, present, entry.durability) { return version(number) }
+            let number = try await attempt(key, change, present, notOlder: entry.sourceVersion, entry.durability)
+            if let number { return version(number) }
         }
     }
 
     /// Changes a key's value in one step: `change` gets the present one, nil where there is none, and leaves the new one,
     /// nil to remove it. It may be called several times, when others write the key meanwhile. Returns what it left.
+    ///
+    /// - Parameter entry: nil (the default) keeps the tags of the entry that is there, its pin and its source version, and
+    ///   its expiry begins anew by the cache's options, as with every write. Options that are given replace all of that.
     @discardableResult
     public func update(
-        _ key: Key, _ entry: EntryOptions = EntryOptions(), _ body: (inout Value?) throws -> Void
+        _ key: Key, _ entry: EntryOptions? = nil, _ body: (inout Value?) throws -> Void
+    ) async throws -> Value? {
+        try await update(key, entry, keepsDeadline: false, body)
+    }
+
+    /// `keepsDeadline`: without options the present entry's deadlines stay as well.
+    func update(
+        _ key: Key, _ entry: EntryOptions?, keepsDeadline: Bool, _ body: (inout Value?) throws -> Void
     ) async throws -> Value? {
         while true {
             let present = try await present(key)
             var value = present.value
             try body(&value)
             if value == nil, present.value == nil { return nil }
-            let change = try value.map { try self.change($0, entry, .explicit) } ?? .removal(sourceVersion: nil)
-            if try await attempt(key, change, present, entry.durability) != nil { return value }
+            var change = Change.removal(sourceVersion: nil)
+            if let value, let entry {
+                change = try self.change(value, entry, .explicit)
+            } else if let value {
+                change = try self.change(value, keeping: present.kept, keepsDeadline: keepsDeadline)
+            }
+            // What is kept can be no older than what stands while that stands.
+            let notOlder = entry == nil ? nil : change.sourceVersion
+            if try await attempt(key, change, present, notOlder: notOlder, entry?.durability) != nil { return value }
         }
     }
 
@@ -90,18 +110,19 @@ extension Cache {
         while true {
             let present = try await present(key)
             guard let value = present.value else { return nil }
-            if try await attempt(key, .removal(sourceVersion: nil), present, durability) != nil { return value }
+            let number = try await attempt(key, .removal(sourceVersion: nil), present, notOlder: nil, durability)
+            if number != nil { return value }
         }
     }
 
     /// Commits a change if the key still is as it was found; nil where it is not.
     private func attempt(
-        _ key: Key, _ change: Change, _ present: Present, _ durability: Durability?
+        _ key: Key, _ change: Change, _ present: Present, notOlder: UInt64?, _ durability: Durability?
     ) async throws(VarveError) -> UInt64? {
         do throws(VarveError) {
             let demand = Demand.version(
                 present.standing, load: present.load, tags: present.tags, since: present.looked,
-                notOlder: change.sourceVersion)
+                notOlder: notOlder)
             return try await commit(key, change, demand, durability)
         } catch {
             guard error.code == .conditionFailed else { throw error }
@@ -127,6 +148,8 @@ extension Cache {
         var tags: [UInt64] = []
         /// Where memory alone holds `value`, nothing else tells of a change after this.
         var looked: UInt64 = 0
+        /// What else the entry of `value` has.
+        var kept: KeptFields?
     }
 
     /// The present entry from where the truth is: the disk, or memory where there is none. What memory holds alone (a
@@ -145,7 +168,8 @@ extension Cache {
         let live = entry.flatMap { isLive($0) ? $0 : nil }
         guard let disk else {
             return Present(
-                value: live?.value, version: live?.value == nil ? nil : live?.version, standing: live?.version)
+                value: live?.value, version: live?.value == nil ? nil : live?.version, standing: live?.version,
+                kept: KeptFields(live))
         }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
@@ -166,7 +190,7 @@ extension Cache {
                 }
                 return Present(
                     value: held.value, version: held.value == nil ? nil : held.version, load: held.load,
-                    tags: held.tags, looked: looked)
+                    tags: held.tags, looked: looked, kept: KeptFields(held))
             }
             // A drop that has begun but not ended may be older than what is written on the strength of this look.
             let tags = stored.fields.tags
@@ -180,7 +204,7 @@ extension Cache {
             }
             return Present(
                 value: found.value, version: found.value == nil ? nil : found.version,
-                standing: stored.version.rawValue, tags: tags, looked: looked)
+                standing: stored.version.rawValue, tags: tags, looked: looked, kept: KeptFields(found))
         }
     }
 
@@ -197,13 +221,16 @@ extension Cache {
 
 extension Cache where Value: FixedWidthInteger {
     /// Adds to a counter in one step and returns what it is then; one that is not there begins at 0.
+    ///
+    /// - Parameter entry: nil (the default) keeps all that the counter has beside its value: tags, pin, source version, and
+    ///   its deadline, so that it counts within a window that began with the first increment. (Where reads move the
+    ///   deadline, an increment does so too.) Options that are given replace all of that, also those of a counter that is
+    ///   there.
     /// - Throws: `.limitExceeded` where the sum does not fit.
     @discardableResult
-    public func increment(_ key: Key, by amount: Value = 1, _ entry: EntryOptions = EntryOptions()) async throws
-        -> Value
-    {
+    public func increment(_ key: Key, by amount: Value = 1, _ entry: EntryOptions? = nil) async throws -> Value {
         var sum: Value = 0
-        try await update(key, entry) { value in
+        _ = try await update(key, entry, keepsDeadline: true) { value in
             let (total, overflow) = (value ?? 0).addingReportingOverflow(amount)
             if overflow { throw VarveError(.limitExceeded, "the counter would leave its type's range") }
             sum = total
