@@ -2,6 +2,7 @@ public import VarveEngine
 
 /// How a store is, for who looks after it at 3 a.m.: its description says what is wrong and what to do.
 public struct CacheHealth: Sendable, CustomStringConvertible {
+    /// How the disk is.
     public enum State: Sendable {
         /// The disk takes writes; or there is none.
         case healthy
@@ -17,6 +18,7 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
     public struct Episode: Sendable {
         /// What the disk refused first.
         public var cause: VarveError
+        /// How long it has lasted so far.
         public var duration: Duration
         /// How many keys, ranges and tags were changed meanwhile, as far as they are remembered one by one.
         public var changes: Int
@@ -26,13 +28,27 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         public var returnsByItself: Bool
     }
 
+    /// Whether the disk takes writes, and why not.
     public var state: State = .healthy
     /// Reads that met damage and counted as misses, since the store was opened.
     public var damagedReads: UInt64 = 0
+    /// The damage that was met last, since the store was opened.
     public var lastDamage: VarveError?
+    /// How long ago that was; nil: never.
+    public var sinceLastDamage: Duration?
 
-    public var isHealthy: Bool { if case .healthy = state { damagedReads == 0 } else { false } }
+    /// Whether nobody need look: the disk takes writes, or there is none, and no read has met damage for an hour. So what
+    /// was damaged once and has been written over since alarms nobody for ever; `damagedReads` still tells of it.
+    public var isHealthy: Bool {
+        guard case .healthy = state else { return false }
+        guard let sinceLastDamage else { return true }
+        return sinceLastDamage >= CacheHealth.damageCounts
+    }
 
+    /// For how long a read that met damage makes a store unhealthy.
+    private static let damageCounts = Duration.seconds(3600)
+
+    /// For people: what is wrong, since when, and what to do.
     public var description: String {
         var text: String
         switch state {
@@ -41,12 +57,16 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         case .failed(let error): text = "writes are refused until the store is opened anew: \(error)"
         case .degraded(let episode): text = episode.description
         }
-        if let lastDamage { text += "; \(damagedReads) reads met damage and count as misses, the last: \(lastDamage)" }
+        if let lastDamage {
+            let ago = sinceLastDamage.map { ", \($0.components.seconds) s ago" } ?? ""
+            text += "; \(damagedReads) reads met damage and count as misses, the last\(ago): \(lastDamage)"
+        }
         return text
     }
 }
 
 extension CacheHealth.Episode: CustomStringConvertible {
+    /// For people: what the disk refused, and what that means for changes.
     public var description: String {
         var text = "going on in memory for \(duration.components.seconds) s: \(cause)"
         text +=

@@ -3,14 +3,16 @@ extension CacheStatistics {
     public struct DegradationUse: Hashable, Sendable {
         /// Whether it goes on in memory now.
         public var isDegraded = false
-        /// How often it went over to memory, and how long it stayed there in all.
+        /// How often it went over to memory.
         public var episodes: UInt64 = 0
+        /// How long it was there in all.
         public var time: Duration = .zero
         /// Sets and removals that threw because not even the degraded mark could be made durable.
         public var writesRefused: UInt64 = 0
         /// Reads that met damage and counted as misses.
         public var damagedReads: UInt64 = 0
 
+        /// Nothing counted.
         public init() {}
 
         init(_ counts: DegradedCounts) {

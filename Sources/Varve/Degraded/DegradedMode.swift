@@ -29,6 +29,8 @@ final class DegradedMode: Sendable {
         var since: Int64 = 0
         var counts = DegradedCounts()
         var lastDamage: VarveError?
+        /// When that was met.
+        var damagedAt: Int64 = 0
         var shadows: [Namespace: DiskShadow] = [:]
         /// Somebody tries the disk.
         var isTrying = false
@@ -234,7 +236,7 @@ final class DegradedMode: Sendable {
     /// Returns once the mark is durable: nothing may be acknowledged before. Within a change in memory.
     func requireMark() async throws(VarveError) {
         if mark.isSet { return }
-        let cause = state.withLock { $0.cause } ?? VarveError(.io, "the disk takes no writes")
+        let cause = state.withLock { $0.cause } ?? DegradedMode.unnamedRefusal
         guard let refusal = await IOThread.run(name: "varve-mark", { self.setMark(cause) }) else { return }
         state.withLock { $0.counts.refusals += 1 }
         throw VarveError(
@@ -245,7 +247,7 @@ final class DegradedMode: Sendable {
     /// The same for a thread that may block, where nothing is acknowledged.
     func makeMarkDurable() throws(VarveError) {
         if mark.isSet { return }
-        try set(state.withLock { $0.cause } ?? VarveError(.io, "the disk takes no writes"))
+        try set(state.withLock { $0.cause } ?? DegradedMode.unnamedRefusal)
     }
 
     /// Returns once it is durable that a source version of a key was acknowledged.
@@ -364,10 +366,17 @@ final class DegradedMode: Sendable {
 
     // MARK: Damage, and what is told
 
+    /// Where what the disk refused is not known.
+    private static var unnamedRefusal: VarveError {
+        VarveError(.io, "the disk takes no writes: free space on it, or see to its device; it is tried again by itself")
+    }
+
     /// A read met damage, and counts as a miss.
     func noteDamage(_ error: VarveError) {
+        let now = clock.now()
         let isNew = state.withLock { state in
             state.counts.damagedReads += 1
+            state.damagedAt = now
             defer { state.lastDamage = error }
             return state.lastDamage?.path != error.path || state.lastDamage?.offset != error.offset
         }
@@ -394,6 +403,7 @@ final class DegradedMode: Sendable {
         state.withLock { state in
             health.damagedReads = state.counts.damagedReads
             health.lastDamage = state.lastDamage
+            if state.lastDamage != nil { health.sinceLastDamage = .nanoseconds(max(0, now &- state.damagedAt)) }
             guard state.phase != .onDisk, let cause = state.cause else { return }
             health.state = .degraded(
                 CacheHealth.Episode(

@@ -27,7 +27,12 @@ struct DiskReturn {
     /// none any more the store is opened anew, which may take as long as its recovery.
     func probe() throws(VarveError) -> Replacement? {
         if engine.mustBeReopened { return try reopen() }
-        guard engine.hasRoomForWrites else { throw VarveError(.stalled, "background work has not caught up yet") }
+        guard engine.hasRoomForWrites else {
+            throw VarveError(
+                .stalled,
+                "flushes and compactions have not caught up yet, so the store stays in memory; it tries again by itself, and "
+                    + "`varve stats` says how far they are")
+        }
         // Where the reserve is used up by tries the return itself has to do.
         if mode.logMayGoOn { try engine.skipLSNs(upTo: .zero) }
         return nil

@@ -109,7 +109,12 @@ final class FollowerProgress: Sendable {
     /// The other is not heard any more: what it changes from now on is not known.
     private func lose(_ failure: VarveError?) {
         now.withLock { now in
-            now.failure = failure ?? VarveError(.closed, "the feed of changes ended")
+            now.failure =
+                failure
+                ?? VarveError(
+                    .closed,
+                    "the feed of changes ended, with the connection or the engine it came from; "
+                        + "nothing is to be done: the follower asks for it anew")
             if now.state == .following { now.state = .waiting }
         }
         setShut(true)
