@@ -263,21 +263,28 @@ struct LoadingTests {
         let clock = CacheRig().clock
         let context = MemoryContext(
             clock: CacheClock(clock, storeTime: 0), tags: TagRegistry(), chance: Chance(seed: 7))
-        func share(loadSeconds: Int64) -> Int {
+        let fresh = Deadlines(usableUntil: .max, freshUntil: 10_000_000_000)
+        let usable = Deadlines(usableUntil: 10_000_000_000, freshUntil: .max)
+        func share(loadSeconds: Int64, _ deadlines: Deadlines, _ idle: IdleRule = .none) -> Int {
             var shard = MemoryShard<String, Int>(
                 policy: .init(.lru, capacity: 10, expectedEntries: 10), expectedEntries: 10, isAuthority: true, now: 0)
             var discarded = Discarded<String, Int>()
             let entry = MemoryEntry(
                 key: "a", value: 1, hash: 1, version: 1,
-                deadlines: Deadlines(usableUntil: .max, freshUntil: 10_000_000_000),
-                loadNanoseconds: loadSeconds * 1_000_000_000, weight: 1, traits: [])
+                deadlines: deadlines, idle: idle, loadNanoseconds: loadSeconds * 1_000_000_000, weight: 1, traits: [])
             _ = shard.publish(entry, .write, &discarded)
             return (0..<1000).filter { _ in
                 if case .stale = shard.lookUp("a", 1, context) { true } else { false }
             }.count
         }
-        // e^-(10/5) of them: about 135 of 1000.
-        #expect((50...300).contains(share(loadSeconds: 5)))
-        #expect(share(loadSeconds: 0) == 0)
+        // e^-(10/5) of them: about 135 of 1000. Without a fresh deadline the usable one is what draws near.
+        for deadlines in [fresh, usable] {
+            #expect((50...300).contains(share(loadSeconds: 5, deadlines)))
+            #expect(share(loadSeconds: 0, deadlines) == 0)
+        }
+        // A deadline that reads move is no reason, the one that they do not is.
+        let span: Int64 = 10_000_000_000
+        #expect(share(loadSeconds: 5, usable, IdleRule(span: span, limit: .max)) == 0)
+        #expect((50...300).contains(share(loadSeconds: 5, usable, IdleRule(span: span, limit: span))))
     }
 }

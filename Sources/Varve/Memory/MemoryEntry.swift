@@ -85,9 +85,11 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
 
     var isAhead: Bool { back.isAhead }
 
-    /// Early refresh looks at the last stretch of a loaded entry's freshness: about as many load times as the chance of
-    /// refreshing still matters in (e^-20).
+    /// Early refresh looks at the last stretch before this: about as many load times as the chance of refreshing still
+    /// matters in (e^-20).
     var earlyStretch: Int64 { back.earlyStretch }
+    /// The deadline that early refresh is ahead of; `.max`: there is none.
+    var refreshUntil: Int64 { back.refreshUntil }
 
     /// Says that memory alone holds it, as this load brought it. The disk knows no deadline of it, so the number lies there.
     mutating func setLoad(_ number: UInt64) {
@@ -172,7 +174,15 @@ struct EntryRecord: Sendable {
         set { extras.change { $0.checkedGeneration = newValue } }
     }
 
-    var earlyStretch: Int64 { deadlines.freshUntil == .max ? 0 : loadNanoseconds * 20 }
+    var earlyStretch: Int64 { refreshUntil == .max ? 0 : loadNanoseconds * 20 }
+
+    /// Where the entry is to be loaded anew at the latest: when it is no longer fresh, or else no longer usable. A deadline
+    /// that reads move is not one of them.
+    var refreshUntil: Int64 {
+        let fields = extras.fields
+        if let idle = fields?.idle, idle.span > 0 { return min(deadlines.freshUntil, idle.limit) }
+        return min(deadlines.freshUntil, deadlines.usableUntil)
+    }
 
     /// Whether its deadline is ahead of what the disk knows by more than the disk should miss.
     var isAhead: Bool { idle.span > 0 && deadlines.usableUntil &- storedUntil > idle.slack }
@@ -181,7 +191,8 @@ struct EntryRecord: Sendable {
     @usableFromInline
     var carefreeUntil: Int64 {
         if let fields = extras.fields, !fields.tags.isEmpty || fields.idle.span > 0 { return .min }
-        return min(deadlines.usableUntil, deadlines.freshUntil == .max ? .max : deadlines.freshUntil &- earlyStretch)
+        let until = refreshUntil
+        return until == .max ? .max : until &- loadNanoseconds * 20
     }
 }
 
@@ -249,7 +260,9 @@ enum MemoryAnswer<Value: Sendable>: Sendable {
 public enum MissCause: Int, Sendable, CaseIterable {
     /// Never seen, as far as anybody remembers.
     case cold
+    /// Its deadline had passed.
     case expired
+    /// It was dropped for want of room.
     case evicted
     /// Deleted, or invalidated by prefix, namespace, version or tag.
     case invalidated

@@ -2,7 +2,7 @@ public import VarvePolicy
 
 /// A part of the memory tier: entries, the table that finds them, the policy that says which goes next, and the
 /// operations under way. Everything happens under the shard's lock, briefly: no I/O, no wait and no user's code but the
-/// equality of keys.
+/// key's own: `==`, `hash(into:)` (flights and loads are found by it) and `withKeyBytes`.
 ///
 /// What keeps it true beside a disk that changes under it:
 /// - An entry carries the version that made it, and only a newer one takes its place.
@@ -112,9 +112,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// deadline and the dearer the load (Vattani, Chierichetti, Lowenstein 2015: XFetch).
     private func isDue(_ entry: MemoryEntry<Key, Value>, _ now: Int64, _ chance: Chance) -> Bool {
         if entry.deadlines.freshUntil <= now { return true }
-        guard entry.deadlines.freshUntil &- entry.earlyStretch <= now else { return false }
+        let until = entry.refreshUntil
+        if until == .max || entry.loadNanoseconds == 0 || until &- entry.earlyStretch > now { return false }
         let early = -Logarithm.natural(max(chance.draw(), .leastNonzeroMagnitude))
-        return Double(entry.deadlines.freshUntil &- now) <= early * Double(entry.loadNanoseconds)
+        return Double(until &- now) <= early * Double(entry.loadNanoseconds)
     }
 
     /// The entry of a key as it lies there, good or not; no read is counted.
