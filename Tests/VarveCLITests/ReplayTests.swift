@@ -91,6 +91,14 @@ import Testing
         #expect(outcome.output.isEmpty)
     }
 
+    @Test(arguments: ["1", "31"])
+    func aDiskTooSmallIsRefusedByItsFlag(_ count: String) throws {
+        let flags = ["--memory-entries", "5", "--disk-entries", count]
+        let outcome = try Binary.run(ReplayTests.base + flags, input: bytes([1]))
+        #expect(outcome.status == 64, "\(outcome.errors)")
+        #expect(outcome.errors.contains("--disk-entries") && outcome.errors.contains("at least 32"))
+    }
+
     @Test(arguments: [(0, "empty"), (1, "truncated"), (8001, "truncated"), (800_007, "truncated")])
     func aBadTraceIsNamed(_ count: Int, _ word: String) throws {
         let scratch = try Binary.Scratch()

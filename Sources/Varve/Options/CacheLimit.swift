@@ -6,12 +6,15 @@ public struct CacheLimit: Hashable, Sendable {
     let unit: Unit
     let amount: Int
 
-    /// At least 1.
+    /// So many bytes. At least 1 in memory, 16 MiB on disk, 1 MiB as a quota.
     public static func bytes(_ count: Int) -> CacheLimit { CacheLimit(unit: .bytes, amount: count) }
+    /// So many times 1024 bytes.
     public static func kilobytes(_ count: Int) -> CacheLimit { .bytes(count.clampedProduct(1 << 10)) }
+    /// So many times 1024 kilobytes.
     public static func megabytes(_ count: Int) -> CacheLimit { .bytes(count.clampedProduct(1 << 20)) }
+    /// So many times 1024 megabytes.
     public static func gigabytes(_ count: Int) -> CacheLimit { .bytes(count.clampedProduct(1 << 30)) }
-    /// At least 1.
+    /// So many entries, however large they are. At least 1 in memory, 32 on disk or as a quota.
     public static func entries(_ count: Int) -> CacheLimit { CacheLimit(unit: .entries, amount: count) }
 }
 

@@ -29,7 +29,7 @@ struct ReplayCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("Entries that memory may hold.", valueName: "count"))
     var memoryEntries: Int
-    @Option(help: ArgumentHelp("Entries that the disk may hold besides.", valueName: "count"))
+    @Option(help: ArgumentHelp("Entries that the disk may hold besides, at least 32.", valueName: "count"))
     var diskEntries: Int?
     @Option(help: "Which entries leave memory first.")
     var policy = PolicyArgument(.adaptive)
@@ -42,8 +42,8 @@ struct ReplayCommand: AsyncParsableCommand {
 
     func validate() throws {
         if memoryEntries < 1 { throw ValidationError("--memory-entries is a number of entries, at least 1.") }
-        if let diskEntries, diskEntries < 1 {
-            throw ValidationError("--disk-entries is a number of entries, at least 1.")
+        if let diskEntries, diskEntries < 32 {
+            throw ValidationError("--disk-entries is a number of entries, at least 32.")
         }
         if dir != nil, diskEntries == nil { throw ValidationError("--dir is for a disk tier: give --disk-entries.") }
     }
