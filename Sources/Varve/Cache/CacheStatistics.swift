@@ -10,9 +10,11 @@ public struct CacheStatistics: Sendable {
     public var diskHits: UInt64 = 0
     /// Reads that neither answered, by the cause that is remembered.
     public var misses: [MissCause: UInt64] = [:]
-    /// Loads begun, those of them that failed, and those that were refused by back-off or circuit breaker.
+    /// Loads begun.
     public var loads: UInt64 = 0
+    /// Those of them that failed, timed out ones included.
     public var loadFailures: UInt64 = 0
+    /// Loads that back-off or circuit breaker did not let begin.
     public var loadsRefused: UInt64 = 0
     /// Loads that took longer than the hard timeout.
     public var loadTimeouts: UInt64 = 0
@@ -28,17 +30,22 @@ public struct CacheStatistics: Sendable {
     public var staleServed: UInt64 = 0
     /// Entries on disk that the value's coding refused: misses.
     public var undecodable: UInt64 = 0
-    /// Entries that left memory for want of room, and because they had expired.
+    /// Entries that left memory for want of room.
     public var evictions: UInt64 = 0
+    /// Entries that left memory because they had expired.
     public var expired: UInt64 = 0
-    /// Entries in memory, and their weight in the unit of its limit.
+    /// Entries in memory.
     public var memoryEntries = 0
+    /// What they weigh together, in the unit of the limit: bytes, or entries.
     public var memoryWeight = 0
+    /// What they may weigh, in the same unit.
     public var memoryLimit = 0
-    /// How long it took to find entries on disk that memory did not hold, to load values (failed loads too), and to write.
-    /// Memory's hits are not timed: two looks at the clock cost as much as a hit.
+    /// How long it took to find entries on disk that memory did not hold. Memory's hits are not timed: two looks at the
+    /// clock cost as much as a hit.
     public var diskReadLatency = LatencyHistogram()
+    /// How long loads took, failed ones too.
     public var loadLatency = LatencyHistogram()
+    /// How long writes to disk took, their sync included where they waited for it.
     public var writeLatency = LatencyHistogram()
     /// The store on disk, with the other caches in it; nil without a disk.
     public var disk: DiskUse?
@@ -49,8 +56,10 @@ public struct CacheStatistics: Sendable {
     /// What the warm-up did, since the cache was opened.
     public var warmUp: WarmUpStatistics?
 
+    /// Nothing counted.
     public init() {}
 
+    /// Reads that were answered, from memory or disk.
     public var hits: UInt64 { memoryHits &+ diskHits }
     /// Every read that was answered or not.
     public var requests: UInt64 { hits &+ misses.values.reduce(0, &+) }
@@ -64,20 +73,24 @@ public struct CacheStatistics: Sendable {
     /// What one cache takes on disk, and what was written there for it since the store was opened. Entries that are still in
     /// the store's memory alone are not counted yet, entries that newer ones hide still are.
     public struct OwnDiskUse: Hashable, Sendable {
+        /// In tables.
         public var entries: UInt64 = 0
         /// Of tables, as they lie on disk.
         public var bytes: UInt64 = 0
         /// Nil: as much as the store has.
         public var quota: CacheLimit?
-        /// To the log, in bytes before compression.
+        /// Entries written to the log.
         public var entriesLogged: UInt64 = 0
+        /// Bytes written to the log, before compression.
         public var bytesLogged: UInt64 = 0
-        /// By compactions; bytes by flushes too.
+        /// Entries that compactions wrote again.
         public var entriesRewritten: UInt64 = 0
+        /// Bytes that flushes and compactions wrote.
         public var bytesRewritten: UInt64 = 0
         /// Dropped for want of room, the store's or the cache's own.
         public var entriesEvicted: UInt64 = 0
 
+        /// Nothing counted.
         public init() {}
 
         /// How much of the quota is taken: 1 is full; nil without one.
@@ -88,21 +101,27 @@ public struct CacheStatistics: Sendable {
 
     /// What a store takes on disk, and what it wrote there, in bytes.
     public struct DiskUse: Hashable, Sendable {
+        /// Of all tables.
         public var tableBytes: UInt64 = 0
+        /// Of the log's segments.
         public var logBytes: UInt64 = 0
         /// Nil: no bound.
         public var limit: UInt64?
-        /// To the log, and by flushes and compactions.
+        /// Written to the log.
         public var bytesLogged: UInt64 = 0
+        /// Written by flushes and compactions.
         public var bytesRewritten: UInt64 = 0
-        /// Entries appended to the log, entries that compactions wrote again, and those that they dropped for want of
-        /// room.
+        /// Entries appended to the log.
         public var entriesLogged: UInt64 = 0
+        /// Entries that compactions wrote again.
         public var entriesRewritten: UInt64 = 0
+        /// Entries that compactions dropped for want of room.
         public var entriesEvicted: UInt64 = 0
 
+        /// Nothing counted.
         public init() {}
 
+        /// Tables and log together.
         public var bytes: UInt64 { tableBytes &+ logBytes }
         /// How much of the bound is taken, in 0...1; nil without one.
         public var use: Double? { limit.map { $0 == 0 ? 0 : Double(bytes) / Double($0) } }

@@ -9,6 +9,7 @@ public struct EntryVersion: Hashable, Sendable, CustomStringConvertible {
     /// good from, and two loads may share that. 0: a write made it.
     var load: UInt64 = 0
 
+    /// History and number, and the load where one made it: what `init(_:)` reads again.
     public var description: String {
         let place = "\(String(history, radix: 16)):\(number)"
         return load == 0 ? place : place + ":\(String(load, radix: 16))"
@@ -17,7 +18,9 @@ public struct EntryVersion: Hashable, Sendable, CustomStringConvertible {
 
 /// An entry with what is known of it.
 public struct CacheEntry<Value: Sendable>: Sendable {
+    /// What the key has.
     public let value: Value
+    /// Which write or load brought it: for a conditional write.
     public let version: EntryVersion
     /// How long it may still be served; nil: for ever.
     public let usableFor: Duration?

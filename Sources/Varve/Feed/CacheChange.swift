@@ -19,6 +19,7 @@ public struct CacheChange<Key: CacheKey, Value: Sendable>: Sendable {
         case caughtUp
     }
 
+    /// What happened.
     public let event: Event
     /// The write that made the change; what `set` and its like return. One that tells a moved deadline has the version of the
     /// write before.
@@ -68,7 +69,9 @@ public struct DroppedTag: Hashable, Sendable {
 ///
 /// Nothing is missing between two elements, or the sequence throws `.logGap`. See <doc:FollowingChanges>.
 public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Sendable {
+    /// One change.
     public typealias Element = CacheChange<Key, Value>
+    /// `.logGap`, and what reading the log throws.
     public typealias Failure = VarveError
 
     private let feed: ChangeFeed
@@ -79,6 +82,7 @@ public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Senda
         self.decoder = decoder
     }
 
+    /// Begins to read. Each iterator reads for itself.
     public func makeAsyncIterator() -> Iterator { Iterator(feed.makeAsyncIterator(), decoder) }
 
     /// One task at a time.
@@ -91,8 +95,10 @@ public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Senda
             self.decoder = decoder
         }
 
+        /// The next change; nil once the task is cancelled.
         public mutating func next() async throws(VarveError) -> Element? { try await next(isolation: nil) }
 
+        /// The same without leaving the caller's actor.
         public mutating func next(
             isolation actor: isolated (any Actor)? = #isolation
         ) async throws(VarveError) -> Element? {

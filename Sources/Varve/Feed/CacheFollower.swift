@@ -96,10 +96,13 @@ struct Mirror: Sendable {
 
 /// Follows another cache's changes on behalf of one in memory. Any thread or task.
 public final class CacheFollower: Sendable {
+    /// How far a follower is.
     public enum State: Sendable, Hashable {
         /// Not heard of the other yet, or not any more: the cache keeps nothing meanwhile.
         case waiting
+        /// Changes of the other take effect here as they come.
         case following
+        /// For good: the cache follows nobody.
         case stopped
     }
 
@@ -114,6 +117,7 @@ public final class CacheFollower: Sendable {
 
     deinit { stop() }
 
+    /// How far it is now.
     public var state: State { progress.state }
 
     /// Everything up to here has taken effect; nil: not heard of the other yet.

@@ -1,5 +1,6 @@
 /// A version as text, to be handed to another process: by it a follower knows how far it must be to show that write.
 extension EntryVersion: LosslessStringConvertible, Codable {
+    /// Reads what `description` gave; nil for any other text.
     public init?(_ description: String) {
         let parts = description.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2 || parts.count == 3, let history = UInt64(parts[0], radix: 16),
@@ -9,6 +10,7 @@ extension EntryVersion: LosslessStringConvertible, Codable {
         guard self.description == description else { return nil }
     }
 
+    /// Reads the text form.
     public init(from decoder: any Decoder) throws {
         let text = try decoder.singleValueContainer().decode(String.self)
         guard let version = EntryVersion(text) else {
@@ -18,6 +20,7 @@ extension EntryVersion: LosslessStringConvertible, Codable {
         self = version
     }
 
+    /// Writes the text form.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         try container.encode(description)

@@ -29,18 +29,21 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
         self.init(storeAt: path, named: name, coding: coding, timeout: timeout, PosixFileSystem(), clock: nil)
     }
 
+    /// The same for values that keep themselves (`CacheValue`).
     public convenience init(
         storeAt path: String, named name: String? = nil, timeout: Duration = .seconds(5)
     ) where Value: CacheValue {
         self.init(storeAt: path, named: name, coding: .own, timeout: timeout)
     }
 
+    /// The same for values that are kept as JSON.
     public convenience init(
         storeAt path: String, named name: String? = nil, timeout: Duration = .seconds(5)
     ) where Value: Codable {
         self.init(storeAt: path, named: name, coding: .json, timeout: timeout)
     }
 
+    /// The same for values that could do both: they keep themselves.
     public convenience init(
         storeAt path: String, named name: String? = nil, timeout: Duration = .seconds(5)
     ) where Value: Codable & CacheValue {

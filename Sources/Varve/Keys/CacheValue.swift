@@ -61,7 +61,10 @@ extension UInt32: CacheValue {}
 
 /// Bytes that a value's own coding does not understand.
 public struct CacheCodingError: Error, Sendable, CustomStringConvertible {
+    /// What is wrong with them.
     public let message: String
+    /// An error to throw from `init(cacheBytes:)`.
     public init(message: String) { self.message = message }
+    /// The message.
     public var description: String { message }
 }

@@ -145,5 +145,6 @@ final class Load<Value: Sendable>: Sendable {
 public struct LoadTimeout: Error, Sendable, CustomStringConvertible {
     /// What was allowed.
     public let limit: Duration
+    /// For people.
     public var description: String { "the load took longer than \(limit) and was given up" }
 }

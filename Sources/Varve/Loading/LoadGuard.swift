@@ -105,16 +105,19 @@ final class LoadGuard<Key: CacheKey>: Sendable {
 
 /// A load was not begun, because earlier ones failed.
 public struct LoadRefused: Error, Sendable, CustomStringConvertible {
+    /// Which of the two guards it was.
     public enum Reason: Sendable {
         /// This key's load failed a short while ago.
         case backingOff
         /// Many loads in a row failed; the source is given a rest.
         case circuitOpen
     }
+    /// Why it was not begun.
     public let reason: Reason
     /// What the last load failed with.
     public let cause: (any Error)?
 
+    /// For people: what failed before, and how.
     public var description: String {
         let what = reason == .backingOff ? "the key's last load failed" : "the source's last loads failed"
         return "not loaded: \(what)" + (cause.map { " (\($0))" } ?? "")

@@ -13,6 +13,7 @@ public struct CacheObservation: Sendable {
     /// Names the cache in metrics and log, where it has no name in its store. Default (nil): "default".
     public var name: String?
 
+    /// Where log and metrics go.
     public init(
         logger: Logger = Logger(label: "varve"), metrics: (any MetricsFactory)? = nil, name: String? = nil
     ) {

@@ -10,6 +10,7 @@ public struct LatencyHistogram: Hashable, Sendable {
     /// Of all that was counted.
     private(set) var sumNanoseconds: UInt64 = 0
 
+    /// Nothing counted.
     public init() {}
 
     init(_ count: (Int) -> UInt64, sumNanoseconds: UInt64) {
@@ -23,6 +24,7 @@ public struct LatencyHistogram: Hashable, Sendable {
     /// How many were counted.
     public var count: UInt64 { counts.reduce(0, &+) }
 
+    /// The mean of what was counted; zero where nothing was.
     public var mean: Duration {
         let count = count
         return .nanoseconds(count == 0 ? 0 : Int64(clamping: sumNanoseconds / count))
@@ -40,6 +42,7 @@ public struct LatencyHistogram: Hashable, Sendable {
         return .zero
     }
 
+    /// What both counted, together.
     public static func + (a: LatencyHistogram, b: LatencyHistogram) -> LatencyHistogram {
         LatencyHistogram({ a[$0] &+ b[$0] }, sumNanoseconds: a.sumNanoseconds &+ b.sumNanoseconds)
     }

@@ -3,7 +3,9 @@ internal import VarveIO
 
 /// Over which time statistics are asked.
 public enum StatisticsWindow: Sendable, CaseIterable {
+    /// The last 60 seconds.
     case lastMinute
+    /// The last 60 minutes.
     case lastHour
     /// Since the cache was opened.
     case sinceStart

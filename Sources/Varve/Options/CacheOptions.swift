@@ -5,7 +5,7 @@ public struct CacheOptions: Sendable {
     /// What memory may hold. Default 64 MiB.
     public var memory: CacheLimit
     /// What the store may take on disk: log, tables and the room that compaction needs. Nil: no bound. Default 1 GiB; at
-    /// least 16 MiB. A property of the store: where several caches share one, `CacheStore.open` takes it.
+    /// least 16 MiB, or 32 entries. A property of the store: where several caches share one, `CacheStore.open` takes it.
     public var disk: CacheLimit?
     /// What this cache may take of it, beside the other caches of its store: bytes of tables as they lie on disk (at least 1
     /// MiB), or entries (at least 32). Nil (the default): as much as the store has. It is kept in the background, so writes
@@ -32,6 +32,7 @@ public struct CacheOptions: Sendable {
     /// Where the cache says what it does: log and metrics.
     public var observation = CacheObservation()
 
+    /// Options with these values, and the defaults of the rest.
     public init(
         memory: CacheLimit = .megabytes(64), disk: CacheLimit? = .gigabytes(1), expiry: Expiry = .never,
         policy: EvictionPolicyKind = .adaptive, durability: Durability = .interval
@@ -75,13 +76,17 @@ public struct LoadOptions: Sendable {
     /// When the source as a whole is left alone. Nil (the default): never.
     public var breaker: CircuitBreaker?
 
+    /// Loads without limits or guards, stale values while one is under way.
     public init() {}
 
     /// Waits after a failed load of a key before it is tried again; meanwhile callers get the stale value, or the error
     /// anew. Each further failure doubles the wait.
     public struct BackOff: Hashable, Sendable {
+        /// The wait after the first failure. Default 100 ms; above zero.
         public var initial: Duration
+        /// The longest wait. Default 30 s; not below `initial`.
         public var maximum: Duration
+        /// Waits from `initial`, doubled with each failure, up to `maximum`.
         public init(initial: Duration = .milliseconds(100), maximum: Duration = .seconds(30)) {
             self.initial = initial
             self.maximum = maximum
@@ -90,8 +95,11 @@ public struct LoadOptions: Sendable {
 
     /// After so many failures in a row no load is begun for a while; then one is let through, and its outcome decides.
     public struct CircuitBreaker: Hashable, Sendable {
+        /// How many failures in a row it takes. Default 10; at least 1.
         public var failures: Int
+        /// How long no load is begun. Default 5 s; above zero.
         public var pause: Duration
+        /// A pause after so many failures in a row.
         public init(failures: Int = 10, pause: Duration = .seconds(5)) {
             self.failures = failures
             self.pause = pause
@@ -127,6 +135,7 @@ public struct EntryOptions: Sendable {
     /// What an entry that another cache gave brings along.
     var carried: CarriedFields?
 
+    /// Options with these values; what is left out is as the cache has it.
     public init(
         expiry: Expiry? = nil, tags: [String] = [], sourceVersion: UInt64? = nil, isPinned: Bool = false,
         durability: Durability? = nil
@@ -150,8 +159,10 @@ struct CarriedFields: Sendable {
 public struct Loaded<Value: Sendable>: Sendable {
     /// Nil: the source has none.
     public var value: Value?
+    /// What the source says of the entry, as a write would.
     public var options: EntryOptions
 
+    /// A value, or nil where the source has none, with what is to be said of it.
     public init(_ value: Value?, _ options: EntryOptions = EntryOptions()) {
         self.value = value
         self.options = options

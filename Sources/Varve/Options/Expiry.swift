@@ -19,6 +19,7 @@ public struct Expiry: Hashable, Sendable {
     /// together do not expire together.
     public var jitter: Double
 
+    /// What is left out does not hold.
     public init(usable: Duration? = nil, fresh: Duration? = nil, idle: Duration? = nil, jitter: Double = 0) {
         self.usable = usable
         self.fresh = fresh
@@ -26,11 +27,17 @@ public struct Expiry: Hashable, Sendable {
         self.jitter = jitter
     }
 
+    /// Entries are good until they are overwritten, removed or evicted.
     public static let never = Expiry()
+    /// Gone so many seconds after the write.
     public static func seconds(_ count: Int) -> Expiry { Expiry(usable: .seconds(count)) }
+    /// Gone so many minutes after the write.
     public static func minutes(_ count: Int) -> Expiry { Expiry(usable: .seconds(count.clampedProduct(60))) }
+    /// Gone so many hours after the write.
     public static func hours(_ count: Int) -> Expiry { Expiry(usable: .seconds(count.clampedProduct(3600))) }
+    /// Gone so many days, of 24 hours each, after the write.
     public static func days(_ count: Int) -> Expiry { Expiry(usable: .seconds(count.clampedProduct(86400))) }
+    /// Gone so long after the write.
     public static func after(_ span: Duration) -> Expiry { Expiry(usable: span) }
 }
 

@@ -9,12 +9,13 @@ public struct WarmRestart: Hashable, Sendable {
     public var bytes: Int
     /// How long to go on after opening. Default 30 s.
     public var time: Duration
-    /// How many keys are noted at most, hottest first. Default 262,144; at least 1.
+    /// How many keys are noted at most, hottest first, in 16 MiB for each of memory's shards. Default 262,144; at least 1.
     public var keys: Int
     /// How often what is hottest is noted, if it changed. Default 10 s; at least 1 s. A note of a large cache takes longer,
     /// so that notes write no more than half a megabyte a second.
     public var interval: Duration
 
+    /// A warm-up within these bounds.
     public init(
         bytes: Int = 1 << 30, time: Duration = .seconds(30), keys: Int = 262_144, interval: Duration = .seconds(10)
     ) {
@@ -37,12 +38,15 @@ public struct WarmRestart: Hashable, Sendable {
 public struct WarmUpStatistics: Hashable, Sendable {
     /// Keys that an earlier process had noted.
     public var keysNoted = 0
-    /// Entries that came to memory, and the bytes of keys and values that were read for it.
+    /// Entries that came to memory.
     public var entriesWarmed = 0
+    /// Bytes of keys and values that were read for it.
     public var bytesRead = 0
-    /// Keys that were in memory before their turn, had no entry any more, or found no room.
+    /// Keys that were in memory before their turn.
     public var keysInMemory = 0
+    /// Keys that had no entry any more.
     public var keysGone = 0
+    /// Keys whose entry found no room.
     public var keysWithoutRoom = 0
     /// Keys that were left out when the budget was used up.
     public var keysLeft = 0
@@ -50,16 +54,20 @@ public struct WarmUpStatistics: Hashable, Sendable {
     public var policiesRestored = 0
     /// Notes that could not be understood and were ignored.
     public var notesDamaged = 0
-    /// Whether the warm-up has ended, and how long it took.
+    /// Whether the warm-up has ended.
     public var isDone = false
+    /// How long it took; zero while it goes on.
     public var duration = Duration.zero
     /// The share of reads that memory answered in the last minute before the restart; nil: not known.
     public var hitRatioBefore: Double?
-    /// Notes written by this process, their bytes, and how many could not be written.
+    /// Notes written by this process: records, of which a large shard has several.
     public var notesWritten: UInt64 = 0
+    /// Their bytes.
     public var noteBytesWritten: UInt64 = 0
+    /// Notes that could not be written, and are tried again in the next round.
     public var notesFailed: UInt64 = 0
 
+    /// Nothing done.
     public init() {}
 }
 
