@@ -88,7 +88,7 @@ public final class CacheStore: Sendable {
 
     /// Opens the store in a folder, and makes it where there is none.
     /// - Parameters:
-    ///   - disk: what it may take there; nil: no bound.
+    ///   - disk: what it may take there, at least 16 MiB or 32 entries; nil: no bound.
     ///   - durability: of what the store writes by itself.
     ///   - degradation: what happens while the disk is full, failing or damaged.
     ///   - maximumStall: how long a write may wait for background work before it throws `.stalled`; 10 ms to 1 hour.
