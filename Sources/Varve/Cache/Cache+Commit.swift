@@ -5,8 +5,9 @@ internal import VarveEngine
 extension Cache {
     enum Change: Sendable {
         case entry(NewEntry)
-        /// `sourceVersion`: what is older is refused from then on.
-        case removal(sourceVersion: UInt64?)
+        /// `sourceVersion`: what is older is refused from then on. Its cause is a load that found nothing where that is not
+        /// remembered.
+        case removal(sourceVersion: UInt64?, cause: DiskTier.Cause = .explicit)
     }
 
     /// An entry before it has a version.
@@ -84,11 +85,13 @@ extension Cache {
         return .entry(new)
     }
 
-    /// What a source said of a key; nil where it has none and that is not to be remembered.
-    func change(_ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0) throws -> Change? {
+    /// What a source said of a key: a removal where it has none and that is not to be remembered.
+    func change(_ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0) throws -> Change {
         var entry = loaded.options
         if loaded.value == nil {
-            guard let absence = entry.expiry?.usable ?? options.loading.absence else { return nil }
+            guard let absence = entry.expiry?.usable ?? options.loading.absence else {
+                return .removal(sourceVersion: entry.sourceVersion, cause: cause)
+            }
             entry.expiry = .after(absence)
         }
         return try change(loaded.value, entry, cause, loadNanoseconds: loadNanoseconds)
@@ -164,7 +167,7 @@ extension Cache {
         switch change {
         case .entry(let new):
             try batch.put(key, new.bytes, new.fields, in: disk.namespace)
-        case .removal(let sourceVersion):
+        case .removal(let sourceVersion, _):
             unsafe try batch.delete(
                 key.span.bytes, EntryFields(sourceVersion: sourceVersion), in: disk.namespace)
         }
@@ -231,8 +234,13 @@ extension Cache {
             switch change {
             case .entry(let new):
                 _ = shard.publish(makeEntry(new, key, hash, version, []), .write, &discarded)
-            case .removal(let sourceVersion):
-                shard.erase(key, hash, at: version, &discarded)
+            case .removal(let sourceVersion, let cause):
+                // That the source has none of what was not there invalidates nothing.
+                if cause == .loaded, held == nil {
+                    shard.note(key, version)
+                } else {
+                    shard.erase(key, hash, at: version, &discarded)
+                }
                 if let sourceVersion { shard.raiseFloor(hash, sourceVersion) }
             }
             return .success(version)
@@ -285,6 +293,26 @@ struct KeptFields: Sendable {
 extension Cache.Demand {
     /// The load whose result memory must still hold alone; 0: there is none.
     var load: UInt64 { if case .version(_, let load, _, _, _) = self { load } else { 0 } }
+}
+
+extension Cache.Change {
+    /// Whether a load made it: then it is acknowledged to nobody.
+    var isLoad: Bool {
+        switch self {
+        case .entry(let new): new.cause == .loaded
+        case .removal(_, let cause): cause == .loaded
+        }
+    }
+
+    var sourceVersion: UInt64? {
+        switch self {
+        case .entry(let new): new.sourceVersion
+        case .removal(let version, _): version
+        }
+    }
+
+    /// What an entry carries.
+    var tags: [UInt64] { if case .entry(let new) = self { new.tags } else { [] } }
 }
 
 extension Cache.NewEntry {

@@ -35,7 +35,7 @@ extension Cache {
         try await writeThrough(key) {
             let loaded = try await origin(key)
             let change = try self.change(loaded, .explicit)
-            return (loaded.value, change.map { Written(change: $0, durability: loaded.options.durability) })
+            return (loaded.value, Written(change: change, durability: loaded.options.durability))
         }.result
     }
 
@@ -86,15 +86,17 @@ extension Cache {
     private func storeWritten(
         _ written: Written, _ key: Key, _ hash: UInt64, since removed: UInt64
     ) async -> UInt64? {
-        guard case .entry(let new) = written.change else { return nil }
+        let change = written.change
+        // The key is absent already; a source version is still to be told.
+        if case .removal(nil, _) = change { return nil }
         for _ in 0..<16 {
             let looked = disk?.visible.rawValue ?? store.presentVersion
             guard !memory.withShard(hash, { $0.mayBeOutdated(key, since: removed, isLoaded: false) }),
-                memory.context.tags.keeps(new.tags, version: removed + 1, evenIfPending: false)
+                memory.context.tags.keeps(change.tags, version: removed + 1, evenIfPending: false)
             else { return nil }
-            let demand = Demand.unchanged(since: disk == nil ? removed : looked, notOlder: new.sourceVersion)
+            let demand = Demand.unchanged(since: disk == nil ? removed : looked, notOlder: change.sourceVersion)
             do throws(VarveError) {
-                return try await commit(key, written.change, demand, written.durability)
+                return try await commit(key, change, demand, written.durability)
             } catch {
                 guard let disk, case .changed = error.failedCondition?.reason else { return nil }
                 try? await settle(disk)

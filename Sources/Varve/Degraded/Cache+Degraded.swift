@@ -262,16 +262,3 @@ enum MassRemoval: Sendable {
         try batch.deleteRange(from: range.begin, to: range.end, in: namespace)
     }
 }
-
-extension Cache.Change {
-    var isLoad: Bool {
-        if case .entry(let new) = self { new.cause == .loaded } else { false }
-    }
-
-    var sourceVersion: UInt64? {
-        switch self {
-        case .entry(let new): new.sourceVersion
-        case .removal(let version): version
-        }
-    }
-}

@@ -1,0 +1,112 @@
+internal import VarveEngine
+
+/// What becomes of what a load brought.
+extension Cache {
+    /// Stores it, unless its key was written or removed since the load began. Where the source has none, and that is not to
+    /// be remembered, what was there is removed under the same condition.
+    func keep(
+        _ loaded: Loaded<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64, isFirst: Bool
+    ) async throws {
+        let change = try change(loaded, .loaded, loadNanoseconds: took)
+        switch change {
+        case .entry(let new):
+            // Whether a source version is too old the disk alone knows.
+            if isFirst, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
+                keepInMemory(new, key, hash, began: began)
+                counts.add(.diskWriteAvoided)
+                return
+            }
+        case .removal(let sourceVersion, _):
+            if sourceVersion == nil, removeFromMemoryAlone(key, hash, began: began) { return }
+        }
+        do throws(VarveError) {
+            if try await !store(change, key, hash, began: began, loaded.options.durability) {
+                counts.add(.loadOutdated)
+            }
+        } catch {
+            guard error.isPassing else { throw error }
+            // The value is good, only the disk could not take it: it lives in memory until it is evicted.
+            if case .entry(let new) = change, new.sourceVersion == nil { keepInMemory(new, key, hash, began: began) }
+            counts.add(.loadUnstored)
+        }
+    }
+
+    /// Where the disk holds nothing of the key, as far as it can tell at once: what it holds would show again when memory
+    /// has forgotten this.
+    private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) {
+        guard let disk, case .absent? = try? key.withKeyBytes({ try disk.probe($0) }) else { return }
+        memory.change(hash) { shard, discarded in
+            if shard.mayBeOutdated(key, since: began) { return }
+            var entry = makeEntry(new, key, hash, began, [])
+            entry.setLoad(store.nextLoad())
+            guard shard.publish(entry, .load, &discarded) else { return }
+            // Another load of the key that began no later must not take its place: readers have seen this one.
+            shard.note(key, began + 1)
+        }
+    }
+
+    /// Where the disk holds nothing of a key whose load found nothing, nothing need be written: memory forgets what it holds
+    /// alone, if it does, and loads that began no later do not store theirs. False, with nothing done, where the disk may
+    /// hold something, or may be about to.
+    private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) -> Bool {
+        guard let disk, !disk.isHidden(key), case .absent? = try? key.withKeyBytes({ try disk.probe($0) }) else {
+            return false
+        }
+        return memory.change(hash) { shard, discarded in
+            if shard.mayBeOutdated(key, since: began) {
+                counts.add(.loadOutdated)
+                return true
+            }
+            let held = shard.peek(key, hash)
+            if let held, !held.traits.isDisjoint(with: [.onDisk, .unsaved]) { return false }
+            if held == nil { shard.note(key, began + 1) } else { shard.erase(key, hash, at: began + 1, &discarded) }
+            return true
+        }
+    }
+
+    /// Commits a load's result; false, with nothing written, where its key was written or removed since the load began.
+    ///
+    /// Who writes or removes a key says so before (a flight that writes, a tag's drop, a removal of many). So what a look
+    /// at memory does not show has not been committed by then, and everything that is committed after the look the
+    /// engine finds by itself.
+    private func store(
+        _ change: Change, _ key: Key, _ hash: UInt64, began: UInt64, _ durability: Durability?
+    ) async throws(VarveError) -> Bool {
+        for _ in 0..<16 {
+            let looked = disk?.visible.rawValue ?? store.presentVersion
+            let isOutdated = memory.withShard(hash) { $0.mayBeOutdated(key, since: began) }
+            guard !isOutdated, memory.context.tags.keeps(change.tags, version: began + 1, evenIfPending: false) else {
+                return false
+            }
+            let demand = Demand.unchanged(since: disk == nil ? began : looked, notOlder: change.sourceVersion)
+            do throws(VarveError) {
+                _ = try await commit(key, change, demand, durability)
+                return true
+            } catch {
+                guard error.code == .conditionFailed else { throw error }
+                // A flush hides from the engine what was written lately: look again, once it can be seen.
+                guard let disk, case .changed = error.failedCondition?.reason else { return false }
+                try await settle(disk)
+            }
+        }
+        // A store that is written and flushed so fast has no place for it now.
+        return false
+    }
+
+    /// Returns when what was written can be seen, or never will be, since the log has failed and the store goes on in
+    /// memory.
+    func settle(_ disk: DiskTier) async throws(VarveError) {
+        try gate.enter()
+        defer { gate.leave() }
+        let engine = disk.engine
+        do throws(VarveError) { try await engine.settle() } catch {
+            guard let degraded = disk.degraded, DegradedMode.isRefusal(error) else { throw error }
+            await degraded.enter(error, of: engine)
+        }
+    }
+}
+
+extension VarveError {
+    /// Whether a write that failed so may succeed later, and the store is sound.
+    var isPassing: Bool { [.diskFull, .stalled].contains(code) }
+}
