@@ -31,19 +31,22 @@ struct ServeCommand: AsyncParsableCommand {
             expiry: Expiry(usable: .seconds(3600), fresh: .seconds(fresh), jitter: 0.1))
         options.loading.hardTimeout = .seconds(5)
         options.loading.backOff = .init()
+        // That upstream has no such item is known for as long as an item is fresh.
+        options.loading.absence = .seconds(fresh)
         let items = try await Cache<String, String>.open(at: store, options)
         await items.ready(atMost: .seconds(5))
 
         let router = Router()
         router.get("items/:id") { _, context -> String in
             let id = try context.parameters.require("id")
+            let item: String?
             do {
-                return try await items.value(for: id) { id in try await Self.fetch(id, from: upstream) }
-            } catch is UpstreamMissing {
-                throw HTTPError(.notFound)
+                item = try await items.value(for: id, loading: { id in try await Self.fetch(id, from: upstream) })
             } catch {
                 throw HTTPError(.badGateway, message: "\(error)")
             }
+            guard let item else { throw HTTPError(.notFound) }
+            return item
         }
         router.delete("items/:id") { _, context -> HTTPResponse.Status in
             try await items.remove(try context.parameters.require("id"))
@@ -61,14 +64,14 @@ struct ServeCommand: AsyncParsableCommand {
         try await items.close()
     }
 
-    private struct UpstreamMissing: Error {}
-
-    private static func fetch(_ id: String, from upstream: URL) async throws -> String {
+    /// What upstream has; that it has none is an answer, and no failure: nobody backs off from it, and it takes the place of
+    /// what was there before.
+    private static func fetch(_ id: String, from upstream: URL) async throws -> Loaded<String> {
         let address = upstream.appendingPathComponent("items").appendingPathComponent(id)
         let (data, response) = try await URLSession.shared.data(from: address)
         switch (response as? HTTPURLResponse)?.statusCode {
-        case 200: return String(decoding: data, as: UTF8.self)
-        case 404: throw UpstreamMissing()
+        case 200: return Loaded(String(decoding: data, as: UTF8.self))
+        case 404: return Loaded(nil)
         case let status: throw URLError(.badServerResponse, userInfo: ["status": status ?? 0])
         }
     }

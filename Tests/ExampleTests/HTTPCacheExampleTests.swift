@@ -70,4 +70,28 @@ import Testing
         #expect(try await send("GET", item(77, secondURL)).0 == 502)
         try await onThread { [second = Started(example: second, url: secondURL)] in second.example.crash() }
     }
+
+    @Test func whatTheOriginHasNotIsNotFoundHoweverOftenItIsAskedFor() async throws {
+        let scratch = try ExampleProcess.Scratch()
+        let (origin, originURL) = try await start(["origin", "--delay", "5"])
+        let serve = ["serve", "--upstream", originURL.absoluteString, "--store", scratch.path + "/cache"]
+        let (service, serviceURL) = try await start(serve + ["--fresh", "1"])
+        func item(_ name: String, _ service: URL) -> URL { service.appendingPathComponent("items/\(name)") }
+
+        #expect(try await send("DELETE", item("none", originURL)).0 == 204)
+        for _ in 0..<3 { #expect(try await send("GET", item("none", serviceURL)).0 == 404) }
+        // One that it deletes is served until it is due, and then no more.
+        #expect(try await get(item("some", serviceURL)) == "item some")
+        #expect(try await send("DELETE", item("some", originURL)).0 == 204)
+        while try await send("GET", item("some", serviceURL)).0 == 200 { try await Task.sleep(for: .milliseconds(50)) }
+        #expect(try await send("GET", item("some", serviceURL)).0 == 404)
+        // And one that comes back is found again.
+        #expect(try await send("PUT", item("some", originURL), "again").0 == 204)
+        while try await send("GET", item("some", serviceURL)).0 == 404 { try await Task.sleep(for: .milliseconds(50)) }
+        #expect(try await get(item("some", serviceURL)) == "again")
+        try await onThread {
+            [both = [Started(example: service, url: serviceURL), Started(example: origin, url: originURL)]] in
+            for started in both { started.example.crash() }
+        }
+    }
 }
