@@ -29,7 +29,7 @@ struct ClosingTests {
             { _ = try await cache.take("a") },
             { try await cache.increment("a") },
             { _ = try await cache.value(for: "b") { _ in 1 } },
-            { _ = try await cache.values(for: ["b", "c"]) { _ in [:] } },
+            { _ = try await cache.values(for: ["b", "c"], load: { _ in [:] }) },
             { try await cache.refresh("a") { _ in Loaded(1) } },
             { try await cache.set(1, for: "a") { _, _ in Issue.record("the origin was asked") } },
             { try await cache.remove("a") { _ in Issue.record("the origin was asked") } },
@@ -110,7 +110,7 @@ struct ClosingTests {
                             acknowledged[own] = step
                         case 2: _ = try await cache.value(for: other)
                         case 3: _ = try await cache.value(for: other) { _ in -2 }
-                        case 4: _ = try await cache.values(for: [other, "absent \(step)"]) { _ in [:] }
+                        case 4: _ = try await cache.values(for: [other, "absent \(step)"], load: { _ in [:] })
                         case 5: try await cache.remove(taggedWith: "t")
                         case 6: _ = try await cache.update(other) { $0 = ($0 ?? 0) - 1 }
                         default: _ = try await cache.refresh(other) { _ in Loaded(-3) }

@@ -29,14 +29,14 @@ struct LoadGuardTests {
         let ends = Ends()
         for key in 0..<3 {
             // Twice each: the second takes the first one's place.
-            loads.noteFailure(key, .init(), Reentrant(loads, ends), at: 0)
-            loads.noteFailure(key, .init(), Reentrant(loads, ends), at: 0)
+            loads.noteFailure([key], .init(), Reentrant(loads, ends), at: 0)
+            loads.noteFailure([key], .init(), Reentrant(loads, ends), at: 0)
         }
-        loads.noteSuccess(2, .init())
-        loads.noteSuccess(0, .init())
+        loads.noteSuccess([2], .init())
+        loads.noteSuccess([0], .init())
         #expect(ends.count.load(ordering: .relaxed) == 5)
         for key in 10..<(10 + 2 * LoadGuard<Int>.limit) {
-            loads.noteFailure(key, .init(), Reentrant(loads, ends), at: Int64(key) * 1_000_000_000)
+            loads.noteFailure([key], .init(), Reentrant(loads, ends), at: Int64(key) * 1_000_000_000)
         }
         #expect(ends.count.load(ordering: .relaxed) >= LoadGuard<Int>.limit)
     }
@@ -48,7 +48,7 @@ struct LoadGuardTests {
         options.backOff = .init(initial: .seconds(1), maximum: .seconds(1))
         let loads = LoadGuard<Int>(options)
         for key in 0..<100_000 {
-            loads.noteFailure(key, .init(), SourceDown(), at: Int64(key) * 1_000_000)
+            loads.noteFailure([key], .init(), SourceDown(), at: Int64(key) * 1_000_000)
             #expect(loads.count <= LoadGuard<Int>.limit)
         }
     }
@@ -60,16 +60,16 @@ struct LoadGuardTests {
         options.breaker = .init(failures: 2, pause: .seconds(1))
         let loads = LoadGuard<Int>(options)
         // Begun before the source was given a rest.
-        let early = try loads.admit(0, at: 0)
-        for key in 1...2 { loads.noteFailure(key, try loads.admit(key, at: 0), SourceDown(), at: 0) }
-        #expect(throws: LoadRefused.self) { try loads.admit(3, at: 1) }
-        let probe = try loads.admit(3, at: 1_000_000_000)
+        let early = try loads.admit(at: 0)
+        for key in 1...2 { loads.noteFailure([key], try loads.admit(at: 0), SourceDown(), at: 0) }
+        #expect(throws: LoadRefused.self) { try loads.admit(at: 1) }
+        let probe = try loads.admit(at: 1_000_000_000)
         #expect(probe.isProbe)
         loads.noteCancelled(early)
-        #expect(throws: LoadRefused.self) { try loads.admit(4, at: 1_000_000_000) }
+        #expect(throws: LoadRefused.self) { try loads.admit(at: 1_000_000_000) }
         loads.noteCancelled(probe)
-        let second = try loads.admit(4, at: 1_000_000_000)
-        loads.noteSuccess(4, second)
-        #expect(try loads.admit(5, at: 1_000_000_000).isProbe == false)
+        let second = try loads.admit(at: 1_000_000_000)
+        loads.noteSuccess([4], second)
+        #expect(try loads.admit(at: 1_000_000_000).isProbe == false)
     }
 }

@@ -249,7 +249,7 @@ struct LoadingTests {
         let cache = try await rig.cache(home, Int.self)
         try await cache.set(0, for: "0", .init(expiry: Expiry(usable: .seconds(10), fresh: .seconds(1))))
         rig.clock.advance(by: .seconds(2))
-        let found = try await cache.values(for: ["0"]) { _ in [:] }
+        let found = try await cache.values(for: ["0"], load: { _ in [:] })
         #expect(found == ["0": 0])
         #expect(cache.statistics.requests == 1)
         let loaded = try await cache.values(for: ["1", "2"]) { _ in ["1": 1] }

@@ -1,11 +1,23 @@
-internal import Synchronization
-
 extension Cache {
+    /// Brings home the values of many keys in one call. Of a key that is missing from what it returns the source has none.
+    public typealias BatchLoader = @Sendable ([Key]) async throws -> [Key: Loaded<Value>]
+
     /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that it
     /// brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
+    ///
+    /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left alone is
+    /// not asked for, the others are.
+    /// - Throws: once every key's load has ended and what came is stored: what `load` threw, or another's load that was
+    ///   waited for; else `LoadRefused` where a key was left alone; `LoadTimeout` and `LoadRefused` as the options say;
+    ///   `VarveError` of the disk. `values(for:)` returns what is there none the less.
     public func values(
         for keys: [Key], load: @escaping @Sendable ([Key]) async throws -> [Key: Value]
     ) async throws -> [Key: Value] {
+        try await values(for: keys, loading: { keys in try await load(keys).mapValues { Loaded<Value>($0) } })
+    }
+
+    /// The same for a loader that says more than values: their expiry, tags, source versions, or that there are none.
+    public func values(for keys: [Key], loading load: @escaping BatchLoader) async throws -> [Key: Value] {
         var found: [Key: Value] = [:]
         var missing: [Key] = []
         for key in Set(keys) {
@@ -23,18 +35,26 @@ extension Cache {
             }
         }
         if missing.isEmpty { return found }
-        let batch = BatchLoad(missing, load)
-        try await withThrowingTaskGroup(of: (Key, Value?).self) { group in
-            for key in missing {
+        let outcomes = try await outcomes(for: missing, load)
+        for (key, outcome) in outcomes { if case .success(let value) = outcome { found[key] = value } }
+        if let error = worst(keys.compactMap { outcomes[$0] }) { throw error }
+        return found
+    }
+
+    /// How the loads of many keys ended, once all of them have.
+    private func outcomes(
+        for keys: [Key], _ load: @escaping BatchLoader
+    ) async throws -> [Key: Result<Value?, any Error>] {
+        let batch = BatchLoad<Key, Value>(keys) { keys in try await self.ask(for: keys) { try await load(keys) } }
+        return try await withThrowingTaskGroup(of: (Key, Result<Value?, any Error>).self) { group in
+            for key in keys {
                 let shared: Load<Value>
                 let isNew: Bool
                 do {
-                    (shared, isNew) = try place(key, memory.hash(key), skipsDisk: false) { key in
-                        Loaded(try await batch.value(for: key))
-                    }
+                    (shared, isNew) = try place(key, memory.hash(key), skipsDisk: false, from: .batch(batch))
                 } catch {
                     // The cache was closed: what has begun must not wait for what will not.
-                    for key in missing { await batch.end(key) }
+                    for key in keys { await batch.end(key) }
                     throw error
                 }
                 // Another's load may wait for a batch of its own, which may wait for a key of this one.
@@ -44,73 +64,18 @@ extension Cache {
                     let outcome: Result<Value?, any Error>
                     do { outcome = .success(try await shared.wait().value) } catch { outcome = .failure(error) }
                     await batch.end(key)
-                    return (key, try outcome.get())
+                    return (key, outcome)
                 }
             }
-            for try await (key, value) in group { found[key] = value }
-        }
-        return found
-    }
-}
-
-/// One call for many keys, shared by their loads; cancelled when all of them are.
-///
-/// The call is made once each of the loads has arrived here or ended elsewhere: so every one of them has begun before the
-/// source is asked, and finds out what changed since.
-private actor BatchLoad<Key: CacheKey, Value: Sendable> {
-    private final class Call: Sendable {
-        let task: Task<[Key: Value], any Error>
-        let places: Atomic<Int>
-        init(_ keys: [Key], _ load: @escaping @Sendable ([Key]) async throws -> [Key: Value]) {
-            places = Atomic(keys.count)
-            task = Task { try await load(keys) }
-        }
-
-        /// One of the loads was cancelled; with the last one goes the call.
-        func leave() {
-            if places.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { task.cancel() }
+            return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
     }
 
-    private let load: @Sendable ([Key]) async throws -> [Key: Value]
-    /// Keys whose loads have neither arrived nor ended.
-    private var awaited: Set<Key>
-    private var arrived: [Key] = []
-    private var waiting: [CheckedContinuation<Void, Never>] = []
-    private var call: Call?
-
-    init(_ keys: [Key], _ load: @escaping @Sendable ([Key]) async throws -> [Key: Value]) {
-        awaited = Set(keys)
-        self.load = load
-    }
-
-    /// The key's load ended, or it never was this batch's.
-    func end(_ key: Key) {
-        awaited.remove(key)
-        beginIfReady()
-    }
-
-    func value(for key: Key) async throws -> Value? {
-        awaited.remove(key)
-        // Where the call was made without it, because its first caller had gone, it gets one of its own.
-        let isLate = call != nil
-        if !isLate {
-            arrived.append(key)
-            beginIfReady()
-            if call == nil { await withCheckedContinuation { waiting.append($0) } }
+    /// The first failure of a call, else the first refusal.
+    private func worst(_ outcomes: [Result<Value?, any Error>]) -> (any Error)? {
+        let errors = outcomes.compactMap { outcome in
+            if case .failure(let error) = outcome { error } else { (any Error)?.none }
         }
-        let call = isLate ? Call([key], load) : self.call ?? Call([key], load)
-        return try await withTaskCancellationHandler {
-            try await call.task.value[key]
-        } onCancel: {
-            call.leave()
-        }
-    }
-
-    private func beginIfReady() {
-        guard awaited.isEmpty, call == nil, !arrived.isEmpty else { return }
-        call = Call(arrived, load)
-        for waiter in waiting { waiter.resume() }
-        waiting = []
+        return errors.first { !($0 is LoadRefused) } ?? errors.first
     }
 }

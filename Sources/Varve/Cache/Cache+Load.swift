@@ -140,10 +140,23 @@ extension Cache {
         try place(key, hash, skipsDisk: skipsDisk, load).load
     }
 
+    /// How a load asks the source.
+    enum Source: Sendable {
+        case alone(Loader)
+        /// In one call with the loads of other keys.
+        case batch(BatchLoad<Key, Value>)
+    }
+
+    func place(
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, _ load: @escaping Loader
+    ) throws(VarveError) -> (load: Load<Value>, isNew: Bool) {
+        try place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, from: .alone(load))
+    }
+
     /// The load of a key that is under way, with a place in it, or a new one, and whether it is new. In the background:
     /// without a place, and one that goes on by itself where it is new.
     func place(
-        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, _ load: @escaping Loader
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, from source: Source
     ) throws(VarveError) -> (load: Load<Value>, isNew: Bool) {
         if gate.isClosed { throw OperationGate.refusal }
         let (shared, isNew) = memory.withShard(hash) { shard in
@@ -168,14 +181,14 @@ extension Cache {
             }
             throw OperationGate.refusal
         }
-        shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, load) })
+        shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, source) })
         return (shared, true)
     }
 
     private func carryOut(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ skipsDisk: Bool, _ load: @escaping Loader
+        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ skipsDisk: Bool, _ source: Source
     ) async {
-        let outcome = await Load<Value>.Outcome { try await find(key, hash, skipsDisk: skipsDisk, load) }
+        let outcome = await Load<Value>.Outcome { try await find(key, hash, skipsDisk: skipsDisk, source) }
         memory.withShard(hash) { shard in
             if shard.loads[key] === shared { shard.loads[key] = nil }
             shard.endFlight(key)
@@ -186,7 +199,7 @@ extension Cache {
 
     /// What the disk has, fresh or stale, else what the source has. Who gets a stale value sees to its refresh.
     private func find(
-        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
+        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ source: Source
     ) async throws -> Load<Value>.Found {
         try Task.checkCancellation()
         // Another load may have ended between the caller's look at memory and this one's beginning.
@@ -200,16 +213,13 @@ extension Cache {
             return Load.Found(
                 value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil)
         }
-        return Load.Found(value: try await loadAndStore(key, hash, isFirst: !skipsDisk, load))
+        return Load.Found(value: try await loadAndStore(key, hash, isFirst: !skipsDisk, source))
     }
 
-    /// One load, guarded and timed, and its result stored unless something newer has come.
+    /// One load, guarded, and its result stored unless something newer has come.
     /// `isFirst`: the disk holds nothing of the key that the result would have to replace.
-    private func loadAndStore(
-        _ key: Key, _ hash: UInt64, isFirst: Bool, _ load: @escaping Loader
-    ) async throws -> Value? {
-        let admission: LoadGuard<Key>.Admission
-        do throws(LoadRefused) { admission = try loadGuard.admit(key, at: store.clock.now()) } catch {
+    private func loadAndStore(_ key: Key, _ hash: UInt64, isFirst: Bool, _ source: Source) async throws -> Value? {
+        do throws(LoadRefused) { try loadGuard.check(key, at: store.clock.now()) } catch {
             counts.add(.loadRefused)
             throw error
         }
@@ -220,36 +230,13 @@ extension Cache {
             return visible
         }
         let began = memory.context.tags.beginLoad(at: visible)
-        let start = Latencies.now()
-        counts.add(.load)
-        let loaded: Loaded<Value>
-        do {
-            defer { latencies.load.add(since: start) }
-            loaded = try await bounded(key, load)
-        } catch {
-            if Task.isCancelled {
-                loadGuard.noteCancelled(admission)
-            } else {
-                counts.add(.loadFailure)
-                if error is LoadTimeout { counts.add(.loadTimeout) }
-                loadGuard.noteFailure(key, admission, error, at: store.clock.now())
+        let (loaded, took) =
+            switch source {
+            case .alone(let load): try await ask(for: [key]) { try await load(key) }
+            case .batch(let batch): try await batch.answer(for: key)
             }
-            throw error
-        }
-        loadGuard.noteSuccess(key, admission)
-        let took = Latencies.now() &- start
         try await keep(loaded, key, hash, began: began, took: took, isFirst: isFirst)
         return loaded.value
-    }
-
-    /// The loader's result; `LoadTimeout` after the hard timeout. Nothing that comes after the load was given up.
-    private func bounded(_ key: Key, _ load: @escaping Loader) async throws -> Loaded<Value> {
-        if let limit = options.loading.hardTimeout {
-            return try await LoaderCall.run(atMost: limit) { try await load(key) }
-        }
-        let loaded = try await load(key)
-        try Task.checkCancellation()
-        return loaded
     }
 }
 

@@ -10,7 +10,7 @@ public struct CacheStatistics: Sendable {
     public var diskHits: UInt64 = 0
     /// Reads that neither answered, by the cause that is remembered.
     public var misses: [MissCause: UInt64] = [:]
-    /// Loads begun.
+    /// Calls to the source, for one key or many.
     public var loads: UInt64 = 0
     /// Those of them that failed, timed out ones included.
     public var loadFailures: UInt64 = 0

@@ -1,15 +1,15 @@
 internal import Synchronization
 
-/// Decides whether a load may begin: back-off for a key that failed, a circuit breaker for the source as a whole. Any
-/// thread; bounded. Errors are the users' own: the last reference to one goes after the lock is free, since its end may
+/// Decides whether a load may begin: back-off for a key that failed, a circuit breaker for the source as a whole. To the
+/// breaker a call to the source is one, however many keys it is for. Any thread; bounded. Errors are the users' own: the last reference to one goes after the lock is free, since its end may
 /// run their code.
 final class LoadGuard<Key: CacheKey>: Sendable {
-    private struct Failure {
+    fileprivate struct Failure {
         var count: Int
         var until: Int64
         var error: any Error
     }
-    private struct State {
+    fileprivate struct State {
         var failures: [Key: Failure] = [:]
         var inRow = 0
         var pausedUntil: Int64 = .min
@@ -18,7 +18,7 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         var lastError: (any Error)?
     }
 
-    /// What was let through.
+    /// A call that was let through.
     struct Admission: Sendable {
         /// Whether its outcome decides if the source is asked again.
         var isProbe = false
@@ -35,13 +35,17 @@ final class LoadGuard<Key: CacheKey>: Sendable {
     /// How many keys' failures are remembered.
     var count: Int { state.withLock { $0.failures.count } }
 
-    /// Throws `LoadRefused` where the key or the source is to be left alone.
-    func admit(_ key: Key, at now: Int64) throws(LoadRefused) -> Admission {
+    /// Throws `LoadRefused` where the key is to be left alone.
+    func check(_ key: Key, at now: Int64) throws(LoadRefused) {
+        guard options.backOff != nil else { return }
+        let failure = state.withLock { $0.failures[key] }
+        if let failure, failure.until > now { throw LoadRefused(reason: .backingOff, cause: failure.error) }
+    }
+
+    /// Throws `LoadRefused` where the source is to be left alone. The call's end must be noted.
+    func admit(at now: Int64) throws(LoadRefused) -> Admission {
         guard isNeeded else { return Admission() }
         let answer: Result<Admission, LoadRefused> = state.withLock { state in
-            if let failure = state.failures[key], failure.until > now {
-                return .failure(LoadRefused(reason: .backingOff, cause: failure.error))
-            }
             guard let breaker = options.breaker, state.inRow >= breaker.failures else { return .success(Admission()) }
             if state.pausedUntil > now || state.isProbing {
                 return .failure(LoadRefused(reason: .circuitOpen, cause: state.lastError))
@@ -52,18 +56,20 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         return try answer.get()
     }
 
-    func noteSuccess(_ key: Key, _ admission: Admission) {
+    /// The source answered a call for these keys.
+    func noteSuccess(_ keys: [Key], _ admission: Admission) {
         guard isNeeded else { return }
         let spent = state.withLock { state in
             state.inRow = 0
             if admission.isProbe { state.isProbing = false }
             defer { state.lastError = nil }
-            return (state.failures.removeValue(forKey: key)?.error, state.lastError)
+            return (keys.map { state.failures.removeValue(forKey: $0)?.error }, state.lastError)
         }
         withExtendedLifetime(spent) {}
     }
 
-    func noteFailure(_ key: Key, _ admission: Admission, _ error: any Error, at now: Int64) {
+    /// A call for these keys failed: one failure of the source, and one of each key.
+    func noteFailure(_ keys: [Key], _ admission: Admission, _ error: any Error, at now: Int64) {
         guard isNeeded else { return }
         let spent = state.withLock { state in
             var spent = [state.lastError].compactMap { $0 }
@@ -73,33 +79,43 @@ final class LoadGuard<Key: CacheKey>: Sendable {
             if let breaker = options.breaker, state.inRow >= breaker.failures {
                 state.pausedUntil = Deadlines.add(breaker.pause.clampedNanoseconds, to: now)
             }
-            guard let backOff = options.backOff else { return spent }
-            if state.failures[key] == nil, state.failures.count >= Self.limit {
-                spent += state.failures.values.map(\.error)
-                state.failures = state.failures.filter { $0.value.until > now }
-                if state.failures.count >= Self.limit { state.failures.removeAll() }
+            if let backOff = options.backOff {
+                for key in keys { state.note(key, error, backOff, at: now, &spent) }
             }
-            let earlier = state.failures[key]
-            if let earlier { spent.append(earlier.error) }
-            let count = (earlier?.count ?? 0) + 1
-            let wait = LoadGuard.wait(backOff, failures: count)
-            state.failures[key] = Failure(count: count, until: Deadlines.add(wait, to: now), error: error)
             return spent
         }
         withExtendedLifetime(spent) {}
     }
 
-    private static func wait(_ backOff: LoadOptions.BackOff, failures: Int) -> Int64 {
+    fileprivate static func wait(_ backOff: LoadOptions.BackOff, failures: Int) -> Int64 {
         let doublings = min(failures - 1, 40)
         let maximum = backOff.maximum.clampedNanoseconds
         let (wait, overflow) = backOff.initial.clampedNanoseconds.multipliedReportingOverflow(by: 1 << doublings)
         return overflow ? maximum : min(wait, maximum)
     }
 
-    /// A load that was admitted ended without saying anything of the source: it was cancelled.
+    /// A call that was admitted ended without saying anything of the source: it was cancelled.
     func noteCancelled(_ admission: Admission) {
         guard admission.isProbe else { return }
         state.withLock { $0.isProbing = false }
+    }
+}
+
+extension LoadGuard.State {
+    /// A key's load failed. `spent`: errors whose last reference this may have been.
+    fileprivate mutating func note(
+        _ key: Key, _ error: any Error, _ backOff: LoadOptions.BackOff, at now: Int64, _ spent: inout [any Error]
+    ) {
+        if failures[key] == nil, failures.count >= LoadGuard<Key>.limit {
+            spent += failures.values.map(\.error)
+            failures = failures.filter { $0.value.until > now }
+            if failures.count >= LoadGuard<Key>.limit { failures.removeAll() }
+        }
+        let earlier = failures[key]
+        if let earlier { spent.append(earlier.error) }
+        let count = (earlier?.count ?? 0) + 1
+        let wait = LoadGuard<Key>.wait(backOff, failures: count)
+        failures[key] = LoadGuard<Key>.Failure(count: count, until: Deadlines.add(wait, to: now), error: error)
     }
 }
 

@@ -1,19 +1,19 @@
 internal import Synchronization
 
-/// One call of a user's loader, in a task of its own: whoever waits for it goes when it is cancelled or out of time,
-/// whether or not the loader takes notice. What the loader brings after that is dropped.
+/// One call of a user's loader, for one key or many, in a task of its own: whoever waits for it goes when it is cancelled
+/// or out of time, whether or not the loader takes notice. What the loader brings after that is dropped.
 final class LoaderCall<Value: Sendable>: Sendable {
-    typealias Outcome = Result<Loaded<Value>, any Error>
+    typealias Outcome = Result<Value, any Error>
 
     private struct State {
         var outcome: Outcome?
-        var waiter: CheckedContinuation<Loaded<Value>, any Error>?
+        var waiter: CheckedContinuation<Value, any Error>?
     }
     private let state = Mutex(State())
 
     /// The first end counts.
     private func end(_ outcome: Outcome) {
-        let waiter = state.withLock { state -> CheckedContinuation<Loaded<Value>, any Error>? in
+        let waiter = state.withLock { state -> CheckedContinuation<Value, any Error>? in
             if state.outcome != nil { return nil }
             state.outcome = outcome
             defer { state.waiter = nil }
@@ -22,7 +22,7 @@ final class LoaderCall<Value: Sendable>: Sendable {
         waiter?.resume(with: outcome)
     }
 
-    private var value: Loaded<Value> {
+    private var value: Value {
         get async throws {
             try await withCheckedThrowingContinuation { continuation in
                 let outcome: Outcome? = state.withLock { state in
@@ -38,8 +38,8 @@ final class LoaderCall<Value: Sendable>: Sendable {
     /// What `load` returns or throws; `LoadTimeout` after the limit; `CancellationError` at once where the caller's task is
     /// cancelled. In the last two cases the loader's task is cancelled.
     static func run(
-        atMost limit: Duration, _ load: @escaping @Sendable () async throws -> Loaded<Value>
-    ) async throws -> Loaded<Value> {
+        atMost limit: Duration, _ load: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
         let call = LoaderCall()
         let task = Task {
             let outcome: Outcome

@@ -69,7 +69,8 @@ public struct LoadOptions: Sendable {
     public var softTimeout: Duration? = .zero
     /// After which time a load counts as failed, and is cancelled. Nil (the default): never.
     public var hardTimeout: Duration?
-    /// How long it is remembered that the source has no value for a key. Nil (the default): not at all.
+    /// How long it is remembered that the source has no value for a key. Nil (the default): not at all, and the next caller
+    /// asks again. What the cache had of the key is gone in either case.
     public var absence: Duration?
     /// How a key is left alone whose load has failed. Nil (the default): the next caller tries again.
     public var backOff: BackOff?
@@ -93,7 +94,8 @@ public struct LoadOptions: Sendable {
         }
     }
 
-    /// After so many failures in a row no load is begun for a while; then one is let through, and its outcome decides.
+    /// After so many failures in a row no load is begun for a while; then one is let through, and its outcome decides. One call
+    /// for many keys is one load.
     public struct CircuitBreaker: Hashable, Sendable {
         /// How many failures in a row it takes. Default 10; at least 1.
         public var failures: Int
