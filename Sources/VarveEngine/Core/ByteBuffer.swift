@@ -32,6 +32,14 @@ struct ByteBuffer: ~Copyable, @unchecked Sendable {
     }
     mutating func removeAll() { count = 0 }
 
+    /// Removes the first `length` bytes; what follows moves to the beginning.
+    mutating func removeFirst(_ length: Int) {
+        precondition(length >= 0 && length <= count, "outside the buffer")
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[length...])
+        unsafe storage.copyMemory(from: rest)
+        count -= length
+    }
+
     /// Makes room for `extra` more bytes.
     @inline(__always)
     mutating func reserve(_ extra: Int) {

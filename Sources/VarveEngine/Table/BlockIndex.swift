@@ -18,6 +18,9 @@ struct BlockIndex {
     private let tails: UnsafeRawBufferPointer
     /// Nil where the chunks alone tell nearly all separators apart.
     private var ties: IndexTies?
+    private var guide = IndexGuide()
+    /// Whether each chunk tells how many of its bytes belong to the separator: those up to the last that is not 0.
+    private var chunksTellLengths = false
 
     init(_ bytes: UnsafeRawBufferPointer) throws(DecodeError) {
         var reader = unsafe ByteReader(bytes)
@@ -44,6 +47,8 @@ struct BlockIndex {
         guard reader.isAtEnd else { throw .malformed("an index longer than its parts") }
         try check()
         ties = unsafe IndexTies(count: count, chunk: chunk, tail: tail)
+        guide = IndexGuide(count: count, chunk: chunk)
+        chunksTellLengths = (0..<count).allSatisfy { chunkLength($0) == BlockIndex.length(ofChunk: chunk($0)) }
     }
 
     private func check() throws(DecodeError) {
@@ -90,6 +95,11 @@ struct BlockIndex {
         let raw = unsafe trailers.loadUnaligned(fromByteOffset: block &* 8, as: UInt64.self)
         return Trailer(rawValue: UInt64(littleEndian: raw))
     }
+    /// Of one whose last byte is not 0.
+    @inline(__always)
+    private static func length(ofChunk chunk: UInt64) -> Int {
+        IndexFormat.chunkBytes - chunk.trailingZeroBitCount / 8
+    }
     private func chunkLength(_ block: Int) -> Int {
         unsafe Int(chunkLengths.load(fromByteOffset: block, as: UInt8.self))
     }
@@ -125,31 +135,50 @@ struct BlockIndex {
         unsafe key.withUnsafeBytes { unsafe compare($0, seek, block) }
     }
 
-    /// The first block whose separator is at or after (key, trailer): the only one in which that key and trailer, or what
-    /// follows them, can begin. `count` where all sort before.
+    /// A key on its way down: the blocks of which one is wanted, with all that is kept of them under way to the processor.
+    @safe
+    struct Descent {
+        /// What follows the index's prefix in the key.
+        fileprivate let rest: UnsafeRawBufferPointer
+        fileprivate let chunk: UInt64
+        /// The first of `IndexGuide.blocksPerGroup`.
+        let firstBlock: Int
+    }
+
+    /// The first half of `firstBlock(atOrAfter:)`; nil where the key has not the prefix of all.
     @inline(__always)
-    func firstBlock(atOrAfter key: UnsafeRawBufferPointer, _ seek: Trailer) -> Int {
-        guard unsafe key.count >= prefix.count, unsafe matches(key, prefix, prefix.count) else {
-            return unsafe FullKey.compare(key, prefix) < 0 ? 0 : count
-        }
+    func descend(to key: UnsafeRawBufferPointer) -> Descent? {
+        guard unsafe key.count >= prefix.count, unsafe matches(key, prefix, prefix.count) else { return nil }
         let rest = unsafe UnsafeRawBufferPointer(rebasing: key[prefix.count...])
         let wanted = unsafe IndexFormat.chunk(rest)
-        var low = 0
-        var length = count
-        while length > 1 {
-            let half = length &>> 1
-            length &-= half
-            // A step is a guess that fails every other time, so none is made; and since either half may be next, the middle
-            // of both is fetched.
-            unsafe varve_prefetch(chunks + (low &+ length &>> 1) &* 8)
-            unsafe varve_prefetch(chunks + (low &+ half &+ length &>> 1) &* 8)
-            let isBefore = chunk(low &+ half &- 1).subtractingReportingOverflow(wanted).overflow
-            low &+= half & (0 &- (isBefore ? 1 : 0))
+        let first = guide.firstBlock(ofGroupFor: wanted)
+        // The arrays begin anywhere: a group may lie across two lines.
+        let (begin, end) = (first &* 8, (first &+ IndexGuide.blocksPerGroup) &* 8)
+        unsafe varve_prefetch(chunks + begin)
+        unsafe varve_prefetch(offsets + begin)
+        unsafe varve_prefetch(chunks + end)
+        unsafe varve_prefetch(offsets + end)
+        return unsafe Descent(rest: rest, chunk: wanted, firstBlock: first)
+    }
+
+    /// The first block whose separator is at or after (key, trailer): the only one in which that key and trailer, or what
+    /// follows them, can begin. `count` where all sort before.
+    func firstBlock(atOrAfter key: UnsafeRawBufferPointer, _ seek: Trailer) -> Int {
+        unsafe firstBlock(atOrAfter: key, seek, from: descend(to: key))
+    }
+
+    @inline(__always)
+    func firstBlock(atOrAfter key: UnsafeRawBufferPointer, _ seek: Trailer, from descent: Descent?) -> Int {
+        guard let descent else { return unsafe FullKey.compare(key, prefix) < 0 ? 0 : count }
+        let (wanted, rest) = unsafe (descent.chunk, descent.rest)
+        var low = descent.firstBlock
+        // Not one by one until the first that is not before: where that is cannot be foretold.
+        for block in low..<min(low &+ IndexGuide.blocksPerGroup, count) {
+            low &+= chunk(block).subtractingReportingOverflow(wanted).overflow ? 1 : 0
         }
-        if low < count, chunk(low) < wanted { low &+= 1 }
         guard low < count, chunk(low) == wanted else { return low }
         // Mostly one separator alone has this chunk.
-        if unsafe compare(rest: rest, seek, toEqualChunk: low) <= 0 { return low }
+        if unsafe compare(rest: rest, seek, toEqualChunk: wanted, of: low) <= 0 { return low }
         if low &+ 1 == count || chunk(low &+ 1) != wanted { return low &+ 1 }
         if let ties, rest.count > IndexFormat.chunkBytes {
             switch unsafe ties.search(from: low, UnsafeRawBufferPointer(rebasing: rest[IndexFormat.chunkBytes...])) {
@@ -164,16 +193,15 @@ struct BlockIndex {
     /// How a key whose chunk equals a separator's sorts against it. `rest`: what follows the index's prefix in the key.
     /// Nothing sorts before a separator that a mapped page lost: the reader asks afterwards.
     @inline(__always)
-    private func compare(rest: UnsafeRawBufferPointer, _ seek: Trailer, toEqualChunk block: Int) -> Int {
-        let length = chunkLength(block)
+    private func compare(
+        rest: UnsafeRawBufferPointer, _ seek: Trailer, toEqualChunk wanted: UInt64, of block: Int
+    ) -> Int {
+        let length = chunksTellLengths ? BlockIndex.length(ofChunk: wanted) : chunkLength(block)
         // Chunks are filled up with zeros: equal ones of different lengths are told apart by these.
-        let (own, other) = (min(rest.count, IndexFormat.chunkBytes), min(length, IndexFormat.chunkBytes))
-        if own != other { return own - other }
-        guard rest.count > IndexFormat.chunkBytes || tailOffset(block) != tailOffset(block &+ 1) else {
-            let found = trailer(block)
-            return seek == found ? 0 : (seek > found ? -1 : 1)
-        }
-        guard let tail = unsafe tail(block) else { return -1 }
+        let own = min(rest.count, IndexFormat.chunkBytes)
+        if own != length { return own - length }
+        // Nothing of a short separator is looked at: it is known to end here.
+        guard let tail = unsafe tails.isEmpty ? tails : tail(block) else { return -1 }
         let end = unsafe UnsafeRawBufferPointer(rebasing: rest[own...])
         return unsafe FullKey.compare(end, seek, tail, trailer(block))
     }
@@ -189,7 +217,7 @@ struct BlockIndex {
             let middle = (low + high) / 2
             let isBefore =
                 unsafe chunk(middle) == wanted
-                ? compare(rest: rest, seek, toEqualChunk: middle) > 0 : chunk(middle) < wanted
+                ? compare(rest: rest, seek, toEqualChunk: wanted, of: middle) > 0 : chunk(middle) < wanted
             if isBefore { low = middle + 1 } else { high = middle }
         }
         return low

@@ -1,3 +1,4 @@
+internal import CVarveHints
 internal import Synchronization
 
 /// What is remembered of each block of an open table: whether it was verified and is served from the map, and whether the
@@ -25,6 +26,10 @@ struct BlockStates: ~Copyable, @unchecked Sendable {
         unsafe resident.deinitialize(count: words)
         unsafe resident.deallocate()
     }
+
+    /// Has the processor fetch what is remembered of a block.
+    @inline(__always)
+    func prefetch(_ block: Int) { unsafe varve_prefetch(mapped + block &>> 6) }
 
     /// Relaxed: the bit carries no other memory with it; the map's bytes were there before.
     @inline(__always)

@@ -113,8 +113,12 @@ final class TableReader: @unchecked Sendable {
     /// nil where the filter tells that no version is here. Waits for nothing and throws nothing.
     @inline(__always)
     func approach(_ key: UnsafeRawBufferPointer, keyHash: UInt64, at lsn: LSN) -> Int? {
+        filter?.prefetch(keyHash)
+        let descent = unsafe index.descend(to: key)
+        if let descent { states.prefetch(descent.firstBlock) }
+        // Only now: what it looks at has arrived meanwhile.
         guard mayContain(keyHash: keyHash) else { return nil }
-        let number = unsafe index.firstBlock(atOrAfter: key, Trailer(seekingAt: lsn))
+        let number = unsafe index.firstBlock(atOrAfter: key, Trailer(seekingAt: lsn), from: descent)
         guard number < index.count, states.isMapped(number), let extent = index.extent(of: number) else {
             return number
         }

@@ -161,15 +161,19 @@ final class TableWriter {
         properties.dataBlockCount += 1
         properties.storedDataBytes += UInt64(output.count - start)
         namespaces.endBlock(stored: UInt64(output.count - start))
-        if output.count >= options.writeBufferBytes { try writeOut() }
+        let buffer = options.writeBufferBytes
+        if output.count >= buffer { try writeOut(output.count / buffer * buffer) }
     }
 
-    private func writeOut() throws(VarveError) {
-        guard !output.isEmpty else { return }
-        unsafe hasher.update(output.bytes)
-        try lifted { () throws(IOError) in unsafe try file.write(output.bytes, at: written) }
-        written += UInt64(output.count)
-        output.removeAll()
+    /// Whole buffers but at the end: readers through the map then wait less for the translation of addresses
+    /// (`TableOptions.writeBufferBytes`).
+    private func writeOut(_ count: Int) throws(VarveError) {
+        guard count > 0 else { return }
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: output.bytes[..<count])
+        unsafe hasher.update(bytes)
+        try lifted { () throws(IOError) in unsafe try file.write(bytes, at: written) }
+        written += UInt64(count)
+        output.removeFirst(count)
     }
 
     /// Writes what is left and syncs the file. Returns what the manifest keeps of it.
@@ -195,7 +199,7 @@ final class TableWriter {
         footer.properties = writeMeta { properties.encode(to: &$0) }
         footer.fileBytes = position + UInt64(TableFooter.byteCount)
         footer.encode(to: &output)
-        try writeOut()
+        try writeOut(output.count)
         try lifted { () throws(IOError) in try file.sync() }
         properties.fileBytes = written
         properties.contentHash = hasher.finalize()
