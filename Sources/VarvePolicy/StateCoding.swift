@@ -10,9 +10,8 @@ struct StateWriter: Sendable {
     private(set) var bytes: [UInt8] = []
 
     mutating func append<T: FixedWidthInteger>(_ value: T) {
-        for shift in stride(from: 0, to: T.bitWidth, by: 8) {
-            bytes.append(UInt8(truncatingIfNeeded: value >> T(truncatingIfNeeded: shift)))
-        }
+        // All at once: a large shard is held meanwhile. The pointer does not leave the closure.
+        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 
     mutating func reserve(_ count: Int) { bytes.reserveCapacity(bytes.count + count) }
@@ -27,14 +26,12 @@ struct StateReader: Sendable {
 
     var remaining: Int { bytes.count - position }
 
-    mutating func next<T: FixedWidthInteger>(_: T.Type = T.self) throws(StateError) -> T {
+    mutating func next<T: FixedWidthInteger & BitwiseCopyable>(_: T.Type = T.self) throws(StateError) -> T {
         let size = T.bitWidth / 8
         guard remaining >= size else { throw .truncated }
-        var value: T = 0
-        for index in 0..<size {
-            value |= T(truncatingIfNeeded: bytes[position + index]) << T(truncatingIfNeeded: index * 8)
-        }
+        // `size` bytes are left, as was just seen.
+        let value = unsafe bytes.span.bytes.unsafeLoadUnaligned(fromByteOffset: position, as: T.self)
         position += size
-        return value
+        return T(littleEndian: value)
     }
 }
