@@ -24,8 +24,8 @@ public struct HistoryOperation: Sendable, Hashable {
         /// A load's value is stored, if nothing changed the key since it began.
         case loadStored(Int)
         /// A read that loads, or waits for another's load: the register's value, or that of a load which no change has
-        /// outdated.
-        case loaded(Int)
+        /// outdated. Nil: that the source has none, as one of these said.
+        case loaded(Int?)
         case drop(tag: String)
         /// The clock stands there from then on.
         case clock(Int64)
@@ -57,10 +57,15 @@ public struct HistoryValue: Sendable, Hashable {
     public var deadline: Int64?
     /// The version that its source gave it: once a newer one was stored it must not be.
     public var sourceVersion: UInt64?
-    public init(tags: Set<String> = [], deadline: Int64? = nil, sourceVersion: UInt64? = nil) {
+    /// The number is a load's that found none at its source.
+    public var isAbsence: Bool
+    public init(
+        tags: Set<String> = [], deadline: Int64? = nil, sourceVersion: UInt64? = nil, isAbsence: Bool = false
+    ) {
         self.tags = tags
         self.deadline = deadline
         self.sourceVersion = sourceVersion
+        self.isAbsence = isAbsence
     }
 }
 

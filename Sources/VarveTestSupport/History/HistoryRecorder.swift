@@ -19,11 +19,14 @@ public final class HistoryRecorder: Sendable {
     public func tick() -> Int { ticks.add(1, ordering: .sequentiallyConsistent).newValue }
 
     /// A value that nobody has written yet, above what counters reach.
-    public func newValue(tags: Set<String> = [], deadline: Int64? = nil, sourceVersion: UInt64? = nil) -> Int {
+    public func newValue(
+        tags: Set<String> = [], deadline: Int64? = nil, sourceVersion: UInt64? = nil, isAbsence: Bool = false
+    ) -> Int {
         state.withLock { state in
             state.lastValue += 1
             let value = 1_000_000 + state.lastValue
-            state.values[value] = HistoryValue(tags: tags, deadline: deadline, sourceVersion: sourceVersion)
+            state.values[value] = HistoryValue(
+                tags: tags, deadline: deadline, sourceVersion: sourceVersion, isAbsence: isAbsence)
             return value
         }
     }

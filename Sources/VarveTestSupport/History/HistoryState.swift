@@ -11,6 +11,7 @@ struct HistoryState: Hashable {
         var floor: UInt64 = 0
     }
 
+    /// What was stored last; a number that stands for an absence, where a load found none.
     var value: Int?
     var floor: UInt64 = 0
     /// The highest source version that ever came: older ones may be refused.
@@ -28,9 +29,18 @@ struct HistoryState: Hashable {
         var values: [Int: HistoryValue]
         /// Whether a crash that loses power will come: else nothing need be remembered for it.
         var losesPower: Bool
+
+        func isAbsence(_ value: Int) -> Bool { values[value]?.isAbsence ?? false }
     }
 
-    private func has(_ value: Int?) -> Bool { self.value == value }
+    /// What a reader sees.
+    private func seen(_ rules: Rules) -> Int? { value.flatMap { rules.isAbsence($0) ? nil : $0 } }
+    private func has(_ value: Int?, _ rules: Rules) -> Bool { seen(rules) == value }
+    /// Whether the source is known to have none: a load said so since the register was changed last, or was the one to
+    /// change it.
+    private func isKnownAbsent(_ rules: Rules) -> Bool {
+        value.map(rules.isAbsence) ?? false || loads.contains(where: rules.isAbsence)
+    }
     private func changed(to value: Int?, _ operation: HistoryOperation, _ rules: Rules) -> HistoryState {
         var next = self
         next.loads = []
@@ -69,22 +79,22 @@ struct HistoryState: Hashable {
     func after(_ operation: HistoryOperation, _ rules: Rules) -> [HistoryState] {
         switch operation.action {
         case .read(let found):
-            return has(found) || (found == nil && rules.mayForget) ? [self] : []
-        case .loaded(let found):
-            return has(found) || loads.contains(found) ? [self] : []
+            return has(found, rules) || (found == nil && rules.mayForget) ? [self] : []
+        case .loaded(nil): return isKnownAbsent(rules) ? [self] : []
+        case .loaded(let found?): return has(found, rules) || loads.contains(found) ? [self] : []
         case .set(let value): return stored(value, operation, rules)
         case .remove: return [changed(to: nil, operation, rules)]
         case .removeOlder(let version): return removed(olderThan: version, operation, rules)
         case .refused(let version): return version < highest ? [self] : []
-        case .take(nil): return value == nil || rules.mayForget ? [self] : []
-        case .take(let found): return has(found) ? [changed(to: nil, operation, rules)] : []
+        case .take(nil): return has(nil, rules) || rules.mayForget ? [self] : []
+        case .take(let found): return has(found, rules) ? [changed(to: nil, operation, rules)] : []
         case .compareAndSet(let expected, let new, let succeeded):
-            if !succeeded { return !has(expected) || (rules.mayForget && expected != nil) ? [self] : [] }
-            let holds = has(expected) || (expected == nil && rules.mayForget)
+            if !succeeded { return !has(expected, rules) || (rules.mayForget && expected != nil) ? [self] : [] }
+            let holds = has(expected, rules) || (expected == nil && rules.mayForget)
             return holds ? stored(new, operation, rules) : []
         case .replace(let new, let succeeded):
-            if !succeeded { return value == nil || rules.mayForget ? [self] : [] }
-            return value == nil ? [] : stored(new, operation, rules)
+            if !succeeded { return has(nil, rules) || rules.mayForget ? [self] : [] }
+            return has(nil, rules) ? [] : stored(new, operation, rules)
         case .increment(let amount, let result):
             let holds = (value ?? 0) + amount == result || (rules.mayForget && amount == result)
             return holds ? [changed(to: result, operation, rules)] : []

@@ -72,10 +72,12 @@ final class FeedObserver: Sendable {
         await state.reached { ($0.cursor?.lsn ?? .zero) >= end.lsn || !$0.isLive }
         for key in keys {
             guard let stored = try await disk.entry(Array(key.utf8)), disk.keeps(stored) else { continue }
-            let value = try cache.coding.decode(stored.bytes)
+            let isAbsent = stored.fields.valueType == DiskTier.Kind.absent.rawValue
+            let value = isAbsent ? nil : try cache.coding.decode(stored.bytes)
             let told = state.current.values[key]
             if told != value {
-                complain("\(key) is \(value) on disk, and was told to be \(told.map(String.init) ?? "nothing")")
+                func text(_ value: Int?) -> String { value.map(String.init) ?? "nothing" }
+                complain("\(key) is \(text(value)) on disk, and was told to be \(text(told))")
             }
         }
         return violations

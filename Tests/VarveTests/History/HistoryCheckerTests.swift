@@ -78,6 +78,29 @@ struct HistoryCheckerTests {
         #expect(check(load + [op(.set(1), 3, 6), op(.loaded(9), 5, 13)]))
     }
 
+    @Test("That the source has none is known from a load that no change has outdated, and from nothing else")
+    func absences() {
+        let values = [8: HistoryValue(isAbsence: true), 9: HistoryValue(tags: ["t"], isAbsence: true)]
+        func isRight(_ operations: [HistoryOperation], mayForget: Bool = false) -> Bool {
+            check(operations, mayForget: mayForget, values)
+        }
+        let load = [op(.set(1), 1, 2), op(.loaded(nil), 3, 12), op(.loadBegan(8), 4, 4), op(.loadStored(8), 6, nil)]
+        #expect(isRight(load + [op(.read(nil), 13, 14), op(.loaded(nil), 15, 16)]))
+        #expect(isRight(load + [op(.read(1), 13, 14)]))
+        #expect(!isRight(load + [op(.read(nil), 13, 14), op(.read(1), 15, 16)]))
+        // Over nothing that came since, and to nobody who came after that.
+        #expect(!isRight(load + [op(.set(2), 5, 6), op(.read(nil), 13, 14)]))
+        for change in [op(.set(2), 17, 18), op(.remove, 17, 18)] {
+            #expect(!isRight(load + [change, op(.loaded(nil), 19, 20)], mayForget: true))
+        }
+        #expect(isRight(load + [op(.compareAndSet(expected: nil, to: 2, succeeded: true), 13, 14)]))
+        #expect(!isRight([op(.set(1), 1, 2), op(.loaded(nil), 3, 4)], mayForget: true))
+        #expect(!isRight([op(.loaded(nil), 3, 4)], mayForget: true))
+        let tagged = [op(.loaded(nil), 1, 12), op(.loadBegan(9), 2, 2), op(.loadStored(9), 3, nil)]
+        #expect(!isRight(tagged + [op(.drop(tag: "t"), 13, 14), op(.loaded(nil), 15, 16)], mayForget: true))
+        #expect(isRight(tagged + [op(.drop(tag: "u"), 13, 14), op(.loaded(nil), 15, 16)], mayForget: true))
+    }
+
     @Test("A dropped tag takes what carries it, loads under way too, and nothing else")
     func tags() {
         let values = [1: HistoryValue(tags: ["t"]), 2: HistoryValue(), 9: HistoryValue(tags: ["t"])]

@@ -152,24 +152,24 @@ extension HistoryClient {
 
     private mutating func originLoader() -> Cache<String, Int>.Loader {
         let (options, before, after) = (choose().options, random.next() % 10, random.next() % 30)
-        return { [origin, recorder] key in
+        return { [origin, recorder, remembersAbsence = plan.remembersAbsence] key in
             for _ in 0..<before { await Task.yield() }
-            guard let value = origin.load(key, options, recorder) else { return Loaded(nil) }
+            let (value, isNone) = origin.load(key, options, remembersAbsence: remembersAbsence, recorder)
             for _ in 0..<after { await Task.yield() }
             recorder.record(HistoryOperation(.loadStored(value), from: recorder.tick(), to: nil), on: key)
-            return Loaded(value, options)
+            return Loaded(isNone ? nil : value, options)
         }
     }
 
     private mutating func loadFromOrigin(_ key: String) async {
         let loader = originLoader()
         _ = await record(
-            [key], body: { try await cache.value(for: key, loading: loader) }, saw: { $0.map { .loaded($0) } })
+            [key], body: { try await cache.value(for: key, loading: loader) }, saw: { .loaded($0) })
     }
 
     private mutating func refreshFromOrigin(_ key: String) async {
         let loader = originLoader()
         _ = await record(
-            [key], body: { try await cache.refresh(key, loading: loader) }, saw: { $0.map { .loaded($0) } })
+            [key], body: { try await cache.refresh(key, loading: loader) }, saw: { .loaded($0) })
     }
 }

@@ -55,8 +55,15 @@ struct HistoryClient {
         }
     }
 
-    /// Reads everything: what is left is judged too.
-    mutating func readAll() async { for key in plan.keys { await read(key) } }
+    /// Reads everything, while nobody else is there: what is left is judged too. And what the source has no more is gone.
+    mutating func readAll() async {
+        for key in plan.keys {
+            await read(key)
+            guard plan.registers.contains(key), chance(2) else { continue }
+            await findGone(key)
+            await read(key)
+        }
+    }
 
     // MARK: Writing down
 
@@ -224,68 +231,5 @@ struct HistoryClient {
         _ = await record(
             plan.keys.filter { $0.hasPrefix(prefix) }, isSynced: durability == .synced, attempted: .remove,
             body: { try await cache.removeAll(withPrefix: prefix, durability: durability) }, saw: { .remove })
-    }
-
-    // MARK: Loading
-
-    /// What a source answers for a key, some while after it was asked.
-    private static func answer(
-        _ key: String, _ recorder: HistoryRecorder, _ options: EntryOptions, yields: UInt64
-    ) async -> Loaded<Int> {
-        let value = recorder.newValue(tags: Set(options.tags), sourceVersion: options.sourceVersion)
-        let began = recorder.tick()
-        recorder.record(HistoryOperation(.loadBegan(value), from: began, to: began), on: key)
-        for _ in 0..<yields { await Task.yield() }
-        // A write of the loader's durability: what it is takes part in no promise here.
-        recorder.record(HistoryOperation(.loadStored(value), from: recorder.tick(), to: nil), on: key)
-        return Loaded(value, options)
-    }
-
-    private mutating func loader() -> Cache<String, Int>.Loader {
-        let (options, yields) = (choose().options, random.next() % 30)
-        let recorder = recorder
-        return { key in await HistoryClient.answer(key, recorder, options, yields: yields) }
-    }
-
-    private mutating func load(_ key: String) async {
-        let (loader, isCancelled, patience) = (loader(), chance(6), random.next() % 20)
-        _ = await record(
-            [key],
-            body: {
-                let call = Task { [cache] in try await cache.value(for: key, loading: loader) }
-                if isCancelled {
-                    for _ in 0..<patience { await Task.yield() }
-                    call.cancel()
-                }
-                return try await call.value
-            }, saw: { $0.map { .loaded($0) } })
-    }
-
-    private mutating func refresh(_ key: String) async {
-        let loader = loader()
-        _ = await record(
-            [key], body: { try await cache.refresh(key, loading: loader) }, saw: { $0.map { .loaded($0) } })
-    }
-
-    private mutating func loadMany() async {
-        let keys = plan.registers.filter { _ in chance(2) }
-        let (yields, recorder) = (random.next() % 30, recorder)
-        let from = recorder.tick()
-        let found = try? await cache.values(for: keys) { asked in
-            var brought: [String: Int] = [:]
-            await withTaskGroup(of: (String, Int?).self) { group in
-                for key in asked {
-                    group.addTask {
-                        (key, await HistoryClient.answer(key, recorder, EntryOptions(), yields: yields).value)
-                    }
-                }
-                for await (key, value) in group { brought[key] = value }
-            }
-            return brought
-        }
-        let to = recorder.tick()
-        for (key, value) in found ?? [:] {
-            recorder.record(HistoryOperation(.loaded(value), from: from, to: to), on: key)
-        }
     }
 }

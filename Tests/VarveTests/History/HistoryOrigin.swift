@@ -50,15 +50,20 @@ final class HistoryOrigin: Sendable {
         if !isAlive || fate != .done { throw Down() }
     }
 
-    /// What a load finds there: a number for it, and the moment at which that was so; nil where there is no row.
-    func load(_ key: String, _ options: EntryOptions, _ recorder: HistoryRecorder) -> Int? {
+    /// What a load finds there: a number for it, and the moment at which that was so, and whether there is no row.
+    func load(
+        _ key: String, _ options: EntryOptions, remembersAbsence: Bool, _ recorder: HistoryRecorder
+    ) -> (value: Int, isNone: Bool) {
         state.withLock { state in
-            guard let row = state.rows[key] else { return nil }
-            let value = recorder.newValue(tags: Set(options.tags), sourceVersion: options.sourceVersion)
-            state.rowOf[value] = row
+            let row = state.rows[key]
+            // Tags are an entry's, and there may be none.
+            let hasEntry = row != nil || remembersAbsence || options.expiry != nil
+            let value = recorder.newValue(
+                tags: Set(hasEntry ? options.tags : []), sourceVersion: options.sourceVersion, isAbsence: row == nil)
+            state.rowOf[value] = row ?? 0
             let began = recorder.tick()
             recorder.record(HistoryOperation(.loadBegan(value), from: began, to: began), on: key)
-            return value
+            return (value, row == nil)
         }
     }
 

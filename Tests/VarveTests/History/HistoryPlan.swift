@@ -30,6 +30,9 @@ struct HistoryPlan: Sendable {
     /// Whether the store goes over to memory and comes back meanwhile, again and again.
     var degrades = false
 
+    /// Whether caches remember what their source has not; loads that find none come either way.
+    var remembersAbsence = false
+
     /// Whether values and removals carry source versions, some of them late.
     var isVersioned = false
 
@@ -52,6 +55,7 @@ struct HistoryPlan: Sendable {
     func varied(_ seed: UInt64) -> HistoryPlan {
         var plan = self
         if seed % 2 == 0 { plan.tags = [] }
+        plan.remembersAbsence = seed % 4 < 2
         return plan
     }
 }
@@ -108,6 +112,7 @@ struct HistoryRun {
     private func open(_ files: SimulatedFileSystem) async throws -> Cache<String, Int> {
         var options = CacheOptions(memory: .entries(plan.memoryEntries), policy: .lru)
         if plan.isCrowded { options.diskQuota = .entries(32) }
+        if plan.remembersAbsence { options.loading.absence = .seconds(1000) }
         guard plan.home == .disk else { return try CacheStore.inMemory(clock: clock).cacheInMemory(options) }
         var engine = EngineOptions()
         engine.clock = clock
