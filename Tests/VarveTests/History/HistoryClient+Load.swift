@@ -9,9 +9,14 @@ extension HistoryClient {
     struct Answer: Sendable {
         var options: EntryOptions
         var isNone: Bool
+        var fails: Bool
         var yields: UInt64
 
-        func give(_ key: String, _ recorder: HistoryRecorder) async -> Loaded<Int> {
+        func give(_ key: String, _ recorder: HistoryRecorder) async throws -> Loaded<Int> {
+            if fails {
+                for _ in 0..<yields { await Task.yield() }
+                throw HistoryOrigin.Down()
+            }
             let value = recorder.newValue(
                 tags: Set(options.tags), sourceVersion: options.sourceVersion, isAbsence: isNone)
             let began = recorder.tick()
@@ -24,15 +29,16 @@ extension HistoryClient {
     }
 
     private mutating func answer() -> Answer {
-        var answer = Answer(options: choose().options, isNone: chance(4), yields: random.next() % 30)
+        var answer = Answer(options: choose().options, isNone: chance(4), fails: false, yields: random.next() % 30)
+        if plan.sourcesFail { answer.fails = chance(3) }
         // Tags are an entry's, and there is none.
-        if answer.isNone, !plan.remembersAbsence, answer.options.expiry == nil { answer.options.tags = [] }
+        if answer.isNone, !plan.remembersAbsence, answer.options.expiry?.usable == nil { answer.options.tags = [] }
         return answer
     }
 
     private mutating func loader() -> Cache<String, Int>.Loader {
         let (answer, recorder) = (answer(), recorder)
-        return { key in await answer.give(key, recorder) }
+        return { key in try await answer.give(key, recorder) }
     }
 
     mutating func load(_ key: String) async {
@@ -62,9 +68,9 @@ extension HistoryClient {
         let found = try? await cache.values(
             for: keys,
             loading: { asked in
-                await withTaskGroup(of: (String, Loaded<Int>?).self) { group in
-                    for key in asked { group.addTask { (key, await answers[key]?.give(key, recorder)) } }
-                    return await group.reduce(into: [String: Loaded<Int>]()) { $0[$1.0] = $1.1 }
+                try await withThrowingTaskGroup(of: (String, Loaded<Int>?).self) { group in
+                    for key in asked { group.addTask { (key, try await answers[key]?.give(key, recorder)) } }
+                    return try await group.reduce(into: [String: Loaded<Int>]()) { $0[$1.0] = $1.1 }
                 }
             })
         let to = recorder.tick()

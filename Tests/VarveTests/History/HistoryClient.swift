@@ -115,6 +115,9 @@ struct HistoryClient {
         let tags = plan.tags.filter { _ in chance(3) }
         var options = EntryOptions(tags: tags, durability: pick(plan.durabilities))
         if plan.expires, chance(2) { options.expiry = .after(.milliseconds(5)) }
+        if plan.refreshes != nil, chance(2) {
+            options.expiry = Expiry(usable: options.expiry?.usable, fresh: .milliseconds(2))
+        }
         if isVersioned, plan.isVersioned, !chance(4) { options.sourceVersion = sourceVersion() }
         let value = recorder.newValue(tags: Set(tags), sourceVersion: options.sourceVersion)
         return Choice(value: value, options: options)

@@ -57,7 +57,7 @@ final class HistoryOrigin: Sendable {
         state.withLock { state in
             let row = state.rows[key]
             // Tags are an entry's, and there may be none.
-            let hasEntry = row != nil || remembersAbsence || options.expiry != nil
+            let hasEntry = row != nil || remembersAbsence || options.expiry?.usable != nil
             let value = recorder.newValue(
                 tags: Set(hasEntry ? options.tags : []), sourceVersion: options.sourceVersion, isAbsence: row == nil)
             state.rowOf[value] = row ?? 0

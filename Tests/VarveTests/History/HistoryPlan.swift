@@ -27,6 +27,13 @@ struct HistoryPlan: Sendable {
     /// Whether values expire, and the clock moves meanwhile.
     var expires = false
 
+    /// Whether values are due for a refresh after a while, and the clock moves meanwhile; nil: they are not. So long callers
+    /// wait for it while they may have the stale value; `.some(nil)`: as long as it takes.
+    var refreshes: Duration??
+
+    /// Whether sources fail now and then.
+    var sourcesFail = false
+
     /// Whether the store goes over to memory and comes back meanwhile, again and again.
     var degrades = false
 
@@ -112,6 +119,7 @@ struct HistoryRun {
     private func open(_ files: SimulatedFileSystem) async throws -> Cache<String, Int> {
         var options = CacheOptions(memory: .entries(plan.memoryEntries), policy: .lru)
         if plan.isCrowded { options.diskQuota = .entries(32) }
+        if let patience = plan.refreshes { options.loading.softTimeout = patience }
         if plan.remembersAbsence { options.loading.absence = .seconds(1000) }
         guard plan.home == .disk else { return try CacheStore.inMemory(clock: clock).cacheInMemory(options) }
         var engine = EngineOptions()
@@ -199,7 +207,7 @@ struct HistoryRun {
         }
         while !Task.isCancelled {
             for _ in 0..<(random.next() % 40) { await Task.yield() }
-            if plan.expires, random.next() % 8 == 0 {
+            if plan.expires || plan.refreshes != nil, random.next() % 8 == 0 {
                 let from = recorder.tick()
                 clock.advance(by: .milliseconds(1))
                 let now = cache.store.clock.now()

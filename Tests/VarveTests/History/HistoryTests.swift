@@ -39,6 +39,27 @@ struct HistoryTests {
         try await judge(HistoryPlan(home: home, expires: true), seed)
     }
 
+    @Test(
+        "With values that are due for a refresh, and sources that fail: what is stale is served until it is changed",
+        arguments: CacheRig.Home.allCases, HistoryRun.seeds(4))
+    func stale(home: CacheRig.Home, seed: UInt64) async throws {
+        var plan = HistoryPlan(home: home, memoryEntries: seed % 2 == 0 ? 1000 : 3)
+        let patience: [Duration?] = [.zero, nil, .milliseconds(1)]
+        plan.refreshes = patience[Int(seed % 3)]
+        plan.sourcesFail = true
+        try await judge(plan, seed)
+    }
+
+    @Test("So it is with deadlines by which they expire, and after a killed process", arguments: HistoryRun.seeds(4))
+    func staleOverCrashes(seed: UInt64) async throws {
+        var plan = HistoryPlan(durabilities: [nil, .synced], operations: 40, endings: [.kill, .powerCut])
+        let patience: [Duration?] = [.zero, nil, .milliseconds(1)]
+        plan.refreshes = patience[Int(seed % 3)]
+        plan.sourcesFail = true
+        plan.expires = seed % 2 == 0
+        try await judge(plan, seed)
+    }
+
     @Test("A killed process loses nothing that was acknowledged", arguments: HistoryRun.seeds(4))
     func kills(seed: UInt64) async throws {
         let plan = HistoryPlan(durabilities: [nil, .synced], operations: 40, endings: [.kill, .kill])
