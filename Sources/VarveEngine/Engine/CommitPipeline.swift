@@ -40,8 +40,9 @@ final class CommitPipeline: Sendable {
         var isClosed = false
         /// A follower's: the log took frames that the memtable refused. Nothing more may be shown.
         var isTorn = false
-        /// When the store clock's reading last went into the log.
+        /// The commit time at which the store clock's reading last went into the log, and that reading.
         var clockLogged = Timestamp.min
+        var readingLogged = Timestamp.min
         var statistics = CommitStatistics()
 
         init(clock: CommitClock, active: Memtable, activeTimes: ClosedRange<Timestamp>?) {
@@ -174,10 +175,15 @@ extension CommitPipeline {
     private func take(
         _ state: inout State, _ payload: UnsafeRawBufferPointer, _ count: Int, _ durability: Durability
     ) throws(Refusal) -> Ticket {
-        if state.clock.last &- state.clockLogged > CommitPipeline.clockPeriod || state.clockLogged == .min {
-            try logClock(&state)
+        let before = state.clock.last
+        if before &- state.clockLogged > CommitPipeline.clockPeriod || state.clockLogged == .min {
+            try logClock(&state, at: state.clock.next())
         }
-        let time = state.clock.next()
+        var time = state.clock.next()
+        if isReadingOld(state, since: before, at: time) {
+            try logClock(&state, at: time)
+            time = state.clock.next()
+        }
         // Behind a batch that waits for its sync this one waits as well, and shares its write call.
         let waits = durability == .synced || state.unsyncedEnd.rawValue > visible.load(ordering: .relaxed)
         let position: LogPosition
@@ -200,22 +206,32 @@ extension CommitPipeline {
     /// Range deletes that nest cost the square of their number to read, so a memtable is sealed before they are many.
     private static let rangeDeletesPerMemtable = 2000
 
-    /// How long writes may go on before the store clock's reading is written down again: a minute of commit time.
+    /// How long writes may go on before the store clock's reading is written down again: a minute, and the gap to the next
+    /// write.
     private static let clockPeriod: Timestamp = 60_000_000_000
+
+    /// Whether a batch must not go before a reading that its commit time does not ask for: after a pause, and where the wall
+    /// was set back. Commit times stand still then, and the store clock goes on.
+    @inline(__always)
+    private func isReadingOld(_ state: borrowing State, since before: Timestamp, at time: Timestamp) -> Bool {
+        guard state.clock.isAheadOfWall || time &- before > CommitPipeline.clockPeriod else { return false }
+        return storeClock.now() &- state.readingLogged > CommitPipeline.clockPeriod
+    }
 
     /// Writes down what the store clock says, so that it never falls below that, here or on a follower.
     @inline(never)
-    private func logClock(_ state: inout State) throws(Refusal) {
+    private func logClock(_ state: inout State, at time: Timestamp) throws(Refusal) {
         var payload = ByteBuffer(capacity: 32)
-        ClockRecord(reading: storeClock.now(), change: .reading, offset: 0).encode(to: &payload)
+        let reading = storeClock.now()
+        ClockRecord(reading: reading, change: .reading, offset: 0).encode(to: &payload)
         let waits = state.unsyncedEnd.rawValue > visible.load(ordering: .relaxed)
         do throws(VarveError) {
             _ = unsafe try log.append(
-                .clock, payload: payload.bytes, count: 1, commitTime: state.clock.next(), via: waits ? .buffer : .map)
+                .clock, payload: payload.bytes, count: 1, commitTime: time, via: waits ? .buffer : .map)
         } catch {
             throw .failed(error)
         }
-        state.clockLogged = state.clock.last
+        (state.clockLogged, state.readingLogged) = (time, reading)
     }
 
     /// Puts the records of a payload into the active memtable. Room was made before, and the payload was encoded here or

@@ -112,4 +112,26 @@ import VarveTestSupport
             clock.setWall(nanoseconds: last - 40 * 86_400_000_000_000)
         }
     }
+
+    @Test("What writes have lived through is logged, but for two minutes, whatever the wall does", arguments: 1...24)
+    func readingsAreLogged(seed: UInt64) throws {
+        var random = SplitMix(seed)
+        let engine = try open()
+        var written: Timestamp = 0
+        for _ in 0..<(1 + random.next() % 30) {
+            if random.next() % 4 == 0 {
+                let step = Int64(random.next() % 14_400) - 7_200
+                clock.setWall(nanoseconds: clock.wallNanoseconds + step * 1_000_000_000)
+            }
+            clock.advance(by: .seconds(Int64(random.next() % 300)))
+            try engine.put(bytes("k"), [1])
+            written = engine.storeTime
+        }
+        clock.setWall(nanoseconds: clock.wallNanoseconds - 86_400_000_000_000)
+        let again = try Fixture.store(files.killProcess(), Fixture.options(clock: clock))
+        let lost = Double(written - again.storeTime) / 1e9
+        #expect(lost <= 120, "seed \(seed): \(lost) seconds come again")
+        try again.close()
+        try engine.close()
+    }
 }
