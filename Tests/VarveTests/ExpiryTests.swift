@@ -56,17 +56,18 @@ struct ExpiryTests {
         try await cache.close()
     }
 
-    @Test("The memory of what has expired is given back")
-    func memoryIsGivenBack() async throws {
+    @Test("The memory of what has expired is given back by the store's own thread", arguments: CacheRig.Home.allCases)
+    func memoryIsGivenBack(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()
-        let cache = try await rig.cache(.memory, Int.self, CacheOptions(expiry: .seconds(10)))
+        let cache = try await rig.cache(home, Int.self, CacheOptions(expiry: .seconds(10)))
         for number in 0..<100 { try await cache.set(number, for: "\(number)") }
         try await cache.set(0, for: "stays", EntryOptions(expiry: .never))
         #expect(cache.statistics.memoryEntries == 101)
         rig.clock.advance(by: .seconds(60))
-        cache.memory.removeExpired(cache.store.clock.now())
+        await cache.store.maintained()
         #expect(cache.statistics.memoryEntries == 1)
         #expect(cache.statistics.expired == 100)
+        try await cache.close()
     }
 
     @Test("A shard is held for so many expired entries at a time, and none is left in the end")

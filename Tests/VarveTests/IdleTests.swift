@@ -119,6 +119,52 @@ struct IdleTests {
         try await cache.close()
     }
 
+    @Test("Nor more often where a slow read brings home what the disk knew before")
+    func coalescedBehindASlowRead() async throws {
+        let rig = CacheRig()
+        let cache = try await open(rig, memory: 1)
+        let disk = try #require(cache.disk)
+        try await cache.set(1, for: "a")
+        let early = try #require(try await disk.entry(cache.keyBytes("a")))
+        rig.clock.advance(by: .seconds(6))
+        #expect(try await cache.value(for: "a") == 1)
+        cache.touchAll()
+        try await cache.set(0, for: "other")
+        let before = try #require(cache.statistics.disk).entriesLogged
+        rig.clock.advance(by: .seconds(1))
+        #expect(cache.admit(early, "a", cache.memory.hash("a")) != nil)
+        cache.touchAll()
+        #expect(try #require(cache.statistics.disk).entriesLogged == before)
+        // And what memory took for the disk's knowledge is put right: the next quarter counts from there.
+        rig.clock.advance(by: .seconds(2))
+        #expect(try await cache.value(for: "a") == 1)
+        cache.touchAll()
+        #expect(try #require(cache.statistics.disk).entriesLogged == before + 1)
+        try await cache.close()
+    }
+
+    @Test("Nor twice where memory lets the entry go and reads it again before the disk is told")
+    func coalescedOverEviction() async throws {
+        let rig = CacheRig()
+        let cache = try await open(rig, memory: 1)
+        let disk = try #require(cache.disk)
+        try await cache.set(1, for: "a")
+        try await cache.set(0, for: "other", EntryOptions(expiry: .never))
+        let before = try #require(cache.statistics.disk).entriesLogged
+        rig.clock.advance(by: .seconds(6))
+        var touches: [TouchedKeys<String>.Touch] = []
+        for _ in 0..<3 {
+            #expect(try await cache.value(for: "a") == 1)
+            // Before the store's own thread takes them.
+            touches += cache.memory.withShard(at: 0) { $0.takeTouched(100) }
+            _ = try await cache.value(for: "other")
+        }
+        cache.touch(touches, disk)
+        cache.touchAll()
+        #expect(try #require(cache.statistics.disk).entriesLogged == before + 1)
+        try await cache.close()
+    }
+
     @Test("The background tells the disk by itself")
     func background() async throws {
         let rig = CacheRig()
@@ -198,10 +244,10 @@ struct IdleTests {
         rig.clock.advance(by: .seconds(8))
         #expect(try await cache.value(for: "7") == 7)
         rig.clock.advance(by: .seconds(5))
-        cache.memory.removeExpired(cache.store.clock.now())
+        await cache.store.maintained()
         #expect(cache.statistics.memoryEntries == 1)
         rig.clock.advance(by: .seconds(10))
-        cache.memory.removeExpired(cache.store.clock.now())
+        await cache.store.maintained()
         #expect(cache.statistics.memoryEntries == 0)
     }
 

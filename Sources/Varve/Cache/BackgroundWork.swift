@@ -22,6 +22,8 @@ final class BackgroundWork: Sendable {
     private final class Shared: Sendable {
         let state = Mutex(State())
         let wake = Signal()
+        /// Raised whenever every piece of work had its turn, and once the thread ends.
+        let rounds = Signal()
     }
 
     private let shared = Shared()
@@ -36,7 +38,7 @@ final class BackgroundWork: Sendable {
             while true {
                 let seen = shared.wake.generation
                 let (work, stops) = shared.state.withLock { ($0.work, $0.isStopping) }
-                if stops { return }
+                if stops { return shared.rounds.raise() }
                 var isHurried = false
                 var done: [Int] = []
                 for (index, piece) in work.enumerated() {
@@ -50,6 +52,7 @@ final class BackgroundWork: Sendable {
                     // Only this thread removes, and others only append: the indices still hold.
                     shared.state.withLock { state in for index in done.reversed() { state.work.remove(at: index) } }
                 }
+                shared.rounds.raise()
                 if !isHurried { shared.wake.wait(after: seen, atMost: BackgroundWork.period) }
             }
         }
@@ -58,6 +61,17 @@ final class BackgroundWork: Sendable {
     func add(_ work: @escaping Work) {
         shared.state.withLock { $0.work.append(work) }
         shared.wake.raise()
+    }
+
+    /// Returns when each piece of work that there is now has had a whole turn since, or the thread has ended.
+    func attended() async {
+        // The first round to end may have begun before.
+        for _ in 0..<2 {
+            let seen = shared.rounds.generation
+            if shared.state.withLock({ $0.isStopping }) { return }
+            shared.wake.raise()
+            await shared.rounds.wait(after: seen)
+        }
     }
 
     func stop() {

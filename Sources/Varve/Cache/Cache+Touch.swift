@@ -45,43 +45,55 @@ extension Cache {
         let until: Int64
     }
 
-    private func touch(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
+    /// What becomes of a touch.
+    private enum Due {
+        case renewal(Renewal)
+        /// The disk knows of a deadline that is near enough: memory had read the entry before it was told.
+        case known(Int64)
+        /// The entry that was read is not the one on disk (any more), or has expired.
+        case nothing
+    }
+
+    func touch(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
         var renewals: [Renewal] = []
+        // What memory let go of and read again was touched twice: one record tells both.
+        var keys: Set<[UInt8]> = []
         var bytes = 0
         for touch in touches {
-            guard let renewal = renewal(touch, disk) else {
-                end(touch, stored: nil)
-                continue
+            switch due(touch, disk) {
+            case .nothing: end(touch, stored: nil)
+            case .known(let until): end(touch, stored: until)
+            case .renewal(let renewal):
+                guard keys.insert(renewal.key).inserted else { continue }
+                renewals.append(renewal)
+                bytes += renewal.bytes.count
             }
-            renewals.append(renewal)
-            bytes += renewal.bytes.count
             if bytes >= Cache.bytesAtOnce {
                 write(renewals, disk)
-                (renewals, bytes) = ([], 0)
+                (renewals, keys, bytes) = ([], [], 0)
             }
         }
         write(renewals, disk)
     }
 
-    /// Nil where the entry that was read is not the one on disk (any more), or has expired.
-    private func renewal(_ touch: TouchedKeys<Key>.Touch, _ disk: DiskTier) -> Renewal? {
+    private func due(_ touch: TouchedKeys<Key>.Touch, _ disk: DiskTier) -> Due {
         let key = keyBytes(touch.key)
         // An entry that cannot be read is none: the reader that asks for it gets the error.
         let read = unsafe try? disk.engine.entry(key.span.bytes, in: disk.namespace)
         guard let stored = read ?? nil, DiskTier.version(of: stored) == touch.version,
             let record = IdleRecord(stored.fields.extensions)
-        else { return nil }
+        else { return .nothing }
         let held = memory.withShard(touch.hash) { $0.peek(touch.key, touch.hash) }
         var until = touch.until
         if let held, held.version == touch.version { until = held.deadlines.usableUntil }
-        guard until > max(record.until, store.clock.now()), let renewed = IdleRecord(record.rule, until: until) else {
-            return nil
-        }
+        guard until > store.clock.now(), let renewed = IdleRecord(record.rule, until: until) else { return .nothing }
+        guard record.isBehind(until) else { return .known(record.until) }
         var fields = stored.fields
         renewed.write(to: &fields)
         IdleRecord.carry(touch.version, in: &fields)
-        return Renewal(
-            key: key, bytes: stored.bytes, fields: fields, standing: stored.version, touch: touch, until: until)
+        return .renewal(
+            Renewal(key: key, bytes: stored.bytes, fields: fields, standing: stored.version, touch: touch, until: until)
+        )
     }
 
     /// In one write, or one by one where something else was written to one of the keys. What fails is left to later reads.

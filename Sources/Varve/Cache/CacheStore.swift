@@ -206,6 +206,8 @@ public final class CacheStore: Sendable {
 
     /// Has small work done every so often, which never waits.
     func maintain(_ work: @escaping BackgroundWork.Work) { maintenance.add(work) }
+    /// Returns when all of that had its turn since: for tests of what is promised to happen by itself.
+    func maintained() async { await maintenance.attended() }
     /// Has work done every so often that may wait for the disk.
     func warm(_ work: @escaping BackgroundWork.Work) { warming?.add(work) }
 }

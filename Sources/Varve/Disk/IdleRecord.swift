@@ -31,6 +31,9 @@ struct IdleRecord: Hashable, Sendable {
         until = min(numbers[1], numbers[2])
     }
 
+    /// Whether a deadline is ahead of this one by more than the disk should miss.
+    func isBehind(_ deadline: Int64) -> Bool { deadline &- until > rule.slack }
+
     func write(to fields: inout EntryFields) {
         let engineDeadline = min(rule.limit, Deadlines.add(rule.span, to: until))
         fields.usableUntil = engineDeadline == .max ? nil : engineDeadline
