@@ -24,23 +24,39 @@ struct InvalidationTests {
         try await cache.close()
     }
 
-    @Test("Dropping a tag drops every entry that carries it, in memory and on disk, and no later one")
-    func tags() async throws {
-        let rig = CacheRig()
-        let options = CacheOptions(memory: .entries(20), policy: .lru)
-        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", options)
-        for number in 0..<100 {
-            try await cache.set(
-                number, for: "\(number)", EntryOptions(tags: number % 2 == 0 ? ["even", "all"] : ["all"]))
-        }
+    @Test("Dropping a tag drops every entry that carries it, and no later one", arguments: CacheRig.Home.allCases)
+    func tags(_ home: CacheRig.Home) async throws {
+        // On disk memory has no room for most of them.
+        let options = CacheOptions(memory: .entries(home == .disk ? 20 : 1000), policy: .lru)
+        let cache = try await CacheRig().cache(home, Int.self, options)
+        try await fillWithTags(cache)
         try await cache.remove(taggedWith: "even")
         for number in 0..<100 {
             #expect(try await cache.value(for: "\(number)") == (number % 2 == 0 ? nil : number))
         }
         try await cache.set(2, for: "2", EntryOptions(tags: ["even"]))
         #expect(try await cache.value(for: "2") == 2)
-        try await cache.store.close()
+        try await cache.remove(taggedWith: "all")
+        for number in 0..<100 { #expect(try await cache.value(for: "\(number)") == (number == 2 ? 2 : nil)) }
+        try await cache.close()
+    }
 
+    private func fillWithTags(_ cache: Cache<String, Int>) async throws {
+        for number in 0..<100 {
+            try await cache.set(
+                number, for: "\(number)", EntryOptions(tags: number % 2 == 0 ? ["even", "all"] : ["all"]))
+        }
+    }
+
+    @Test("A dropped tag stays dropped after reopening")
+    func tagsOutliveTheProcess() async throws {
+        let rig = CacheRig()
+        let options = CacheOptions(memory: .entries(20), policy: .lru)
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", options)
+        try await fillWithTags(cache)
+        try await cache.remove(taggedWith: "even")
+        try await cache.set(2, for: "2", EntryOptions(tags: ["even"]))
+        try await cache.store.close()
         let again: Cache<String, Int> = try await rig.store().cache(named: "c", options)
         #expect(try await again.value(for: "4") == nil)
         #expect(try await again.value(for: "2") == 2)

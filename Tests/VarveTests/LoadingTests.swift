@@ -179,12 +179,12 @@ struct LoadingTests {
         try await cache.close()
     }
 
-    @Test("A key whose load failed is left alone, longer each time")
-    func backOff() async throws {
+    @Test("A key whose load failed is left alone, longer each time", arguments: CacheRig.Home.allCases)
+    func backOff(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()
         var options = CacheOptions()
         options.loading.backOff = .init(initial: .seconds(1), maximum: .seconds(3))
-        let cache = try await rig.cache(.memory, Int.self, options)
+        let cache = try await rig.cache(home, Int.self, options)
         func fails() async {
             await #expect(throws: SourceDown.self) { try await cache.value(for: "a") { _ in throw SourceDown() } }
         }
@@ -202,14 +202,15 @@ struct LoadingTests {
         rig.clock.advance(by: .seconds(3))
         #expect(try await cache.value(for: "b") { _ in 2 } == 2)
         #expect(try await cache.value(for: "a") { _ in 1 } == 1)
+        try await cache.close()
     }
 
-    @Test("After many failures the source is given a rest, and one load decides")
-    func circuitBreaker() async throws {
+    @Test("After many failures the source is given a rest, and one load decides", arguments: CacheRig.Home.allCases)
+    func circuitBreaker(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()
         var options = CacheOptions()
         options.loading.breaker = .init(failures: 3, pause: .seconds(5))
-        let cache = try await rig.cache(.memory, Int.self, options)
+        let cache = try await rig.cache(home, Int.self, options)
         for number in 0..<3 {
             await #expect(throws: SourceDown.self) {
                 try await cache.value(for: "\(number)") { _ in throw SourceDown() }
@@ -223,6 +224,7 @@ struct LoadingTests {
         #expect(try await cache.value(for: "y") { _ in 1 } == 1)
         #expect(try await cache.value(for: "z") { _ in 1 } == 1)
         #expect(cache.statistics.loadsRefused == 2)
+        try await cache.close()
     }
 
     @Test("Misses of a batch are asked for in one call", arguments: CacheRig.Home.allCases)
