@@ -42,6 +42,8 @@ let package = Package(
         .target(name: "CVarveHints"),
         .target(name: "CVarveIO"),
         .target(name: "CVarveSocket"),
+        // Counts allocations; in front of the C library's allocator, so for tests alone.
+        .target(name: "CVarveAllocations"),
         .target(name: "VarveIO", dependencies: ["CVarveIO", "CVarveSocket"], swiftSettings: strict),
         .target(
             name: "VarveEngine", dependencies: ["VarveIO", "CLZ4", "CXXHash", "CVarveHints"], swiftSettings: engine),
@@ -80,7 +82,7 @@ let package = Package(
         .testTarget(
             name: "VarveTests",
             dependencies: [
-                "Varve", "VarvePolicy", "VarveEngine", "VarveIO", "VarveTestSupport",
+                "Varve", "VarvePolicy", "VarveEngine", "VarveIO", "VarveTestSupport", "CVarveAllocations",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ],

@@ -10,7 +10,10 @@ struct S3FIFOQueue: EvictionQueue {
         ghosts = GhostTable(capacity: max(1, min(expectedEntries, 1 << 14) * 9 / 10))
     }
 
-    mutating func hit(_ slot: UInt32) { slots[mark: slot].hits = min(slots[mark: slot].hits + 1, 3) }
+    mutating func hit(_ slot: UInt32) {
+        // Most hits leave it as it is, and its line clean.
+        if slots[mark: slot].hits < 3 { slots[mark: slot].hits += 1 }
+    }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
         let wasSeen = ghosts.take(hash) != nil

@@ -31,7 +31,9 @@ import Testing
         "VarveIOTests": ["VarveIO", "CVarveIO"],
         "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash"],
         "VarvePolicyTests": ["VarvePolicy"],
-        "VarveTests": ["Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch"],
+        "VarveTests": [
+            "Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch", "CVarveAllocations",
+        ],
         "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "ExampleTests": ["FoundationNetworking"],
