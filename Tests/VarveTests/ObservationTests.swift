@@ -3,6 +3,7 @@ import Logging
 import Synchronization
 import Testing
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve
@@ -226,6 +227,7 @@ struct MetricsTests {
         #expect(backend["varve_cache_memory_limit \(base)"] == 10)
         #expect((backend["varve_cache_disk_used_bytes \(base)"] ?? 0) > 0)
         #expect(backend["varve_cache_write_seconds \(base)"] == 20)
+        #expect(backend.strangers.load(ordering: .relaxed) == 0, "a request, or its task, called the backend")
     }
 
     @Test("Each cache tells what it has on disk under its own name, and what the disk was spared")
@@ -299,6 +301,33 @@ struct LogTests {
         try await numbers.store.close()
     }
 
+    @Test("No request logs anything itself, however much goes wrong", arguments: 1...3 as ClosedRange<UInt64>)
+    func offTheRequestsPath(seed: UInt64) async throws {
+        struct SourceDown: Error {}
+        var random = SplitMix(seed)
+        let lines = Lines()
+        let rig = CacheRig()
+        var options = CacheOptions(memory: .entries(5), expiry: .seconds(10))
+        options.observation.logger = lines.logger
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", options)
+        let before = lines.strangers.load(ordering: .relaxed)
+        for _ in 0..<300 {
+            let key = "\(random.next() % 20)"
+            switch random.next() % 5 {
+            case 0: try await cache.set(1, for: key)
+            case 1: _ = try? await cache.value(for: key) { _ in throw SourceDown() }
+            case 2: try await cache.remove(key)
+            case 3: rig.clock.advance(by: .seconds(5))
+            default: _ = try await cache.value(for: key)
+            }
+        }
+        #expect(lines.strangers.load(ordering: .relaxed) == before, "seed \(seed)")
+        // There was something to tell.
+        rig.clock.advance(by: .seconds(60))
+        while !lines.all.contains(where: { $0.contains("loads fail") }) { try await Task.sleep(for: .milliseconds(5)) }
+        try await cache.store.close()
+    }
+
     @Test("A disk that fails and comes back is told as it happens; a store that stopped is an error")
     func troubles() {
         let lines = Lines()
@@ -322,6 +351,8 @@ struct LogTests {
 /// Keeps what is logged.
 private final class Lines: Sendable {
     private let kept = Mutex<[String]>([])
+    /// Lines that came from elsewhere than a thread of the store's own.
+    let strangers = Atomic<Int>(0)
     var all: [String] { kept.withLock { $0 } }
 
     var logger: Logger {
@@ -339,6 +370,7 @@ private final class Lines: Sendable {
             set { metadata[key] = newValue }
         }
         func log(event: LogEvent) {
+            if !IOThread.isOnOne { lines.strangers.add(1, ordering: .relaxed) }
             let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
             let text = all.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
             lines.kept.withLock { $0.append("\(event.level) \(event.message) \(text)") }
@@ -350,6 +382,8 @@ private final class Lines: Sendable {
 private final class RecordingMetrics: MetricsFactory {
     private let values = Mutex<[String: Int64]>([:])
     private let recorded = Mutex<[String: [Int64]]>([:])
+    /// Calls that came from elsewhere than a thread of the store's own.
+    let strangers = Atomic<Int>(0)
 
     subscript(name: String) -> Int64? { values.withLock { $0[name] } }
     var times: [String: [Int64]] { recorded.withLock { $0 } }
@@ -361,11 +395,19 @@ private final class RecordingMetrics: MetricsFactory {
             self.name = name
             self.backend = backend
         }
-        func increment(by amount: Int64) { backend.values.withLock { $0[name, default: 0] += amount } }
+        private func noteCaller() { if !IOThread.isOnOne { backend.strangers.add(1, ordering: .relaxed) } }
+        func increment(by amount: Int64) {
+            noteCaller()
+            backend.values.withLock { $0[name, default: 0] += amount }
+        }
         func reset() {}
-        func record(_ value: Int64) { backend.values.withLock { $0[name] = value } }
+        func record(_ value: Int64) {
+            noteCaller()
+            backend.values.withLock { $0[name] = value }
+        }
         func record(_ value: Double) { record(Int64(value)) }
         func recordNanoseconds(_ duration: Int64) {
+            noteCaller()
             backend.values.withLock { $0[name, default: 0] += 1 }
             backend.recorded.withLock { $0[name, default: []].append(duration) }
         }

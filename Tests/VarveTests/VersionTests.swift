@@ -39,6 +39,41 @@ struct VersionTests {
         try await again.close()
     }
 
+    /// How a store comes to be another's copy with a history of its own.
+    enum Copy: CaseIterable, Sendable { case restored, promoted }
+
+    @Test("After a restore or a promotion a version from before matches nothing", arguments: Copy.allCases)
+    func copies(_ copy: Copy) async throws {
+        var rig = CacheRig()
+        let cache = try await rig.cache(.disk, Int.self)
+        let engine = try #require(cache.store.engine)
+        var versions = ["a": try await cache.set(1, for: "a")]
+        _ = try await engine.checkpoint(to: "/copy", slot: "copy")
+        if copy == .promoted {
+            // It has taken the log further than the copy that it began as.
+            versions["b"] = try await cache.set(1, for: "b")
+            var options = EngineOptions()
+            (options.clock, options.offersSocket, options.idleSpan) = (rig.clock, false, nil)
+            let follower = try await Engine.openFollower(at: "/copy", options, fileSystem: rig.files)
+            try follower.apply(from: engine)
+            #expect(follower.position == engine.position)
+            try await follower.close()
+        }
+        // The original goes on and gives numbers that the copy gives as well.
+        try await cache.set(2, for: "c")
+        try await cache.close()
+        rig.path = "/copy"
+        let again = try await rig.cache(.disk, Int.self)
+        for (key, version) in versions {
+            let found = try #require(try await again.entry(for: key))
+            #expect(found.value == 1 && found.version != version)
+            #expect(try await again.set(2, for: key, ifVersion: version) == nil)
+            #expect(try await again.value(for: key) == 1)
+            #expect(try await again.set(3, for: key, ifVersion: found.version) != nil)
+        }
+        try await again.close()
+    }
+
     @Test("A conditional write is refused where a tag was dropped after its look, before its commit")
     func tagDroppedMeanwhile() async throws {
         let cache = try await CacheRig().cache(.disk, Int.self)

@@ -239,7 +239,6 @@ struct WarmRestartTests {
         let cache = try await loaded(rig)
         try await cache.store.close()
         var options = CacheOptions(memory: .entries(100))
-        options.warmRestart?.time = .zero
         let gate = Monitor(false)
         let coding = ValueCoding<Int>(
             encode: { $0.cacheBytes() },
