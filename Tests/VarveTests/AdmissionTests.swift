@@ -93,7 +93,7 @@ struct AdmissionTests {
             })
     }
 
-    @Test("A pinned entry is pinned on disk and after reopening, and keeps its idle span")
+    @Test("A pinned entry is pinned after reopening too, and keeps its idle span")
     func pinned() async throws {
         let rig = CacheRig()
         let cache: Cache<String, Int> = try await rig.store().cache(named: "c")
