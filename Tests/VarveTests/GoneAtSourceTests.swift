@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 import VarveEngine
 import VarveTestSupport
@@ -116,6 +117,45 @@ struct GoneAtSourceTests {
         #expect(try await first.value == 1)
         #expect(try await cache.value(for: "a") == nil)
         #expect(cache.statistics.loadsOutdated == 1)
+        try await cache.close()
+    }
+
+    @Test(
+        "Who asks after a removal does not get what a load brings that began before it, though another load found none",
+        arguments: CacheRig.Home.allCases)
+    func joinable(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        let (oldest, old) = (Door(), Door())
+        func load(_ value: Int, _ door: Door) -> Task<Int?, any Error> {
+            Task {
+                try await cache.value(for: "a") { _ in
+                    await door.pass()
+                    return value
+                }
+            }
+        }
+        let first = load(1, oldest)
+        await oldest.arrived(1)
+        try await cache.remove(taggedWith: "t")
+        #expect(try await cache.value(for: "a", loading: none()) == nil)
+        // It begins where the load that found none did, and the next write takes the number behind that.
+        let second = load(2, old)
+        await old.arrived(1)
+        try await cache.remove("a")
+        let hasAsked = Mutex(false)
+        let third = Task {
+            try await cache.value(for: "a") { _ in
+                hasAsked.withLock { $0 = true }
+                return 3
+            }
+        }
+        while !hasAsked.withLock({ $0 }), cache.statistics.loadsShared == 0 { await Task.yield() }
+        await old.open()
+        #expect(try await third.value == 3)
+        await oldest.open()
+        #expect(try await first.value == 1)
+        #expect(try await second.value == 2)
+        #expect(try await cache.value(for: "a") == 3)
         try await cache.close()
     }
 

@@ -7,7 +7,7 @@ extension Cache {
     ///
     /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left alone is
     /// not asked for, the others are.
-    /// - Throws: once every key's load has ended and what came is stored: what `load` threw, or another's load that was
+    /// - Throws: once every key's load has ended and what came is stored (at once where the task is cancelled): what `load` threw, or another's load that was
     ///   waited for; else `LoadRefused` where a key was left alone; `LoadTimeout` and `LoadRefused` as the options say;
     ///   `VarveError` of the disk. `values(for:)` returns what is there none the less.
     public func values(

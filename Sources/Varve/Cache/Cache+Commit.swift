@@ -237,7 +237,7 @@ extension Cache {
             case .removal(let sourceVersion, let cause):
                 // That the source has none of what was not there invalidates nothing.
                 if cause == .loaded, held == nil {
-                    shard.note(key, version)
+                    shard.note(key, .at(version))
                 } else {
                     shard.erase(key, hash, at: version, &discarded)
                 }

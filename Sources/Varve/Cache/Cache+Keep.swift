@@ -17,7 +17,7 @@ extension Cache {
                 return
             }
         case .removal(let sourceVersion, _):
-            if sourceVersion == nil, removeFromMemoryAlone(key, hash, began: began) { return }
+            if sourceVersion == nil, await removeFromMemoryAlone(key, hash, began: began) { return }
         }
         do throws(VarveError) {
             if try await !store(change, key, hash, began: began, loaded.options.durability) {
@@ -41,25 +41,26 @@ extension Cache {
             entry.setLoad(store.nextLoad())
             guard shard.publish(entry, .load, &discarded) else { return }
             // Another load of the key that began no later must not take its place: readers have seen this one.
-            shard.note(key, began + 1)
+            shard.note(key, .behind(began))
         }
     }
 
     /// Where the disk holds nothing of a key whose load found nothing, nothing need be written: memory forgets what it holds
-    /// alone, if it does, and loads that began no later do not store theirs. False, with nothing done, where the disk may
-    /// hold something, or may be about to.
-    private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) -> Bool {
-        guard let disk, !disk.isHidden(key), case .absent? = try? key.withKeyBytes({ try disk.probe($0) }) else {
-            return false
-        }
+    /// alone, if it does, and loads that began no later do not store theirs. False, with nothing done, where the disk holds
+    /// something, or may be about to.
+    private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
+        guard let disk, !(await disk.mayHold(keyBytes(key))) else { return false }
         return memory.change(hash) { shard, discarded in
             if shard.mayBeOutdated(key, since: began) {
                 counts.add(.loadOutdated)
                 return true
             }
-            let held = shard.peek(key, hash)
-            if let held, !held.traits.isDisjoint(with: [.onDisk, .unsaved]) { return false }
-            if held == nil { shard.note(key, began + 1) } else { shard.erase(key, hash, at: began + 1, &discarded) }
+            guard let held = shard.peek(key, hash) else {
+                shard.note(key, .behind(began))
+                return true
+            }
+            guard held.traits.isDisjoint(with: [.onDisk, .unsaved]) else { return false }
+            shard.erase(key, hash, .behind(began), &discarded)
             return true
         }
     }

@@ -127,6 +127,6 @@ extension Cache {
 
     private func eraseFromMemory(_ key: Key, _ hash: UInt64) {
         let now = disk?.visible.rawValue ?? store.presentVersion
-        memory.change(hash) { $0.erase(key, hash, at: now + 1, &$1) }
+        memory.change(hash) { $0.erase(key, hash, .behind(now), &$1) }
     }
 }

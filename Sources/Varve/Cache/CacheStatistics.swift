@@ -26,7 +26,7 @@ public struct CacheStatistics: Sendable {
     public var loadsUnstored: UInt64 = 0
     /// Loads whose result a full disk was spared, because the key was seen for the first time.
     public var diskWritesAvoided: UInt64 = 0
-    /// Stale values served while a fresh one was loaded, or because it could not be.
+    /// Values served that were stale, or due for an early refresh, while a fresh one was loaded or because it could not be.
     public var staleServed: UInt64 = 0
     /// Entries on disk that the value's coding refused: misses.
     public var undecodable: UInt64 = 0

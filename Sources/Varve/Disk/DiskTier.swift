@@ -74,6 +74,21 @@ final class DiskTier: Sendable {
         return .absent(nil)
     }
 
+    /// Whether something may stand under a key: what is hidden and what is damaged may.
+    func mayHold(_ key: [UInt8]) async -> Bool {
+        guard let engine = unsafe engine(showing: key.span.bytes) else { return true }
+        do throws(VarveError) {
+            var found = unsafe try engine.probe(key.span.bytes, in: namespace)
+            if case .wouldBlock = found { found = try await engine.read(key, in: namespace) }
+            switch found {
+            case .absent, .expired: return false
+            case .entry, .wouldBlock: return true
+            }
+        } catch {
+            return true
+        }
+    }
+
     func entry(_ key: [UInt8]) async throws(VarveError) -> StoredEntry? {
         if case .entry(let entry) = try await read(key) { entry } else { nil }
     }

@@ -1,8 +1,8 @@
 internal import Synchronization
 
 /// Decides whether a load may begin: back-off for a key that failed, a circuit breaker for the source as a whole. To the
-/// breaker a call to the source is one, however many keys it is for. Any thread; bounded. Errors are the users' own: the last reference to one goes after the lock is free, since its end may
-/// run their code.
+/// breaker a call to the source is one, however many keys it is for. Any thread; bounded. Errors are the users' own: the
+/// last reference to one goes after the lock is free, since its end may run their code.
 final class LoadGuard<Key: CacheKey>: Sendable {
     fileprivate struct Failure {
         var count: Int

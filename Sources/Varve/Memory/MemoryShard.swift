@@ -22,8 +22,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         @usableFromInline var writers = 0
         /// How many of them are writing its origin: what loads bring meanwhile is not kept.
         @usableFromInline var originWriters = 0
-        /// The newest version that was written or removed meanwhile.
-        @usableFromInline var newest: UInt64 = 0
+        /// The newest change that was made meanwhile.
+        @usableFromInline var newest = ChangePoint.at(0)
 
         @usableFromInline init() {}
     }
@@ -179,10 +179,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Tells every flight of the key that a version was made or removed. A load that began before is left to those who
     /// wait for it already: who comes later must not get what is older than this.
     @inlinable
-    mutating func note(_ key: Key, _ version: UInt64) {
+    mutating func note(_ key: Key, _ point: ChangePoint) {
         changes &+= 1
-        guard !flights.isEmpty, let flight = flights[key], flight.newest < version else { return }
-        flights[key]?.newest = version
+        guard !flights.isEmpty, let flight = flights[key], flight.newest < point else { return }
+        flights[key]?.newest = point
         loads[key] = nil
     }
 
@@ -191,8 +191,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @inlinable
     mutating func noteSeen(_ key: Key, _ version: UInt64) {
         changes &+= 1
-        guard !flights.isEmpty, let flight = flights[key], flight.newest < version else { return }
-        if flight.writers > 0 { note(key, version) } else { flights[key]?.newest = version }
+        let point = ChangePoint.at(version)
+        guard !flights.isEmpty, let flight = flights[key], flight.newest < point else { return }
+        if flight.writers > 0 { note(key, point) } else { flights[key]?.newest = point }
     }
 
     /// A reader saw that the disk, as of `seen` or earlier, has nothing of the key that may be served. Where that is the
@@ -202,7 +203,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         _ key: Key, _ hash: UInt64, upTo seen: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         guard massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 else { return }
-        note(key, seen)
+        note(key, .at(seen))
         discard(key, hash, olderThan: seen, &discarded)
     }
 
@@ -212,7 +213,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         _ key: Key, _ hash: UInt64, upTo seen: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         guard (flights[key]?.writers ?? 0) > 1 else { return }
-        note(key, seen)
+        note(key, .at(seen))
         discard(key, hash, olderThan: seen, &discarded)
     }
 
@@ -222,7 +223,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         _ key: Key, _ hash: UInt64, at began: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         guard let flight = flights[key], flight.writers > 0 else { return }
-        flights[key]?.newest = max(flight.newest, began)
+        flights[key]?.newest = max(flight.newest, .at(began))
         changes &+= 1
         discard(key, hash, olderThan: began, &discarded)
     }
@@ -242,7 +243,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Whether somebody wrote or removed the key after `version` while a flight was out.
     @inlinable
     func isOutdated(_ key: Key, since version: UInt64) -> Bool {
-        !flights.isEmpty && (flights[key]?.newest ?? 0) > version
+        !flights.isEmpty && (flights[key]?.newest ?? .at(0)) > .at(version)
     }
 
     /// Whether the key was, or is just being, written or removed after `version`, as far as a flight that was out all the
@@ -250,7 +251,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     func mayBeOutdated(_ key: Key, since version: UInt64, isLoaded: Bool = true) -> Bool {
         guard massRemovals == 0 else { return true }
         guard let flight = flights[key] else { return false }
-        return flight.writers > 0 || (isLoaded && flight.originWriters > 0) || flight.newest > version
+        return flight.writers > 0 || (isLoaded && flight.originWriters > 0) || flight.newest > .at(version)
     }
 
     // MARK: Changing
@@ -298,7 +299,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     ) -> Bool {
         let (key, hash, version) = (entry.front.key, entry.back.hash, entry.back.version)
         let isOutdated = isOutdated(key, since: version)
-        if origin == .write { note(key, version) }
+        if origin == .write { note(key, .at(version)) }
         if origin == .read { noteSeen(key, version) }
         let slot = table.find(hash) { entries[taken: $0].key == key }
         if let slot {
@@ -338,10 +339,17 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     mutating func erase(
         _ key: Key, _ hash: UInt64, at version: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
-        note(key, version)
+        erase(key, hash, .at(version), &discarded)
+    }
+
+    /// Removes what of a key is not newer than a change that took it away.
+    mutating func erase(
+        _ key: Key, _ hash: UInt64, _ point: ChangePoint, _ discarded: inout Discarded<Key, Value>
+    ) {
+        note(key, point)
         ledger.note(hash, .invalidated)
         if let slot = table.find(hash, { entries[taken: $0].key == key }), let entry = entries[slot],
-            entry.version <= version
+            .at(entry.version) <= point
         {
             discarded.add(remove(slot))
         }
@@ -365,7 +373,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         massRemovals -= 1
         changes &+= 1
         guard let version else { return }
-        for key in flights.keys where matches(key) { note(key, version) }
+        for key in flights.keys where matches(key) { note(key, .at(version)) }
     }
 
     /// Gives back the memory of what has expired, looking at so many entries at a time. Exactness is not its business:

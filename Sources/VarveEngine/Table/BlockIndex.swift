@@ -18,7 +18,7 @@ struct BlockIndex {
     private let tails: UnsafeRawBufferPointer
     /// Nil where the chunks alone tell nearly all separators apart.
     private var ties: IndexTies?
-    private var guide = IndexGuide()
+    private let guide: IndexGuide
     /// Whether each chunk tells how many of its bytes belong to the separator: those up to the last that is not 0.
     private var chunksTellLengths = false
 
@@ -37,7 +37,9 @@ struct BlockIndex {
             // Never nil: `bytes` of the reader has an address even where it is empty.
             unsafe try reader.bytes(bytes).baseAddress.unsafelyUnwrapped
         }
-        unsafe chunks = try array(count * 8)
+        let chunks = unsafe try array(count * 8)
+        unsafe self.chunks = chunks
+        guide = IndexGuide(count: count) { unsafe BlockIndex.chunk($0, in: chunks) }
         unsafe offsets = try array(count * 8)
         unsafe trailers = flags & IndexFormat.hasTrailers != 0 ? try array(count * 8) : nil
         unsafe tailOffsets = try array((count + 1) * 4)
@@ -47,7 +49,6 @@ struct BlockIndex {
         guard reader.isAtEnd else { throw .malformed("an index longer than its parts") }
         try check()
         ties = unsafe IndexTies(count: count, chunk: chunk, tail: tail)
-        guide = IndexGuide(count: count, chunk: chunk)
         chunksTellLengths = (0..<count).allSatisfy { chunkLength($0) == BlockIndex.length(ofChunk: chunk($0)) }
     }
 
@@ -87,7 +88,9 @@ struct BlockIndex {
     }
 
     @inline(__always)
-    private func chunk(_ block: Int) -> UInt64 {
+    private func chunk(_ block: Int) -> UInt64 { unsafe BlockIndex.chunk(block, in: chunks) }
+    @inline(__always)
+    private static func chunk(_ block: Int, in chunks: UnsafeRawPointer) -> UInt64 {
         unsafe UInt64(littleEndian: chunks.loadUnaligned(fromByteOffset: block &* 8, as: UInt64.self))
     }
     private func trailer(_ block: Int) -> Trailer {
@@ -200,7 +203,7 @@ struct BlockIndex {
         // Chunks are filled up with zeros: equal ones of different lengths are told apart by these.
         let own = min(rest.count, IndexFormat.chunkBytes)
         if own != length { return own - length }
-        // Nothing of a short separator is looked at: it is known to end here.
+        // Where all separators are short nothing more is looked at: they end here.
         guard let tail = unsafe tails.isEmpty ? tails : tail(block) else { return -1 }
         let end = unsafe UnsafeRawBufferPointer(rebasing: rest[own...])
         return unsafe FullKey.compare(end, seek, tail, trailer(block))

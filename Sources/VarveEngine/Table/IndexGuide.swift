@@ -15,9 +15,6 @@ struct IndexGuide {
     /// Groups that are full; blocks behind them belong to one more.
     private let count: Int
 
-    /// Of no blocks.
-    init() { self.init(count: 0) { _ in 0 } }
-
     /// `chunk` tells of the blocks below `count`, which are in order.
     init(count: Int, chunk: (Int) -> UInt64) {
         self.count = count / IndexGuide.blocksPerGroup
