@@ -80,7 +80,7 @@ struct LargeNotesTests {
     func longList() throws {
         let keys = (0..<1200).map { number in (0..<1000).map { UInt8(truncatingIfNeeded: number &* $0) } }
         let body = WarmState.list(keys, atMost: WarmUp.listBytes)
-        let notes = WarmState(kind: .keys, body: body).notes(number: 1, atMost: WarmUp.noteBytes)
+        let notes = WarmState(kind: .keys, body: body.body).notes(number: 1, atMost: WarmUp.noteBytes)
         #expect(notes.count == 2)
         var states = WarmStates()
         for note in notes.reversed() { states.take(note) }

@@ -183,7 +183,8 @@ struct WarmRestartTests {
             kind: .keys, shard: 3, of: 8,
             body: WarmState.list(
                 (0..<20).map { _ in (0..<Int.random(in: 0..<300, using: &random)).map { UInt8($0 & 255) } },
-                atMost: 1 << 20))
+                atMost: 1 << 20
+            ).body)
         let note = try #require(state.notes(number: seed, atMost: 1 << 20).first)
         var bytes = note.encoded()
         #expect(WarmNote(bytes) == note)

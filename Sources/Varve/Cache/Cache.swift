@@ -277,11 +277,13 @@ extension CacheStore {
                 engines: engines, namespace: namespace, tags: tags, eviction: self.policy, degraded: self.degraded,
                 shadow: shadow)
             try disk.setQuota(options.diskQuota)
-            guard let warmRestart = options.warmRestart else {
-                return Cache<Key, Value>(
-                    self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)
-            }
             let notes = WarmNotes(engines: engines, namespace: namespace)
+            guard let warmRestart = options.warmRestart else {
+                let cache = Cache<Key, Value>(
+                    self, disk, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)
+                cache.clear(notes)
+                return cache
+            }
             let found = notes.read()
             let warm = WarmKeeper(warmRestart, notes, found, now: self.clock.now())
             let cache = Cache<Key, Value>(

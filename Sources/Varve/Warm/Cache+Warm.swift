@@ -48,6 +48,7 @@ extension Cache {
             written[state.subject] = WarmRound.Written(number: found.number, whole: isOwn ? state.whole : nil)
             guard isOwn else { continue }
             own.formUnion(warm.notes.names(found))
+            warm.state.withLock { $0.room.take(found) }
             if state.kind != .policy { continue }
             let isTaken = memory.withShard(at: Int(state.shard)) { $0.policy.importState(state.body) }
             if isTaken { restored += 1 }
@@ -154,12 +155,7 @@ extension Cache {
                 ? nil : (activity: part.activity, keys: part.hottestKeys(share), policy: part.policy.exportState())
         }
         var states = shard == 0 ? gatherOnce(warm) : []
-        if let found {
-            let list = WarmState.list(found.keys.lazy.map { self.keyBytes($0) }, atMost: WarmUp.listBytes)
-            let (number, of) = (UInt16(shard), UInt16(shards))
-            states.append(WarmState(kind: .keys, shard: number, of: of, body: list))
-            states.append(WarmState(kind: .policy, shard: number, of: of, body: found.policy))
-        }
+        if let found { states += self.states(of: shard, keys: found.keys, policy: found.policy, warm) }
         let changed = states.map { ($0, $0.whole) }
         warm.state.withLock { state in
             let written = state.round.written
@@ -176,6 +172,8 @@ extension Cache {
             return state.stale
         }
         for name in stale { try? warm.notes.remove(name) }
+        let share = warm.notes.share(shards: memory.shardCount)
+        warm.state.withLock { $0.room.share = share }
         let minute = statistics(over: .lastMinute)
         guard minute.requests > 0 else { return [] }
         return [.ratio(hits: minute.memoryHits, of: minute.requests)]
@@ -195,14 +193,16 @@ extension Cache {
     private func write(_ note: WarmNote, _ warm: WarmKeeper) -> Int {
         do throws(VarveError) {
             let bytes = try warm.notes.write(note)
-            warm.state.withLock { state in
+            let surplus = warm.state.withLock { state in
+                state.room.take(note)
                 if note.piece.isLast {
-                    let subject = WarmState.Subject(kind: note.kind, shard: note.shard)
-                    state.round.written[subject] = WarmRound.Written(number: note.number, whole: note.whole)
+                    state.round.written[note.subject] = WarmRound.Written(number: note.number, whole: note.whole)
                 }
                 state.statistics.notesWritten += 1
                 state.statistics.noteBytesWritten += UInt64(bytes)
+                return note.piece.isLast ? state.room.surplus(after: note) : []
             }
+            remove(surplus, warm)
             return bytes
         } catch {
             // The next round tries again; until then the last note stands.

@@ -13,6 +13,7 @@ final class WarmKeeper: Sendable {
         /// Notes of an earlier process that are none of ours.
         var stale: [[UInt8]] = []
         var round = WarmRound()
+        var room = NoteRoom()
     }
 
     let options: WarmRestart

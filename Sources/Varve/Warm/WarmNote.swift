@@ -33,6 +33,8 @@ struct WarmNote: Equatable, Sendable {
     var piece: Piece
     var body: [UInt8]
 
+    var subject: WarmState.Subject { WarmState.Subject(kind: kind, shard: shard) }
+
     private static let magic: UInt32 = 0x4D52_5756
     private static let version: UInt8 = 2
     private static let seed: UInt64 = 0x7761_726D

@@ -70,6 +70,30 @@ struct WarmNotes: Sendable {
         try engine.delete(name, in: .marks, durability: .interval)
     }
 
+    func remove(_ piece: NoteRoom.Piece) throws(VarveError) {
+        try remove(name(piece.place.subject, piece.place.number, piece.index))
+    }
+
+    /// Under which anything of this cache lies.
+    func names() throws(VarveError) -> [[UInt8]] {
+        let iterator = try engine.makeIterator(in: .marks, prefix: prefix)
+        var names: [[UInt8]] = []
+        try iterator.seekToFirst()
+        while iterator.isValid {
+            names.append(iterator.key)
+            try iterator.next()
+        }
+        return names
+    }
+
+    /// What a shard's notes may take now (`NoteRoom`): limits change, and caches join.
+    func share(shards: Int) -> Int? {
+        let statistics = engine.statistics
+        let quota = engine.statistics(of: namespace).limit?.bytes
+        let caches = (try? engine.namespaces().count) ?? statistics.namespaces.count
+        return NoteRoom.share(disk: statistics.diskBudgetBytes, caches: caches, quota: quota, shards: shards)
+    }
+
     /// Where a state's piece lies: states take turns at two places, so that one stays whole while the next is written.
     func name(_ subject: WarmState.Subject, _ number: UInt64, _ piece: UInt16) -> [UInt8] {
         var name = prefix + [subject.kind.rawValue]

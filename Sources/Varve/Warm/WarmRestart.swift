@@ -9,10 +9,11 @@ public struct WarmRestart: Hashable, Sendable {
     public var bytes: Int
     /// How long to go on after opening. Default 30 s.
     public var time: Duration
-    /// How many keys are noted at most, hottest first, in 16 MiB for each of memory's shards. Default 262,144; at least 1.
+    /// How many keys are noted at most, hottest first, in 16 MiB for each of memory's shards, and in the
+    /// notes' share of the disk. Default 262,144; at least 1.
     public var keys: Int
-    /// How often what is hottest is noted, if it changed. Default 10 s; at least 1 s. A note of a large cache takes longer,
-    /// so that notes write no more than half a megabyte a second.
+    /// How often what is hottest is noted, if it changed. Default 10 s; at least 1 s. Those of a large cache are
+    /// older: a round of notes writes half a megabyte a second, and nine times as long none is written.
     public var interval: Duration
 
     /// A warm-up within these bounds.
@@ -66,6 +67,11 @@ public struct WarmUpStatistics: Hashable, Sendable {
     public var noteBytesWritten: UInt64 = 0
     /// Notes that could not be written, and are tried again in the next round.
     public var notesFailed: UInt64 = 0
+
+    /// Keys that had no room in the last notes: these take an eighth of the disk's bound at most.
+    public var keysUnnoted = 0
+    /// Shards of whose policy the last notes had no room for what it knows.
+    public var policiesUnnoted = 0
 
     /// Nothing done.
     public init() {}

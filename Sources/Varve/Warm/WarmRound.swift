@@ -13,6 +13,8 @@ struct WarmRound: Sendable {
     /// The shard whose turn it is; nil: between rounds.
     var shard: Int?
     var began: Int64 = 0
+    /// Written in this round.
+    var bytes: Int64 = 0
     /// By shard, what had happened there when it was noted last.
     var activity: [Int: UInt64] = [:]
     var written: [WarmState.Subject: Written] = [:]
@@ -21,12 +23,15 @@ struct WarmRound: Sendable {
 
     /// Notes write no more than this many bytes a second.
     static let bytesPerSecond: Int64 = 512 << 10
+    /// After a round it rests for so many times as long as writing took at that rate.
+    static let rest: Int64 = 9
 
     /// The shard to note now; nil: none.
     mutating func turn(at now: Int64, shards: Int) -> Int? {
         guard now >= next else { return nil }
         guard let shard else {
             began = now
+            bytes = 0
             self.shard = 0
             return 0
         }
@@ -35,16 +40,20 @@ struct WarmRound: Sendable {
 
     /// So many bytes were written of a shard. Its turn is over where that was all.
     mutating func end(_ shard: Int, bytes: Int, at now: Int64, shards: Int, interval: Int64) {
-        let pause = Int64(bytes) * 1_000_000_000 / WarmRound.bytesPerSecond
-        next = now &+ pause
+        self.bytes += Int64(bytes)
+        next = now &+ WarmRound.time(for: Int64(bytes))
         if !pending.isEmpty { return }
         if shard + 1 < shards {
             self.shard = shard + 1
         } else {
             self.shard = nil
-            next = max(next, Deadlines.add(interval, to: began))
+            let rested = next &+ WarmRound.rest * WarmRound.time(for: self.bytes)
+            next = max(rested, Deadlines.add(interval, to: began))
         }
     }
+
+    /// By what is written, not by the clock, which may jump.
+    private static func time(for bytes: Int64) -> Int64 { bytes * 1_000_000_000 / bytesPerSecond }
 }
 
 /// The notes of a shard that are to be written, one after the other.

@@ -41,9 +41,10 @@ struct WarmState: Equatable, Sendable {
 
     // MARK: Bodies
 
-    /// A list of keys within `limit` bytes.
-    static func list(_ keys: some Sequence<[UInt8]>, atMost limit: Int) -> [UInt8] {
+    /// A list of keys within `limit` bytes, and how many it has.
+    static func list(_ keys: some Sequence<[UInt8]>, atMost limit: Int) -> (body: [UInt8], count: Int) {
         var body: [UInt8] = []
+        var count = 0
         for key in keys {
             if body.count + key.count + 4 > limit { break }
             var length = key.count
@@ -53,8 +54,9 @@ struct WarmState: Equatable, Sendable {
             }
             body.append(UInt8(truncatingIfNeeded: length))
             body += key
+            count += 1
         }
-        return body
+        return (body, count)
     }
 
     /// The keys of a list; nil where it is malformed.

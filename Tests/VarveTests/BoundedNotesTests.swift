@@ -1,0 +1,213 @@
+import Testing
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+/// What notes for a warm restart may take on disk, and what of them goes.
+struct BoundedNotesTests {
+    private func afterKill(_ rig: CacheRig) -> CacheRig { CacheRig(files: rig.files.killProcess(), clock: rig.clock) }
+
+    private func store(_ rig: CacheRig) async throws -> CacheStore {
+        try await rig.store { options in
+            options.diskBudgetBytes = 16 << 20
+            options.stallLimit = .seconds(2)
+        }
+    }
+
+    /// The records of all notes: names, and bytes with them.
+    private func notes(_ engine: Engine) throws -> [(name: [UInt8], bytes: Int)] {
+        let iterator = try engine.makeIterator(in: .marks, prefix: Array("warm/".utf8))
+        var found: [(name: [UInt8], bytes: Int)] = []
+        try iterator.seekToFirst()
+        while iterator.isValid {
+            found.append((iterator.key, iterator.key.count + iterator.value.count))
+            try iterator.next()
+        }
+        return found
+    }
+
+    private func longKey(_ number: Int) -> String { "\(number) " + String(repeating: "k", count: 2000) }
+
+    /// Entries of long keys in memory alone, as of loads that the disk did not take.
+    private func publish(_ cache: Cache<String, Int>, _ numbers: Range<Int>) {
+        for number in numbers {
+            let key = longKey(number)
+            let hash = cache.memory.hash(key)
+            let entry = cache.makeEntry(
+                key, hash, number, version: 1, cost: 0, deadlines: .never, idle: .none, tags: [], sourceVersion: 0,
+                traits: [])
+            cache.memory.change(hash) { _ = $0.publish(entry, .load, &$1) }
+        }
+    }
+
+    @Test("Notes of a large memory over a small disk keep to their share; user data stays and is taken")
+    func smallDisk() async throws {
+        let rig = CacheRig()
+        let store = try await store(rig)
+        let data: Cache<Int, String> = try await store.cache(named: "data", CacheOptions(memory: .entries(10)))
+        let value = String(repeating: "v", count: 4000)
+        for number in 0..<300 { try await data.set(value, for: number) }
+        let large: Cache<String, Int> = try await store.cache(named: "large", CacheOptions(memory: .entries(20_000)))
+        let engine = try #require(store.engine)
+        for round in 0..<3 {
+            publish(large, round * 2000..<(round + 2) * 2000)
+            large.noteAll()
+            let bytes = try notes(engine).reduce(0) { $0 + $1.bytes }
+            #expect(bytes > 0 && bytes <= 2 << 20, "round \(round): \(bytes)")
+        }
+        for number in 300..<600 { try await data.set(value, for: number) }
+        for number in 0..<600 { #expect(try await data.value(for: number) == value, "\(number)") }
+        let noted = try #require(large.statistics.warmUp)
+        #expect(noted.notesFailed == 0 && noted.keysUnnoted > 1000)
+        // What was hottest as far as there is room.
+        let again: Cache<String, Int> = try await self.store(afterKill(rig)).cache(
+            named: "large", CacheOptions(memory: .entries(20_000)))
+        let statistics = try #require(again.statistics.warmUp)
+        #expect(statistics.keysNoted > 100 && statistics.keysNoted < 2000, "\(statistics)")
+        #expect(statistics.policiesRestored + noted.policiesUnnoted == again.memory.shardCount)
+        #expect(statistics.notesDamaged == 0)
+        try await again.store.close()
+        try await store.close()
+    }
+
+    @Test("A cache that is opened without a warm restart leaves no notes, and other caches' stay")
+    func switchedOff() async throws {
+        let rig = CacheRig()
+        let first = try await store(rig)
+        for name in ["one", "two"] {
+            let cache: Cache<String, Int> = try await first.cache(named: name, CacheOptions(memory: .entries(100)))
+            for number in 0..<50 { try await cache.set(number, for: "\(number)") }
+            try await cache.close()
+        }
+        try await first.close()
+        let second = try await store(rig)
+        let engine = try #require(second.engine)
+        let before = try notes(engine).map(\.name)
+        var options = CacheOptions(memory: .entries(100))
+        options.warmRestart = nil
+        let cold: Cache<String, Int> = try await second.cache(named: "one", options)
+        let own = try #require(cold.disk).namespace.keyPrefix
+        let others = before.filter { Array($0.dropFirst(5).prefix(4)) != own }
+        #expect(!others.isEmpty && others.count < before.count)
+        #expect(try notes(engine).map(\.name) == others)
+        try await second.close()
+        let third = try await store(rig)
+        let warm: Cache<String, Int> = try await third.cache(named: "one", CacheOptions(memory: .entries(100)))
+        #expect(warm.statistics.warmUp?.keysNoted == 0)
+        try await third.close()
+    }
+
+    @Test("Of a larger state nothing stays once a smaller one is complete in its place")
+    func fewerPieces() async throws {
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", CacheOptions(memory: .entries(900)))
+        #expect(cache.memory.shardCount == 1)
+        let engine = try #require(cache.store.engine)
+        // Two pieces, at both places.
+        publish(cache, 0..<800)
+        cache.noteAll()
+        publish(cache, 800..<850)
+        cache.noteAll()
+        #expect(try notes(engine).filter { $0.name.last == 1 }.count == 2)
+        for number in 0..<850 { try await cache.remove(longKey(number)) }
+        for number in 0..<2 {
+            publish(cache, number..<number + 9)
+            cache.noteAll()
+        }
+        let names = try notes(engine).map(\.name)
+        // The last byte is the piece's.
+        #expect(names.allSatisfy { $0.last == 0 }, "\(names.count)")
+        let again: Cache<String, Int> = try await afterKill(rig).store().cache(
+            named: "c", CacheOptions(memory: .entries(900)))
+        let statistics = try #require(again.statistics.warmUp)
+        #expect(statistics.keysNoted == 10 && statistics.notesDamaged == 0)
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test("Whatever a shard's states are, after each round they keep to its share", arguments: 0..<8 as Range<UInt64>)
+    func room(_ seed: UInt64) throws {
+        var random = SplitMix(seed)
+        var room = NoteRoom()
+        let share = Int.random(in: 200_000...1_500_000, using: &random)
+        room.share = share
+        var disk: [NoteRoom.Place: [Int]] = [:]
+        func remove(_ pieces: [NoteRoom.Piece]) {
+            for piece in pieces {
+                #expect(disk[piece.place]?.count == Int(piece.index) + 1, "seed \(seed)")
+                disk[piece.place]?.removeLast()
+                room.remove(piece)
+            }
+        }
+        func write(_ state: WarmState, _ number: UInt64) {
+            let place = NoteRoom.Place(state.subject, number: number)
+            for note in state.notes(number: number, atMost: WarmUp.noteBytes) {
+                let index = Int(note.piece.index)
+                let rest = disk[place, default: []].dropFirst(index + 1)
+                disk[place, default: []].replaceSubrange(index..., with: [note.body.count] + rest)
+                room.take(note)
+                if note.piece.isLast { remove(room.surplus(after: note)) }
+            }
+        }
+        for number in 1...12 as ClosedRange<UInt64> {
+            func body(_ count: Int) -> [UInt8] { [UInt8](repeating: UInt8(number), count: count) }
+            let policy = WarmState(kind: .policy, body: body(Int.random(in: 0...share, using: &random)))
+            let fits = room.fits(policy: policy.body.count)
+            if !fits { remove(room.pieces(of: policy.subject)) }
+            let wanted = Int.random(in: 0...2 * share, using: &random)
+            let keys = min(wanted, room.listBytes(beside: fits ? policy : nil))
+            write(WarmState(kind: .keys, body: body(keys)), number)
+            if fits { write(policy, number) }
+            #expect(disk.values.joined().reduce(0, +) <= 2 * share, "seed \(seed), round \(number)")
+            #expect(fits || keys == wanted || keys > share - 1000, "seed \(seed), round \(number)")
+        }
+        // A lower share: what was larger does not stay beside what is written.
+        room.share = share / 4
+        for number in 13...14 as ClosedRange<UInt64> {
+            remove(room.pieces(of: WarmState.Subject(kind: .policy, shard: 0)))
+            write(WarmState(kind: .keys, body: [UInt8](repeating: 1, count: room.listBytes(beside: nil))), number)
+            #expect(disk.values.joined().reduce(0, +) <= share / 2, "seed \(seed), round \(number)")
+        }
+    }
+
+    @Test("The share is an eighth of the quota and of the store's bound, divided among its caches")
+    func share() {
+        let mega = 1 << 20
+        #expect(NoteRoom.share(disk: nil, caches: 1, quota: nil, shards: 4) == nil)
+        #expect(NoteRoom.share(disk: UInt64(64 * mega), caches: 2, quota: nil, shards: 4) == (4 * mega - 1024) / 8)
+        #expect(
+            NoteRoom.share(disk: UInt64(64 * mega), caches: 2, quota: UInt64(mega), shards: 1) == (128 << 10) / 2 - 512)
+        #expect(NoteRoom.share(disk: 1, caches: 0, quota: nil, shards: 16) == 0)
+        #expect(NoteRoom.share(disk: .max, caches: 1, quota: nil, shards: 1) ?? 0 > mega)
+    }
+
+    @Test("A round of notes is followed by nine times as long without any; a small one comes by the interval")
+    func pace() {
+        let second: Int64 = 1_000_000_000
+        let states = (0..<35).map { number in
+            (WarmState(kind: .policy, body: [UInt8](repeating: UInt8(number), count: WarmUp.noteBytes)), UInt64(1))
+        }
+        func rounds(_ pieces: Int, until end: Int64) -> [Int64] {
+            var round = WarmRound()
+            var begins: [Int64] = []
+            while round.next < end {
+                let now = round.next
+                guard round.turn(at: now, shards: 1) == 0 else { break }
+                if round.pending.isEmpty {
+                    begins.append(now)
+                    round.pending = PendingNotes(
+                        states.prefix(pieces).map { ($0.0, number: $0.1) }, activity: nil)
+                }
+                let bytes = round.pending.next()?.body.count ?? 0
+                round.end(0, bytes: bytes, at: now, shards: 1, interval: 10 * second)
+            }
+            return begins
+        }
+        // 35 MiB at half a mebibyte a second: 70 s, and 630 s of rest.
+        #expect(rounds(35, until: 1500 * second) == [0, 700 * second, 1400 * second])
+        #expect(rounds(1, until: 50 * second) == [0, 20 * second, 40 * second])
+        #expect(rounds(0, until: 25 * second) == [0, 10 * second, 20 * second])
+    }
+}
