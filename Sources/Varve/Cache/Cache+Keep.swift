@@ -49,7 +49,9 @@ extension Cache {
     /// alone, if it does, and loads that began no later do not store theirs. False, with nothing done, where the disk holds
     /// something, or may be about to.
     private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
-        guard let disk, !(await disk.mayHold(keyBytes(key))) else { return false }
+        // What is yet to be saved may get to the disk between its answer and the lock, and nobody would tell of that.
+        let isUnsaved = memory.withShard(hash) { $0.peek(key, hash)?.traits.contains(.unsaved) ?? false }
+        guard let disk, !isUnsaved, !(await disk.mayHold(keyBytes(key))) else { return false }
         return memory.change(hash) { shard, discarded in
             if shard.mayBeOutdated(key, since: began) {
                 counts.add(.loadOutdated)

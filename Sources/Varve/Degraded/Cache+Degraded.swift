@@ -7,6 +7,8 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier,
         _ degraded: DegradedMode
     ) async throws(VarveError) -> UInt64 {
+        // What may have left the change in the log, though nobody has seen it.
+        var doubtful: VarveError?
         while true {
             switch await degraded.begin() {
             case .disk:
@@ -19,21 +21,26 @@ extension Cache {
                     if error.stage == .conditions { throw refusal(ofUnread: error, change, degraded) }
                     guard DegradedMode.isRefusal(error) else { throw error }
                     await degraded.enter(error, of: engine)
+                    if error.leavesNothingWritten { continue }
                     // No reader has seen it, but it may be on disk, and a condition cannot be asked twice. Neither what it
                     // made nor what was there before may show.
-                    if case .version = demand, !error.leavesNothingWritten {
+                    if case .version = demand {
                         await forget(key, hash, disk, degraded)
                         throw error
                     }
+                    doubtful = error
                     continue
                 }
                 if let failure = write.failure { try await standBy(change, failure, of: engine, degraded) }
                 return write.version.rawValue
             case .memory:
                 let version: UInt64?
-                do {
+                do throws(VarveError) {
                     defer { degraded.end() }
                     version = try await commitDegraded(key, hash, change, demand, disk, degraded)
+                } catch {
+                    // Without the mark what is in the log shows after a crash: nobody may be told that nothing was written.
+                    throw degraded.mark.isSet ? error : doubtful ?? error
                 }
                 if let version { return version }
                 await degraded.trialEnded()
@@ -52,7 +59,9 @@ extension Cache {
         if change.isLoad { return }
         let way = await degraded.begin()
         defer { degraded.end() }
-        if case .memory = way { try await degraded.requireMark() }
+        guard case .memory = way else { return }
+        // Readers have seen it, so that it was not written must not be said.
+        do throws(VarveError) { try await degraded.requireMark() } catch { throw failure }
     }
 
     /// Makes a removal of many keys, or the drop of a tag, by the way that is open: `write` on disk.
@@ -127,20 +136,18 @@ extension Cache {
             }
             if !isLoad, let sourceVersion = change.sourceVersion {
                 // What is refused anyway raises no floor.
-                let standing = standingSourceVersion(bytes, disk, degraded)
                 let refusal = memory.withShard(hash) {
                     disk.hides(bytes) == isHidden
-                        ? self.refusal(key, hash, change, demand, isHidden: isHidden, standing: standing, &$0) : nil
+                        ? self.refusal(key, bytes, change, demand, isHidden: isHidden, disk, degraded, &$0) : nil
                 }
                 if let refusal { throw refusal }
                 try await degraded.raiseFloor(sourceVersion, ofKeyHash: disk.keyHash(bytes))
             }
-            let standing = standingSourceVersion(bytes, disk, degraded)
             let outcome: Result<UInt64, VarveError>? = memory.change(hash) { shard, discarded in
                 if disk.hides(bytes) != isHidden { return nil }
                 // Before the look at the tags: a drop that the look does not see gets a later version.
                 let version = degraded.nextVersion()
-                if let refusal = refusal(key, hash, change, demand, isHidden: isHidden, standing: standing, &shard) {
+                if let refusal = refusal(key, bytes, change, demand, isHidden: isHidden, disk, degraded, &shard) {
                     return .failure(refusal)
                 }
                 disk.shadow?.hide(bytes, sourceVersion: change.sourceVersion)
@@ -194,13 +201,15 @@ extension Cache {
         try await disk.engine.write(batch)
     }
 
-    /// Why a change may not be made; nil: it may. Under the shard's lock.
+    /// Why a change may not be made; nil: it may. Under the shard's lock, under which source versions are named, too: one
+    /// that was looked up before would miss a removal that came in between.
     private func refusal(
-        _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, isHidden: Bool, standing: UInt64,
-        _ shard: inout MemoryShard<Key, Value>
+        _ key: Key, _ bytes: [UInt8], _ change: Change, _ demand: Demand, isHidden: Bool, _ disk: DiskTier,
+        _ degraded: DegradedMode, _ shard: inout MemoryShard<Key, Value>
     ) -> VarveError? {
         let tags = memory.context.tags
-        let held = shard.peek(key, hash)
+        let held = shard.peek(key, memory.hash(key))
+        let standing = standingSourceVersion(bytes, disk, degraded)
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
         switch demand {
         case .none: return nil

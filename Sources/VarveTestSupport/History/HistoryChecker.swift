@@ -198,18 +198,24 @@ public struct HistoryChecker {
                 best = (order, stack.last)
             }
         }
-        return .violated(describe(operations, best.order, best.step))
+        return .violated(describe(operations, best.order, best.step, rules))
     }
 
-    private func describe(_ operations: [HistoryOperation], _ order: [Int], _ step: Step?) -> String {
+    private func describe(
+        _ operations: [HistoryOperation], _ order: [Int], _ step: Step?, _ rules: HistoryState.Rules
+    ) -> String {
         let state = step?.state ?? HistoryState()
         var text = "in this order (the last 40)\n"
-        for index in order.suffix(40) { text += "  \(operations[index])\n" }
-        text += "the register holds \(state.value.map(String.init) ?? "nothing")"
+        func line(_ index: Int) -> String {
+            let version = operations[index].action.value.flatMap { rules.values[$0]?.sourceVersion }
+            return "  \(operations[index])" + (version.map { ", source version \($0)" } ?? "") + "\n"
+        }
+        for index in order.suffix(40) { text += line(index) }
+        text += "the register holds \(state.value.map(String.init) ?? "nothing"), refuses below \(state.floor)"
         text += " with loads \(state.loads.sorted()), and none of these can follow\n"
         let left = operations.indices.filter { step?.done.contains($0) != true }
         let earliest = left.compactMap { operations[$0].response }.min() ?? .max
-        for index in left where operations[index].invocation < earliest { text += "  \(operations[index])\n" }
+        for index in left where operations[index].invocation < earliest { text += line(index) }
         return text
     }
 }

@@ -81,6 +81,18 @@ extension HistoryOperation.Action {
     }
 }
 
+extension HistoryOperation.Action {
+    /// The value that it writes, or that a load may.
+    var value: Int? {
+        switch self {
+        case .set(let value), .compareAndSet(_, let value, _), .replace(let value, _), .loadBegan(let value),
+            .loadStored(let value):
+            value
+        default: nil
+        }
+    }
+}
+
 extension HistoryOperation: CustomStringConvertible {
     public var description: String {
         let synced = isSynced ? ", synced" : ""

@@ -104,6 +104,8 @@ struct HistoryState: Hashable {
         case .loadBegan(let value):
             var next = self
             next.loads.insert(value)
+            // The log may keep its version though nobody ever saw it stored.
+            next.highest = max(highest, rules.values[value]?.sourceVersion ?? 0)
             return [next]
         case .loadStored(let value):
             return loads.contains(value) ? stored(value, operation, rules) : []
