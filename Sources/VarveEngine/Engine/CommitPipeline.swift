@@ -175,15 +175,8 @@ extension CommitPipeline {
     private func take(
         _ state: inout State, _ payload: UnsafeRawBufferPointer, _ count: Int, _ durability: Durability
     ) throws(Refusal) -> Ticket {
-        let before = state.clock.last
-        if before &- state.clockLogged > CommitPipeline.clockPeriod || state.clockLogged == .min {
-            try logClock(&state, at: state.clock.next())
-        }
-        var time = state.clock.next()
-        if isReadingOld(state, since: before, at: time) {
-            try logClock(&state, at: time)
-            time = state.clock.next()
-        }
+        if isReadingDue(state) { try logClock(&state) }
+        let time = state.clock.next()
         // Behind a batch that waits for its sync this one waits as well, and shares its write call.
         let waits = durability == .synced || state.unsyncedEnd.rawValue > visible.load(ordering: .relaxed)
         let position: LogPosition
@@ -206,23 +199,23 @@ extension CommitPipeline {
     /// Range deletes that nest cost the square of their number to read, so a memtable is sealed before they are many.
     private static let rangeDeletesPerMemtable = 2000
 
-    /// How long writes may go on before the store clock's reading is written down again: a minute, and the gap to the next
-    /// write.
+    /// How long writes may go on before the store clock's reading is written down again, by their commit times and by
+    /// that clock itself.
     private static let clockPeriod: Timestamp = 60_000_000_000
 
-    /// Whether a batch must not go before a reading that its commit time does not ask for: after a pause, and where the wall
-    /// was set back. Commit times stand still then, and the store clock goes on.
+    /// Whether a batch must not go before a reading. Commit times alone cannot tell: they go with the wall, and where
+    /// that was set back between two writes they show any part of the gap, or none.
     @inline(__always)
-    private func isReadingOld(_ state: borrowing State, since before: Timestamp, at time: Timestamp) -> Bool {
-        guard state.clock.isAheadOfWall || time &- before > CommitPipeline.clockPeriod else { return false }
-        return storeClock.now() &- state.readingLogged > CommitPipeline.clockPeriod
+    private func isReadingDue(_ state: borrowing State) -> Bool {
+        state.clockLogged == .min || state.clock.last &- state.clockLogged > CommitPipeline.clockPeriod
+            || storeClock.now() &- state.readingLogged > CommitPipeline.clockPeriod
     }
 
     /// Writes down what the store clock says, so that it never falls below that, here or on a follower.
     @inline(never)
-    private func logClock(_ state: inout State, at time: Timestamp) throws(Refusal) {
+    private func logClock(_ state: inout State) throws(Refusal) {
         var payload = ByteBuffer(capacity: 32)
-        let reading = storeClock.now()
+        let (time, reading) = (state.clock.next(), storeClock.now())
         ClockRecord(reading: reading, change: .reading, offset: 0).encode(to: &payload)
         let waits = state.unsyncedEnd.rawValue > visible.load(ordering: .relaxed)
         do throws(VarveError) {

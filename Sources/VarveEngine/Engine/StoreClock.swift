@@ -48,8 +48,6 @@ struct CommitClock {
     private let openWall: Timestamp
     private let openBoot: Int64
     private(set) var last: Timestamp
-    /// Whether the wall stood behind the last time given: it was set back, and tells nothing of how time passes.
-    private(set) var isAheadOfWall = false
     /// How many commits were held back.
     private(set) var heldBack: UInt64 = 0
 
@@ -70,7 +68,6 @@ struct CommitClock {
                 heldBack += 1
             }
         }
-        isAheadOfWall = wall < last
         last = max(wall, last &+ 1)
         return last
     }
