@@ -165,6 +165,33 @@ struct IdleTests {
         try await cache.close()
     }
 
+    @Test("What is told once then is the latest of the deadlines", arguments: [[8, 9, 10], [10, 9, 8], [9, 10, 8]])
+    func latestOverEviction(_ spans: [Int]) async throws {
+        var rig = CacheRig()
+        let cache = try await open(rig, memory: 1)
+        let disk = try #require(cache.disk)
+        try await cache.set(1, for: "a")
+        let version = DiskTier.version(of: try #require(try await disk.entry(cache.keyBytes("a"))))
+        try await cache.set(0, for: "other")
+        #expect(cache.valueInMemory(for: "a") == nil)
+        rig.clock.advance(by: .seconds(6))
+        let before = try #require(cache.statistics.disk).entriesLogged
+        let now = cache.store.clock.now()
+        let touches = spans.map { span in
+            TouchedKeys<String>.Touch(
+                key: "a", hash: cache.memory.hash("a"), version: version, until: now + Int64(span) * 1_000_000_000)
+        }
+        cache.touch(touches, disk)
+        #expect(try #require(cache.statistics.disk).entriesLogged == before + 1)
+        let files = rig.files.killProcess()
+        try await cache.close()
+        rig.files = files
+        let again = try await open(rig)
+        rig.clock.advance(by: .seconds(10) - .nanoseconds(1))
+        #expect(try await again.value(for: "a") == 1)
+        try await again.close()
+    }
+
     @Test("The background tells the disk by itself")
     func background() async throws {
         let rig = CacheRig()

@@ -43,6 +43,9 @@ extension Cache {
         let standing: LSN
         let touch: TouchedKeys<Key>.Touch
         let until: Int64
+
+        /// Whether it is to be written instead of another one of its key, which was made before it.
+        func replaces(_ other: Renewal) -> Bool { standing != other.standing || until > other.until }
     }
 
     /// What becomes of a touch.
@@ -56,21 +59,27 @@ extension Cache {
 
     func touch(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
         var renewals: [Renewal] = []
-        // What memory let go of and read again was touched twice: one record tells both.
-        var keys: Set<[UInt8]> = []
+        // What memory let go of and read again was touched twice: one record tells both, with the later deadline.
+        var places: [[UInt8]: Int] = [:]
         var bytes = 0
         for touch in touches {
             switch due(touch, disk) {
             case .nothing: end(touch, stored: nil)
             case .known(let until): end(touch, stored: until)
             case .renewal(let renewal):
-                guard keys.insert(renewal.key).inserted else { continue }
-                renewals.append(renewal)
+                if let place = places[renewal.key] {
+                    guard renewal.replaces(renewals[place]) else { continue }
+                    bytes -= renewals[place].bytes.count
+                    renewals[place] = renewal
+                } else {
+                    places[renewal.key] = renewals.count
+                    renewals.append(renewal)
+                }
                 bytes += renewal.bytes.count
             }
             if bytes >= Cache.bytesAtOnce {
                 write(renewals, disk)
-                (renewals, keys, bytes) = ([], [], 0)
+                (renewals, places, bytes) = ([], [:], 0)
             }
         }
         write(renewals, disk)
