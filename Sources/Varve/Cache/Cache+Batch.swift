@@ -1,15 +1,17 @@
 extension Cache {
-    /// Brings home the values of many keys in one call. Of a key that is missing from what it returns the source has none.
+    /// Brings home the values of many keys in one call. A key that is missing from what it returns is one that the source
+    /// has not.
     public typealias BatchLoader = @Sendable ([Key]) async throws -> [Key: Loaded<Value>]
 
-    /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that it
-    /// brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
+    /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that
+    /// it brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
     ///
-    /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left alone is
-    /// not asked for, the others are.
-    /// - Throws: once every key's load has ended and what came is stored (at once where the task is cancelled): what `load` threw, or another's load that was
-    ///   waited for; else `LoadRefused` where a key was left alone; `LoadTimeout` and `LoadRefused` as the options say;
-    ///   `VarveError` of the disk. `values(for:)` returns what is there none the less.
+    /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left
+    /// alone is not asked for, the others are.
+    /// - Throws: once every key's load has ended and what came is stored (at once where the task is cancelled): what
+    ///   `load` threw, or another's load that was waited for; else `LoadRefused` where a key was left alone;
+    ///   `LoadTimeout` and `LoadRefused` as the options say; `VarveError` of the disk. `values(for:)` returns what is
+    ///   there none the less.
     public func values(
         for keys: [Key], load: @escaping @Sendable ([Key]) async throws -> [Key: Value]
     ) async throws -> [Key: Value] {

@@ -1,5 +1,5 @@
 /// Where a key changed, in the order of versions: at the version of a write or a removal, or just behind a version, where
-/// something happened that has none of its own. What is behind a version is before the next one, which nobody has made yet.
+/// something happened that has none of its own. What is behind a version is before the next one, which nobody has seen yet.
 @usableFromInline
 struct ChangePoint: Comparable, Sendable {
     /// Twice the version, and one more for what is behind it. Versions have 56 bits.
