@@ -6,6 +6,7 @@ public final class HistoryRecorder: Sendable {
         var operations: [String: [HistoryOperation]] = [:]
         var values: [Int: HistoryValue] = [:]
         var lastValue = 0
+        var lifetimes: [Int: Int64] = [:]
     }
 
     private let keys: [String]
@@ -34,6 +35,20 @@ public final class HistoryRecorder: Sendable {
     /// Says by when a value must be gone.
     public func setDeadline(_ deadline: Int64?, of value: Int) {
         state.withLock { $0.values[value]?.deadline = deadline }
+    }
+
+    /// Says how long a value lives that somebody else is to store.
+    public func setLifetime(_ nanoseconds: Int64, of value: Int) {
+        state.withLock { $0.lifetimes[value] = nanoseconds }
+    }
+
+    /// Somebody has got the value by this time of the clock: it was stored by then, and its life had begun.
+    public func saw(_ value: Int, by time: Int64) {
+        state.withLock { state in
+            guard let lifetime = state.lifetimes[value] else { return }
+            let known = state.values[value]?.deadline ?? .max
+            state.values[value]?.deadline = min(known, time &+ lifetime)
+        }
     }
 
     public func record(_ operation: HistoryOperation, on key: String) {

@@ -19,6 +19,7 @@ extension HistoryClient {
             }
             let value = recorder.newValue(
                 tags: Set(options.tags), sourceVersion: options.sourceVersion, isAbsence: isNone)
+            if let span = options.expiry?.usable { recorder.setLifetime(span.clampedNanoseconds, of: value) }
             let began = recorder.tick()
             recorder.record(HistoryOperation(.loadBegan(value), from: began, to: began), on: key)
             for _ in 0..<yields { await Task.yield() }
@@ -75,7 +76,10 @@ extension HistoryClient {
             })
         let to = recorder.tick()
         guard let found else { return }
-        for key in keys { recorder.record(HistoryOperation(.loaded(found[key]), from: from, to: to), on: key) }
+        for key in keys {
+            recorder.record(HistoryOperation(.loaded(found[key]), from: from, to: to), on: key)
+            note(.loaded(found[key]))
+        }
     }
 
     /// The source has a key no more. While nobody else is there nothing stands in the way of its removal.

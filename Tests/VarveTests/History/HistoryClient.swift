@@ -77,6 +77,7 @@ struct HistoryClient {
             let result = try await body()
             let to = recorder.tick()
             if let action = saw(result) {
+                note(action)
                 for key in keys {
                     recorder.record(HistoryOperation(action, from: from, to: to, isSynced: isSynced), on: key)
                 }
@@ -133,6 +134,14 @@ struct HistoryClient {
     private func note(_ choice: Choice) {
         guard let span = choice.options.expiry?.usable else { return }
         recorder.setDeadline(Deadlines.add(span.clampedNanoseconds, to: cache.store.clock.now()), of: choice.value)
+    }
+
+    /// A value that was loaded and seen was stored at this time at the latest.
+    func note(_ action: HistoryOperation.Action) {
+        switch action {
+        case .read(let value?), .loaded(let value?): recorder.saw(value, by: cache.store.clock.now())
+        default: break
+        }
     }
 
     // MARK: Operations
