@@ -7,7 +7,7 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier,
         _ degraded: DegradedMode
     ) async throws(VarveError) -> UInt64 {
-        // What may have left the change in the log, though nobody has seen it.
+        // What may have left the change in the log, though nobody has seen it. A load's is promised to nobody.
         var doubtful: VarveError?
         while true {
             switch await degraded.begin() {
@@ -28,7 +28,7 @@ extension Cache {
                         await forget(key, hash, disk, degraded)
                         throw error
                     }
-                    doubtful = error
+                    if !change.isLoad { doubtful = error }
                     continue
                 }
                 if let failure = write.failure { try await standBy(change, failure, of: engine, degraded) }
@@ -70,6 +70,7 @@ extension Cache {
         write: @escaping @Sendable () async throws(VarveError) -> UInt64
     ) async throws(VarveError) -> UInt64 {
         guard let degraded = disk.degraded else { return try await write() }
+        var doubtful: VarveError?
         while true {
             switch await degraded.begin() {
             case .disk:
@@ -80,11 +81,12 @@ extension Cache {
                 } catch {
                     guard DegradedMode.isRefusal(error) else { throw error }
                     await degraded.enter(error, of: engine)
+                    if !error.leavesNothingWritten { doubtful = error }
                 }
             case .memory:
                 defer { degraded.end() }
                 try removal.checkLimits(in: disk.namespace)
-                try await degraded.requireMark()
+                do throws(VarveError) { try await degraded.requireMark() } catch { throw doubtful ?? error }
                 let version = degraded.nextVersion()
                 switch removal {
                 case .range(let range): disk.shadow?.hide(range)
@@ -209,7 +211,7 @@ extension Cache {
     ) -> VarveError? {
         let tags = memory.context.tags
         let held = shard.peek(key, memory.hash(key))
-        let standing = standingSourceVersion(bytes, disk, degraded)
+        lazy var standing = standingSourceVersion(bytes, disk, degraded)
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
         switch demand {
         case .none: return nil

@@ -51,9 +51,9 @@ extension Cache {
         // When this cache is closed the next one may note for itself.
         do throws(VarveError) { try gate.enter() } catch { return .never }
         defer { gate.leave() }
+        guard store.degraded?.isInMemory != true, notes.engine.hasRoomForWrites else { return .later }
         // What cannot be read is left to the next opening.
         guard let names = try? notes.names(), !names.isEmpty else { return .never }
-        guard store.degraded?.isInMemory != true, notes.engine.hasRoomForWrites else { return .later }
         for name in names where (try? notes.remove(name)) == nil { return .later }
         return .never
     }

@@ -53,7 +53,10 @@ struct WarmRound: Sendable {
     }
 
     /// By what is written, not by the clock, which may jump.
-    private static func time(for bytes: Int64) -> Int64 { bytes * 1_000_000_000 / bytesPerSecond }
+    private static func time(for bytes: Int64) -> Int64 {
+        let (seconds, rest) = bytes.quotientAndRemainder(dividingBy: bytesPerSecond)
+        return seconds * 1_000_000_000 + rest * 1_000_000_000 / bytesPerSecond
+    }
 }
 
 /// The notes of a shard that are to be written, one after the other.
