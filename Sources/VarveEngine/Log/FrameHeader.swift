@@ -93,7 +93,7 @@ struct RawFrameHeader {
 
     /// Takes the header of exactly one frame.
     @inline(__always)
-    private init(_ frame: UnsafeRawBufferPointer) throws(DecodeError) {
+    init(_ frame: UnsafeRawBufferPointer) throws(DecodeError) {
         var reader = unsafe ByteReader(frame)
         checksum = try reader.fixed()
         length = Int(try reader.fixed(UInt32.self))

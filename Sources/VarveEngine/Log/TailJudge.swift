@@ -43,11 +43,12 @@ enum FrameSearch {
 
     /// Searches a segment's bytes for frames that verify under its salt and begin at or after `floor`.
     ///
-    /// A place is looked at closer only where length, codec and LSN are possible, so a whole segment takes some tens of
-    /// milliseconds; bytes made to look like frames everywhere run into a limit.
+    /// A place is looked at closer only where length, kind, flags, codec and LSN are possible, so a whole segment takes some
+    /// tens of milliseconds. What a segment held before it was used again may look like frames in many places: each is
+    /// hashed in vain, for which there is a budget of a second or so. Only bytes made for it run into that limit.
     static func evidence(in bytes: UnsafeRawBufferPointer, salt: UInt64, floor: LSN) -> Evidence {
         var evidence = Evidence()
-        var budget = bytes.count &* 8 &+ (64 << 20)
+        var budget = bytes.count &* 256 &+ (64 << 20)
         var offset = 0
         let low = UInt32(truncatingIfNeeded: floor.rawValue)
         while offset + LogFormat.fixedFrameBytes < bytes.count {
@@ -58,12 +59,19 @@ enum FrameSearch {
                 continue
             }
             let length = Int(word & 0xFFFF_FFFF)
-            let codec = word >> 48 & 0xFF
+            let kind = FrameKind(rawValue: UInt8(truncatingIfNeeded: word >> 32))
+            let flags = FrameFlags(rawValue: UInt8(truncatingIfNeeded: word >> 40))
+            let codec = UInt8(truncatingIfNeeded: word >> 48)
             guard length > LogFormat.fixedFrameBytes, length <= bytes.count - offset, word >> 56 == 0,
-                codec <= 1 || codec >= 128,
+                codec <= FrameCodec.lz4, kind.isKnown, FrameFlags.known.isSuperset(of: flags),
                 unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 16, as: UInt32.self)) &- low
                     < UInt32(LogFormat.segmentLSNs)
             else {
+                offset += 1
+                continue
+            }
+            let frame = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length])
+            guard unsafe isPlausible(frame) else {
                 offset += 1
                 continue
             }
@@ -72,7 +80,6 @@ enum FrameSearch {
                 evidence.gaveUp = true
                 return evidence
             }
-            let frame = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length])
             guard let header = try? unsafe RawFrameHeader(verifying: frame, salt: salt) else {
                 offset += 1
                 continue
@@ -85,5 +92,18 @@ enum FrameSearch {
             offset += length
         }
         return evidence
+    }
+
+    /// Whether a frame's header can be one, before all of it is hashed.
+    private static func isPlausible(_ frame: UnsafeRawBufferPointer) -> Bool {
+        guard let header = try? unsafe RawFrameHeader(frame) else { return false }
+        if header.restart == nil, header.timeDelta == 0 { return false }
+        let payload = unsafe UnsafeRawBufferPointer(rebasing: frame[header.payloadOffset...])
+        // What would not shrink is stored.
+        if header.codec == FrameCodec.lz4 { return header.rawLength >= payload.count }
+        guard header.codec == FrameCodec.stored, header.kind == .batch, let first = unsafe payload.first else {
+            return true
+        }
+        return RecordKind(rawValue: first) != nil
     }
 }

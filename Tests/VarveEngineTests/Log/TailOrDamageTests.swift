@@ -165,4 +165,21 @@ import VarveTestSupport
         #expect(TailJudge(expected: LSN(10), laterSynced: LSN(10)).verdict != .tail)
         #expect(TailJudge(expected: LSN(10), searchGaveUp: true).verdict != .tail)
     }
+
+    @Test(
+        "Numbers of few bits, as a cache's notes have them, are soon told from frames", arguments: [1, 2] as [UInt64])
+    func numbers(seed: UInt64) {
+        var random = SplitMix(seed)
+        var words: [UInt64] = []
+        for _ in 0..<1 << 17 {
+            words += [random.next(), random.next()]
+            for _ in 0..<2 {
+                words.append((0..<4).reduce(0) { word, _ in word << 16 | random.next() % 200 })
+            }
+        }
+        let evidence = unsafe words.withUnsafeBytes {
+            unsafe FrameSearch.evidence(in: $0, salt: random.next(), floor: LSN(1_000_000))
+        }
+        #expect(evidence == FrameSearch.Evidence(), "seed \(seed)")
+    }
 }
