@@ -35,13 +35,7 @@ struct AdmissionTests {
         let cache: Cache<String, Int> = try await store.cache(named: "c")
         eviction.noteOccupancy(1)
         let door = Door()
-        let first = Task {
-            try await cache.value(for: "a") { _ in
-                await door.pass()
-                return 1
-            }
-        }
-        await door.arrived(1)
+        let first = await cache.hangingLoad("a", of: 1, behind: door)
         // From here on who comes begins a load of his own.
         try await cache.remove(taggedWith: "t")
         #expect(try await cache.value(for: "a") { _ in 2 } == 2)

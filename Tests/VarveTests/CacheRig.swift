@@ -82,3 +82,18 @@ actor Tally {
     private(set) var count = 0
     func add() { count += 1 }
 }
+
+extension Cache where Key == String, Value == Int {
+    /// A load of the key whose source answers once the door is open. It has asked when this returns.
+    func hangingLoad(_ key: String, of value: Int, behind door: Door) async -> Task<Int?, any Error> {
+        let arrivals = await door.arrivals
+        let task = Task<Int?, any Error> {
+            try await self.value(for: key) { _ in
+                await door.pass()
+                return value
+            }
+        }
+        await door.arrived(arrivals + 1)
+        return task
+    }
+}

@@ -103,13 +103,7 @@ struct GoneAtSourceTests {
     func overtaken(_ home: CacheRig.Home) async throws {
         let cache = try await CacheRig().cache(home, Int.self)
         let door = Door()
-        let first = Task {
-            try await cache.value(for: "a") { _ in
-                await door.pass()
-                return 1
-            }
-        }
-        await door.arrived(1)
+        let first = await cache.hangingLoad("a", of: 1, behind: door)
         // From here on who comes begins a load of his own.
         try await cache.remove(taggedWith: "t")
         #expect(try await cache.value(for: "a", loading: none()) == nil)
@@ -126,21 +120,11 @@ struct GoneAtSourceTests {
     func joinable(_ home: CacheRig.Home) async throws {
         let cache = try await CacheRig().cache(home, Int.self)
         let (oldest, old) = (Door(), Door())
-        func load(_ value: Int, _ door: Door) -> Task<Int?, any Error> {
-            Task {
-                try await cache.value(for: "a") { _ in
-                    await door.pass()
-                    return value
-                }
-            }
-        }
-        let first = load(1, oldest)
-        await oldest.arrived(1)
+        let first = await cache.hangingLoad("a", of: 1, behind: oldest)
         try await cache.remove(taggedWith: "t")
         #expect(try await cache.value(for: "a", loading: none()) == nil)
         // It begins where the load that found none did, and the next write takes the number behind that.
-        let second = load(2, old)
-        await old.arrived(1)
+        let second = await cache.hangingLoad("a", of: 2, behind: old)
         try await cache.remove("a")
         let hasAsked = Mutex(false)
         let third = Task {

@@ -139,13 +139,7 @@ struct TimeoutTests {
     func cancelledLoader(_ home: CacheRig.Home) async throws {
         let cache = try await CacheRig().cache(home, Int.self)
         let door = Door()
-        let alone = Task {
-            try await cache.value(for: "a") { _ in
-                await door.pass()
-                return 1
-            }
-        }
-        await door.arrived(1)
+        let alone = await cache.hangingLoad("a", of: 1, behind: door)
         alone.cancel()
         await #expect(throws: CancellationError.self) { try await alone.value }
         await door.open()

@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VarveEngine
 
 /// What becomes of what a load brought.
@@ -49,9 +50,12 @@ extension Cache {
     /// alone, if it does, and loads that began no later do not store theirs. False, with nothing done, where the disk holds
     /// something, or may be about to.
     private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
-        // What is yet to be saved may get to the disk between its answer and the lock, and nobody would tell of that.
+        guard let disk else { return false }
+        // What is yet to be saved, or just being, may get to the disk between its answer and the lock, and nobody would
+        // tell of that. In this order: what is evicted before the look at memory is with a step under way, or never saved.
         let isUnsaved = memory.withShard(hash) { $0.peek(key, hash)?.traits.contains(.unsaved) ?? false }
-        guard let disk, !isUnsaved, !(await disk.mayHold(keyBytes(key))) else { return false }
+        let mayBeSaved = isUnsaved || saving.withLock { $0.stepsUnderWay > 0 }
+        guard !mayBeSaved, !(await disk.mayHold(keyBytes(key))) else { return false }
         return memory.change(hash) { shard, discarded in
             if shard.mayBeOutdated(key, since: began) {
                 counts.add(.loadOutdated)

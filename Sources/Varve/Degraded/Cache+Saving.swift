@@ -28,8 +28,10 @@ extension Cache {
         let returns = degraded.counts.returns
         if saving.withLock({ $0.returns != returns }) {
             let list = unsavedKeys()
-            saving.withLock { $0 = Saving(returns: returns, keys: list) }
+            saving.withLock { $0 = Saving(returns: returns, keys: list, stepsUnderWay: $0.stepsUnderWay) }
         }
+        saving.withLock { $0.stepsUnderWay += 1 }
+        defer { saving.withLock { $0.stepsUnderWay -= 1 } }
         let keys = saving.withLock { saving in
             if saving.busy >= saving.keys.count { saving.busy = 0 }
             let next = Array(saving.keys.suffix(Cache.entriesAtOnce))
@@ -171,4 +173,6 @@ struct Saving<Key: CacheKey>: Sendable {
     var keys: [UnsavedKey<Key>] = []
     /// How many of them, the first, somebody was writing or removing when it was their turn.
     var busy = 0
+    /// Steps that may hold entries which memory has evicted since.
+    var stepsUnderWay = 0
 }

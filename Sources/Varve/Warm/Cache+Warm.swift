@@ -171,7 +171,8 @@ extension Cache {
             defer { state.stale = [] }
             return state.stale
         }
-        for name in stale { try? warm.notes.remove(name) }
+        let left = stale.filter { (try? warm.notes.remove($0)) == nil }
+        if !left.isEmpty { warm.state.withLock { $0.stale += left } }
         let share = warm.notes.share(shards: memory.shardCount)
         warm.state.withLock { $0.room.share = share }
         let minute = statistics(over: .lastMinute)

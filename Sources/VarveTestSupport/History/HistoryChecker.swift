@@ -7,8 +7,8 @@
 public struct HistoryChecker {
     /// Whether a miss is always right; else it says that there is no value.
     public var mayForget: Bool
-    /// Whether a crash may take what a load brought, however long that was served: then its source version refuses nothing
-    /// afterwards.
+    /// Whether the log may fail: a crash may take what a load brought, however long that was served, and then its source
+    /// version refuses nothing afterwards; and one that nobody saw stored may refuse.
     public var losesLoads: Bool
     public var values: [Int: HistoryValue]
     /// Operations to look at, as what may come next, before giving up: a state with many of them costs as much as many

@@ -104,8 +104,8 @@ struct HistoryState: Hashable {
         case .loadBegan(let value):
             var next = self
             next.loads.insert(value)
-            // The log may keep its version though nobody ever saw it stored.
-            next.highest = max(highest, rules.values[value]?.sourceVersion ?? 0)
+            // A log that fails may keep its version though nobody ever saw it stored.
+            if rules.losesLoads { next.highest = max(highest, rules.values[value]?.sourceVersion ?? 0) }
             return [next]
         case .loadStored(let value):
             return loads.contains(value) ? stored(value, operation, rules) : []
@@ -124,8 +124,9 @@ struct HistoryState: Hashable {
             // Values from before that the drop does not touch are no different after it.
             if !operation.isSynced, !isHit { next.unsynced = unsynced }
         case .clock(let time):
-            if let value, let deadline = rules.values[value]?.deadline, deadline <= time { next.value = nil }
             func isOver(_ value: Int) -> Bool { rules.values[value]?.deadline.map { $0 <= time } ?? false }
+            if value.map(isOver) ?? false { next.value = nil }
+            next.loads = loads.filter { !isOver($0) }
             next.unsynced = Set(
                 unsynced.map { $0.value.map(isOver) ?? false ? Standing(value: nil, floor: $0.floor) : $0 })
         case .sync: next.unsynced = []

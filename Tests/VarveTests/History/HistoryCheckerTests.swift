@@ -150,6 +150,10 @@ struct HistoryCheckerTests {
         let load = [op(.loadBegan(7), 1, 1), op(.loadStored(7), 2, nil), op(.read(7), 3, 4)]
         #expect(!isRight(load + [op(.set(5), 5, 6)]))
         #expect(isRight(load + [op(.set(5), 5, 6)], losesLoads: true))
+        // Nor does one that was never stored refuse, but where the log may hold it.
+        let unstored = [op(.loadBegan(7), 1, 1), op(.refused(5), 5, 6)]
+        #expect(!isRight(unstored))
+        #expect(isRight(unstored, losesLoads: true))
         let late = [op(.loadBegan(7), 3, 3), op(.loadStored(7), 4, nil), op(.read(7), 5, 6)]
         #expect(!isRight([op(.set(9), 1, 2)] + late))
     }
