@@ -13,6 +13,7 @@ struct FrameRepair {
     static func repairSegment(_ bytes: inout [UInt8], magic: UInt64 = LogFormat.logMagic) {
         guard bytes.count >= LogFormat.headerBytes else { return }
         bytes.setNumber(magic, at: 0)
+        bytes.setNumber(LogFormat.version, at: 8)
         let end = LogFormat.headerBytes - 8
         bytes.setNumber(bytes.hash(0..<end), at: end)
         let header: SegmentHeader? = bytes.withBytes { try? SegmentHeader(decoding: $0, magic: magic) }
@@ -37,8 +38,7 @@ struct FrameRepair {
         let first = position.lsn.rawValue &+ 1
         frame.setNumber(UInt32(truncatingIfNeeded: first), at: 16)
         fillIn(&frame, first)
-        let seed = RawFrameHeader.checksumSeed(salt: salt, lowLSN: UInt32(truncatingIfNeeded: first))
-        frame.setNumber(frame.hash(8..<frame.count, seed: seed), at: 0)
+        frame.setNumber(frame.withBytes { FrameChecksum(salt: salt).whole($0) }, at: 0)
     }
 
     /// Position and running hash, where the header can be followed.

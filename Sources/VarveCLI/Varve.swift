@@ -9,7 +9,7 @@ struct Varve: AsyncParsableCommand {
             Exit codes: 0 fine; 1 not found, or a check failed; 64 usage; 65 damaged data; 74 I/O error or full disk; \
             75 the store is in use.
             """,
-        version: "varve 0.1.0 (format 0)",
+        version: "varve 0.1.0 (format 1)",
         subcommands: [
             PutCommand.self, GetCommand.self, DeleteCommand.self, ScanCommand.self, LoadCommand.self, DumpCommand.self,
             StatsCommand.self, VerifyCommand.self, CompactCommand.self, CheckpointCommand.self, SlotCommand.self,

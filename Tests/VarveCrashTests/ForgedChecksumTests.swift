@@ -57,7 +57,10 @@ import VarveTestSupport
     }
 
     private static func seal(_ bytes: inout [UInt8], _ range: Range<Int>, at offset: Int, seed: UInt64) {
-        let checksum = unsafe Array(bytes[range]).withBytes { unsafe XXH3.hash64($0, seed: seed) }
+        store(unsafe Array(bytes[range]).withBytes { unsafe XXH3.hash64($0, seed: seed) }, in: &bytes, at: offset)
+    }
+
+    private static func store(_ checksum: UInt64, in bytes: inout [UInt8], at offset: Int) {
         for index in 0..<8 { bytes[offset + index] = UInt8(truncatingIfNeeded: checksum >> UInt64(8 * index)) }
     }
 
@@ -112,10 +115,10 @@ import VarveTestSupport
         }
         let length = Int(Self.number(bytes, at: start + 8, bytes: 4))
         bytes[place] ^= 1
-        let low = UInt32(truncatingIfNeeded: Self.number(bytes, at: start + 16, bytes: 4))
-        Self.seal(
-            &bytes, (start + 8)..<(start + length), at: start,
-            seed: RawFrameHeader.checksumSeed(salt: header.salt, lowLSN: low))
+        let checksum = unsafe Array(bytes[start..<(start + length)]).withBytes {
+            unsafe FrameChecksum(salt: header.salt).whole($0)
+        }
+        Self.store(checksum, in: &bytes, at: start)
         try Self.write(bytes, to: path, in: files)
         #expect(Self.findings(workload, files, history) != nil)
     }

@@ -76,12 +76,9 @@ import VarveTestSupport
                 frame[Int(random.next() % UInt64(frame.count))] = random.byte()
             }
             // A right checksum over wrong bytes: what a checksum cannot stop.
-            let low = UInt32(frame[16]) | UInt32(frame[17]) << 8 | UInt32(frame[18]) << 16 | UInt32(frame[19]) << 24
             let claimed = Int(frame[8]) | Int(frame[9]) << 8
             if claimed > 24, claimed <= frame.count {
-                let seed = RawFrameHeader.checksumSeed(salt: header.salt, lowLSN: low)
-                let sum = unsafe frame[8..<claimed].withUnsafeBytes { unsafe XXH3.hash64($0, seed: seed) }
-                for index in 0..<8 { frame[index] = UInt8(truncatingIfNeeded: sum >> (8 * UInt64(index))) }
+                LogFixture.seal(&frame, length: claimed, salt: header.salt)
             }
             unsafe frame.withUnsafeBytes { frame in
                 _ = try? unsafe decoder.decode(frame)

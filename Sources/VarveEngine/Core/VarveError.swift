@@ -22,7 +22,7 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         public static let conditionFailed = Code(.conditionFailed)
         /// Bytes on disk are not what was written: file, offset, expected and found stand in the message.
         public static let corruption = Code(.corruption)
-        /// A file of a newer format, or with a required feature that this version does not know.
+        /// A file of another format, or with a required feature that this version does not know.
         public static let unsupportedFormat = Code(.unsupportedFormat)
         /// A file that the manifest names is not there, or is another file.
         public static let missingFile = Code(.missingFile)

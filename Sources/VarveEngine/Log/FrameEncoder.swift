@@ -177,8 +177,8 @@ final class FrameEncoder {
         unsafe put(&cursor, UInt8(0))
         unsafe put(&cursor, lowLSN)
         unsafe put(&cursor, UInt32(truncatingIfNeeded: hash))
-        let covered = unsafe UnsafeRawBufferPointer(start: out + 8, count: length - 8)
-        let checksum = unsafe XXH3.hash64(covered, seed: RawFrameHeader.checksumSeed(salt: salt, lowLSN: lowLSN))
+        let frame = unsafe UnsafeRawBufferPointer(start: out, count: length)
+        let checksum = unsafe FrameChecksum(salt: salt).whole(frame)
         unsafe out.storeBytes(of: checksum.littleEndian, as: UInt64.self)
     }
 

@@ -4,6 +4,8 @@ enum FrameFault: Error, Equatable {
     case absent
     /// The bytes at hand end before the frame does; it wants this many.
     case incomplete(Int)
+    /// The header check does not fit: nothing that stands here is believed, the length neither.
+    case headerCheck(expected: UInt16, found: UInt16)
     case checksum(expected: UInt64, found: UInt64)
     case malformed(DecodeError)
     /// The frame is whole but does not continue the position before it.
@@ -15,6 +17,9 @@ enum FrameFault: Error, Equatable {
         switch self {
         case .absent: return "no frame was written here"
         case .incomplete(let wanted): return "the frame ends beyond the file (it wants \(wanted) bytes)"
+        case .headerCheck(let expected, let found):
+            let (stated, given) = (hexadecimal(UInt64(expected)).suffix(4), hexadecimal(UInt64(found)).suffix(4))
+            return "the check of the frame's header is \(stated), its bytes give \(given)"
         case .checksum(let expected, let found):
             return "the frame's checksum is \(hexadecimal(expected)), its bytes give \(hexadecimal(found))"
         case .malformed(.truncated): return "the frame's header ends too soon"
@@ -59,9 +64,10 @@ struct RawFrameHeader {
     /// Where the payload begins in the frame.
     let payloadOffset: Int
 
-    /// The length that a frame at the beginning of `bytes` claims, if such a frame can be.
+    /// The length that a frame at the beginning of `bytes` claims, if such a frame can be. Only who knows where frames
+    /// begin may believe it; else the one under a salt.
     @inline(__always)
-    static func claimedLength(_ bytes: UnsafeRawBufferPointer) throws(FrameFault) -> Int {
+    static func unverifiedLength(_ bytes: UnsafeRawBufferPointer) throws(FrameFault) -> Int {
         guard bytes.count >= LogFormat.fixedFrameBytes else { throw .incomplete(LogFormat.fixedFrameBytes) }
         let length = Int(unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self)))
         if length == 0, unsafe bytes.loadUnaligned(as: UInt64.self) == 0 { throw .absent }
@@ -71,29 +77,42 @@ struct RawFrameHeader {
         return length
     }
 
-    /// The seed of a frame's checksum: bytes of another segment, or of another place of this one, do not verify.
+    /// The same once the header check has said that the segment's writer made it.
     @inline(__always)
-    static func checksumSeed(salt: UInt64, lowLSN: UInt32) -> UInt64 { XXH3.seed(salt, UInt64(lowLSN)) }
+    static func claimedLength(_ bytes: UnsafeRawBufferPointer, salt: UInt64) throws(FrameFault) -> Int {
+        try unsafe checkedHeader(bytes, FrameChecksum(salt: salt)).length
+    }
+
+    @inline(__always)
+    private static func checkedHeader(
+        _ bytes: UnsafeRawBufferPointer, _ checksum: FrameChecksum
+    ) throws(FrameFault) -> (length: Int, stored: UInt64, hash: UInt64) {
+        let length = try unsafe unverifiedLength(bytes)
+        let stored = unsafe UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
+        let hash = unsafe checksum.headerHash(bytes)
+        let (expected, found) = (FrameChecksum.headerCheck(of: stored), UInt16(truncatingIfNeeded: hash))
+        guard found == expected else { throw .headerCheck(expected: expected, found: found) }
+        return (length, stored, hash)
+    }
 
     /// Takes the header of the frame at the beginning of `bytes` after checking the frame's checksum.
     init(verifying bytes: UnsafeRawBufferPointer, salt: UInt64) throws(FrameFault) {
-        let length = try unsafe RawFrameHeader.claimedLength(bytes)
+        let checksum = FrameChecksum(salt: salt)
+        let (length, stored, headerHash) = try unsafe RawFrameHeader.checkedHeader(bytes, checksum)
         guard bytes.count >= length else { throw .incomplete(length) }
-        let stored = unsafe UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
-        let lowLSN = unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
-        let covered = unsafe UnsafeRawBufferPointer(rebasing: bytes[8..<length])
-        let found = unsafe XXH3.hash64(covered, seed: RawFrameHeader.checksumSeed(salt: salt, lowLSN: lowLSN))
+        let frame = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<length])
+        let found = unsafe checksum.whole(frame, headerHash: headerHash)
         guard found == stored else { throw .checksum(expected: stored, found: found) }
         do {
-            try unsafe self.init(UnsafeRawBufferPointer(rebasing: bytes[..<length]))
+            try unsafe self.init(unverified: frame)
         } catch {
             throw .malformed(error)
         }
     }
 
-    /// Takes the header of exactly one frame.
+    /// Takes the header of exactly one frame, whatever its checksum says.
     @inline(__always)
-    init(_ frame: UnsafeRawBufferPointer) throws(DecodeError) {
+    init(unverified frame: UnsafeRawBufferPointer) throws(DecodeError) {
         var reader = unsafe ByteReader(frame)
         checksum = try reader.fixed()
         length = Int(try reader.fixed(UInt32.self))
@@ -136,8 +155,8 @@ struct RawFrameHeader {
         var (offset, rawBytes, records) = (0, 0, 0)
         while offset < bytes.count {
             let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset...])
-            guard let length = try? unsafe claimedLength(rest), length <= rest.count,
-                let header = try? unsafe RawFrameHeader(UnsafeRawBufferPointer(rebasing: rest[..<length]))
+            guard let length = try? unsafe unverifiedLength(rest), length <= rest.count,
+                let header = try? unsafe RawFrameHeader(unverified: UnsafeRawBufferPointer(rebasing: rest[..<length]))
             else { return nil }
             rawBytes += header.rawLength
             // A record takes a byte of payload at least.

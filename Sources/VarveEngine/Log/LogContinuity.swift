@@ -16,7 +16,8 @@ enum LogContinuity {
     }
 
     /// Whether LSNs are missing between a segment's last frame and the segment after it. Frames that verify behind a
-    /// place that does not say that the place is damaged: a reader will name it, and nothing is missing.
+    /// place that does not say that the place is damaged, and so may what is too much to be searched: a reader will name
+    /// it, and nothing is missing.
     private static func hasHole(
         from segment: LogSegment, to next: LogSegment, _ fileSystem: any FileSystem
     ) throws(VarveError) -> Bool {
@@ -28,7 +29,8 @@ enum LogContinuity {
         }
         guard expected < next.firstLSN else { return false }
         let rest = try file.rest()
-        return unsafe FrameSearch.evidence(in: rest.bytes, salt: salt, floor: expected).frames == 0
+        let evidence = unsafe FrameSearch.evidence(in: rest.bytes, salt: salt, floor: expected)
+        return evidence.frames == 0 && !evidence.gaveUp
     }
 
     /// How many LSNs the frame at hand spans, if it begins with the expected one; passes over it.
@@ -36,7 +38,8 @@ enum LogContinuity {
         of file: SegmentFile, at expected: LSN, _ salt: UInt64
     ) throws(VarveError) -> UInt64? {
         try file.fill(LogFormat.fixedFrameBytes)
-        guard let length = try? unsafe RawFrameHeader.claimedLength(file.available), try file.fill(length) >= length,
+        guard let length = try? unsafe RawFrameHeader.claimedLength(file.available, salt: salt),
+            try file.fill(length) >= length,
             let header = try? unsafe RawFrameHeader(verifying: file.available, salt: salt),
             header.restart?.firstLSN ?? header.firstLSN(notBefore: expected) == expected
         else { return nil }

@@ -221,7 +221,8 @@ final class LogFollower {
             switch error {
             case .unsupported: throw VarveError(.unsupportedFormat, error.text + place)
             case .discontinuous: throw VarveError(.notContinuing, error.text + place)
-            case .absent, .incomplete, .checksum, .malformed: throw VarveError(.corruption, error.text + place)
+            case .absent, .incomplete, .headerCheck, .checksum, .malformed:
+                throw VarveError(.corruption, error.text + place)
             }
         }
     }

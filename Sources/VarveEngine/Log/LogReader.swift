@@ -183,7 +183,7 @@ final class LogReader: @unchecked Sendable {
         var floor = segment.firstLSN
         while try file.fill(LogFormat.fixedFrameBytes) >= LogFormat.fixedFrameBytes {
             let head = unsafe file.available
-            guard let length = try? unsafe RawFrameHeader.claimedLength(head) else { break }
+            guard let length = try? unsafe RawFrameHeader.claimedLength(head, salt: segment.header.salt) else { break }
             let low = unsafe UInt32(littleEndian: head.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
             let first = LSN(floor.rawValue &+ UInt64(low &- UInt32(truncatingIfNeeded: floor.rawValue)))
             guard first <= lsn, first <= durable else { break }

@@ -113,7 +113,7 @@ struct LogRecovery {
             let offset = index == stop.index ? stop.offset : LogFormat.headerBytes
             let rest = try SegmentFile(fileSystem, segment.path, at: offset).rest()
             let evidence = unsafe FrameSearch.evidence(
-                in: rest.bytes, salt: segment.header.salt, floor: position.lsn.next)
+                in: rest.bytes, salt: segment.header.salt, floor: max(position.lsn.next, segment.firstLSN))
             judge.laterSynced = max(judge.laterSynced, evidence.synced)
             judge.searchGaveUp = judge.searchGaveUp || evidence.gaveUp
         }

@@ -64,13 +64,15 @@ extension SegmentHeader {
     }
 
     /// Decodes a header of the given kind of file. Checks the checksum before anything but magic and version, so that a
-    /// newer format is refused by name even where its header grew.
+    /// format that is newer, or older, is refused by name even where its header is another one.
     init(decoding bytes: UnsafeRawBufferPointer, magic expected: UInt64 = LogFormat.logMagic) throws(DecodeError) {
         var reader = unsafe ByteReader(bytes)
         magic = try reader.fixed()
         guard magic == expected else { throw .malformed("no magic at the beginning") }
         let version: UInt32 = try reader.fixed()
-        guard version <= LogFormat.version else { throw .unknown("format version \(version)") }
+        guard version == LogFormat.version else {
+            throw .unknown("format version \(version)\(version < LogFormat.version ? " of an earlier build" : "")")
+        }
         let length: UInt32 = try reader.fixed()
         guard length == UInt32(LogFormat.headerBytes) else { throw .malformed("a header length of \(length)") }
         guard bytes.count >= LogFormat.headerBytes else { throw .truncated }

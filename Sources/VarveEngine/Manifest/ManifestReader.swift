@@ -120,5 +120,8 @@ struct ManifestReader {
         if evidence.synced > .zero || isBeforeClose {
             throw .corruption(fault.text, path: path, offset: UInt64(offset))
         }
+        if evidence.gaveUp {
+            throw .corruption("\(fault.text); \(FrameSearch.gaveUpText)", path: path, offset: UInt64(offset))
+        }
     }
 }

@@ -110,9 +110,7 @@ final class SalvagedLog {
         var place = offset + 1
         while place + LogFormat.fixedFrameBytes <= bytes.count {
             let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[place...])
-            // Flags and codec first: hashing is what costs.
-            if unsafe FrameFlags(rawValue: rest[13]).contains(.restart), unsafe rest[15] == 0,
-                let length = try? unsafe RawFrameHeader.claimedLength(rest), length <= rest.count,
+            if unsafe FrameFlags(rawValue: rest[13]).contains(.restart),
                 let header = try? unsafe RawFrameHeader(verifying: rest, salt: salt), header.restart != nil
             {
                 return place

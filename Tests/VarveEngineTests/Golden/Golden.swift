@@ -6,16 +6,26 @@ import VarveTestSupport
 
 @testable import VarveEngine
 
-/// The files in Fixtures/format-0, which were written once and must be read for ever.
+/// The files in Fixtures/format-1, which were written once and must be read for ever.
 enum Golden {
     /// Where tests put them in memory, so that messages name the same path everywhere.
     static let directory = "/golden"
 
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("Fixtures/format-0")
+    private static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().appendingPathComponent("Fixtures")
+    private static let root = fixtures.appendingPathComponent("format-1")
 
     static func bytes(_ name: String) throws -> [UInt8] {
         Array(try Data(contentsOf: root.appendingPathComponent(name)))
+    }
+
+    /// The files of a closed store of format version 0, which is refused.
+    static func oldStore() throws -> [String: [UInt8]] {
+        let folder = fixtures.appendingPathComponent("format-0/store")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        return Dictionary(
+            uniqueKeysWithValues: try names.map { ($0, Array(try Data(contentsOf: folder.appendingPathComponent($0)))) }
+        )
     }
 
     /// The names in a folder, sorted.

@@ -82,12 +82,13 @@ extension GoldenDamage {
         ("header-flipped", { $0[200] ^= 0x10 }),
         ("header-truncated", { $0.removeSubrange(300...) }),
         ("magic-flipped", { $0[0] ^= 1 }),
-        ("version-newer", { $0.resealHeader { $0[8] = 1 } }),
+        ("version-newer", { $0.resealHeader { $0[8] = 2 } }),
+        ("version-older", { $0.resealHeader { $0[8] = 0 } }),
         // A later version's header may be longer: its version must show all the same.
         (
             "version-newer-layout",
             { bytes in
-                bytes[8] = 1
+                bytes[8] = 2
                 bytes[13] = 4
             }
         ),
@@ -267,9 +268,7 @@ extension [UInt8] {
         let length = Int(self[offset + 8]) | Int(self[offset + 9]) << 8
         var frame = Array(self[offset..<offset + length])
         change(&frame)
-        let low = (0..<4).reduce(UInt32(0)) { $0 | UInt32(frame[16 + $1]) << UInt32(8 * $1) }
-        let seed = RawFrameHeader.checksumSeed(salt: salt, lowLSN: low)
-        frame.store(Array(frame[8...]).lend { unsafe XXH3.hash64($0, seed: seed) }, at: 0)
+        LogFixture.seal(&frame, salt: salt)
         replaceSubrange(offset..<offset + length, with: frame)
     }
 

@@ -4,7 +4,7 @@ import VarveTestSupport
 
 @testable import VarveEngine
 
-/// Each kind of file: what was written under format version 0 reads back to exactly what it held, and the same input
+/// Each kind of file: what was written under format version 1 reads back to exactly what it held, and the same input
 /// gives the same bytes today.
 @Suite("Golden files") struct GoldenFileTests {
     // MARK: Written today

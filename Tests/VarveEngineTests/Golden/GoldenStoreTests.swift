@@ -4,7 +4,7 @@ import VarveTestSupport
 
 @testable import VarveEngine
 
-/// A whole store of format version 0, closed: today's engine finds exactly what was in it, however it is opened.
+/// A whole store of format version 1, closed: today's engine finds exactly what was in it, however it is opened.
 @Suite("Golden store") struct GoldenStoreTests {
     /// A copy of it: in a temporary folder of the real file system, or in memory.
     private func copy(to path: String, _ system: any FileSystem) throws {
@@ -153,6 +153,34 @@ import VarveTestSupport
             #expect(found?.code == .unsupportedFormat && found?.path == path, "\(name)")
             #expect(found?.message.contains("format version 9") == true, "\(name)")
             try Golden.put(try Golden.bytes("store/" + name), path, system)
+        }
+    }
+
+    /// Its log would look like one whose tail was never synced, and be cut. Tables of then are as those of today.
+    @Test(
+        "A store of format version 0 is refused by name and left as it is", .enabled(if: !ScriptTest.isRewriting),
+        arguments: [true, false], [true, false])
+    func older(isClosed: Bool, toWrite: Bool) throws {
+        var files = try Golden.oldStore()
+        if !isClosed { files["CLOSED"] = nil }
+        for manifestIsNew in [false, true] {
+            // With a manifest that passes, the log must be refused by itself.
+            if manifestIsNew { files["MANIFEST-000001"] = try Golden.bytes("store/MANIFEST-000001") }
+            let refused = manifestIsNew ? "000002.log" : "MANIFEST-000001"
+            let system = try Golden.folder(files)
+            let error = #expect(throws: VarveError.self) {
+                if toWrite {
+                    _ = try Engine.open(at: Golden.directory, GoldenStore.options(), fileSystem: system)
+                } else {
+                    _ = try Engine.openReadOnly(at: Golden.directory, GoldenStore.options(), fileSystem: system)
+                }
+            }
+            #expect(error?.code == .unsupportedFormat && error?.path == Golden.directory + "/" + refused)
+            #expect(error?.message.contains("format version 0 of an earlier build") == true)
+            // A manifest that passes is replaced, as at every opening for writing.
+            for (name, bytes) in files where name != "LOCK" && !(manifestIsNew && name == "CURRENT") {
+                #expect(try Fixture.folder(Golden.directory, system)[name] == bytes, "\(name)")
+            }
         }
     }
 

@@ -170,11 +170,7 @@ import VarveTestSupport
             var bytes = Array(frame.bytes[..<place]) + claim.array() + frame.bytes[(place + 2)...]
             bytes.replaceSubrange(
                 8..<12, with: unsafe withUnsafeBytes(of: UInt32(bytes.count).littleEndian) { unsafe Array($0) })
-            let seed = RawFrameHeader.checksumSeed(salt: header.salt, lowLSN: 1)
-            let sum = unsafe bytes.withUnsafeBytes {
-                unsafe XXH3.hash64(UnsafeRawBufferPointer(rebasing: $0[8...]), seed: seed)
-            }
-            bytes.replaceSubrange(0..<8, with: unsafe withUnsafeBytes(of: sum.littleEndian) { unsafe Array($0) })
+            LogFixture.seal(&bytes, salt: header.salt)
             return bytes
         }
         func fault(_ bytes: [UInt8]) -> FrameFault? {

@@ -26,6 +26,31 @@ enum LogFixture {
     }
 }
 
+extension LogFixture {
+    /// Gives the frame at the beginning of `bytes` the checksum that its bytes have.
+    static func seal(_ bytes: inout [UInt8], length: Int? = nil, salt: UInt64) {
+        let checksum = unsafe bytes[..<(length ?? bytes.count)].withUnsafeBytes {
+            unsafe FrameChecksum(salt: salt).whole($0)
+        }
+        for index in 0..<8 { bytes[index] = UInt8(truncatingIfNeeded: checksum >> (8 * UInt64(index))) }
+    }
+
+    /// 24 bytes that begin like a frame of `length` bytes: header check and all, if made under the segment's salt.
+    static func fixedPart(
+        _ length: Int, kind: UInt8 = 1, flags: UInt8 = 0, codec: UInt8 = 0, lsn: UInt32, hash: UInt32, salt: UInt64
+    ) -> [UInt8] {
+        var buffer = ByteBuffer()
+        buffer.appendFixed(UInt64(0))
+        buffer.appendFixed(UInt32(length))
+        buffer.append([kind, flags, codec, 0])
+        buffer.appendFixed(lsn)
+        buffer.appendFixed(hash)
+        var bytes = buffer.array()
+        seal(&bytes, salt: salt)
+        return bytes
+    }
+}
+
 /// A frame that was encoded, and what it must decode to.
 struct MadeFrame {
     let kind: FrameKind
