@@ -6,11 +6,13 @@ extension Cache {
     /// Stores it, unless its key was written or removed since the load began. Where the source has none, and that is not to
     /// be remembered, what was there is removed under the same condition.
     func keep(
-        _ loaded: Loaded<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64, isFirst: Bool
+        _ loaded: Loaded<Value>, of load: Load<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64,
+        isFirst: Bool
     ) async throws {
         let change = try change(loaded, .loaded, loadNanoseconds: took)
         switch change {
         case .entry(let new):
+            load.loaded(usableUntil: new.deadlines.usableUntil)
             // Whether a source version is too old the disk alone knows.
             if isFirst, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
                 keepInMemory(new, key, hash, began: began)
@@ -52,9 +54,11 @@ extension Cache {
     private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
         guard let disk else { return false }
         // What is yet to be saved, or just being, may get to the disk between its answer and the lock, and nobody would
-        // tell of that. In this order: what is evicted before the look at memory is with a step under way, or never saved.
+        // tell of that. In this order: what is evicted before the look at memory is with a step under way, on disk by now, or
+        // never saved. And where the log has failed such a step's write may stand unseen: what hides it is the usual way.
         let isUnsaved = memory.withShard(hash) { $0.peek(key, hash)?.traits.contains(.unsaved) ?? false }
         let mayBeSaved = isUnsaved || saving.withLock { $0.stepsUnderWay > 0 }
+        if let degraded = disk.degraded, degraded.isAboutToLeaveDisk { return false }
         guard !mayBeSaved, !(await disk.mayHold(keyBytes(key))) else { return false }
         return memory.change(hash) { shard, discarded in
             if shard.mayBeOutdated(key, since: began) {

@@ -159,9 +159,10 @@ extension Cache {
         _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, from source: Source
     ) throws(VarveError) -> (load: Load<Value>, isNew: Bool) {
         if gate.isClosed { throw OperationGate.refusal }
+        let now = store.clock.now()
         let (shared, isNew) = memory.withShard(hash) { shard in
             if let present = shard.loads[key] {
-                if isBackground || present.join() { return (present, false) }
+                if isBackground ? !present.isOver(at: now) : present.join(at: now) { return (present, false) }
             }
             let new = Load<Value>(goesOn: isBackground)
             shard.loads[key] = new
@@ -188,7 +189,7 @@ extension Cache {
     private func carryOut(
         _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ skipsDisk: Bool, _ source: Source
     ) async {
-        let outcome = await Load<Value>.Outcome { try await find(key, hash, skipsDisk: skipsDisk, source) }
+        let outcome = await Load<Value>.Outcome { try await find(shared, key, hash, skipsDisk: skipsDisk, source) }
         memory.withShard(hash) { shard in
             if shard.loads[key] === shared { shard.loads[key] = nil }
             shard.endFlight(key)
@@ -199,7 +200,7 @@ extension Cache {
 
     /// What the disk has, fresh or stale, else what the source has. Who gets a stale value sees to its refresh.
     private func find(
-        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ source: Source
+        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ source: Source
     ) async throws -> Load<Value>.Found {
         try Task.checkCancellation()
         // Another load may have ended between the caller's look at memory and this one's beginning.
@@ -213,12 +214,14 @@ extension Cache {
             return Load.Found(
                 value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil)
         }
-        return Load.Found(value: try await loadAndStore(key, hash, isFirst: !skipsDisk, source))
+        return Load.Found(value: try await loadAndStore(shared, key, hash, isFirst: !skipsDisk, source))
     }
 
     /// One load, guarded, and its result stored unless something newer has come.
     /// `isFirst`: the disk holds nothing of the key that the result would have to replace.
-    private func loadAndStore(_ key: Key, _ hash: UInt64, isFirst: Bool, _ source: Source) async throws -> Value? {
+    private func loadAndStore(
+        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, isFirst: Bool, _ source: Source
+    ) async throws -> Value? {
         do throws(LoadRefused) { try loadGuard.check(key, at: store.clock.now()) } catch {
             counts.add(.loadRefused)
             throw error
@@ -235,7 +238,7 @@ extension Cache {
             case .alone(let load): try await ask(for: [key]) { try await load(key) }
             case .batch(let batch): try await batch.answer(for: key)
             }
-        try await keep(loaded, key, hash, began: began, took: took, isFirst: isFirst)
+        try await keep(loaded, of: shared, key, hash, began: began, took: took, isFirst: isFirst)
         return loaded.value
     }
 }

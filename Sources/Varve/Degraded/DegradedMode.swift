@@ -106,6 +106,9 @@ final class DegradedMode: Sendable {
 
     var isInMemory: Bool { state.withLock { $0.phase != .onDisk } }
 
+    /// Whether the log has failed and the store is not in memory yet. What it holds unseen nothing hides until then.
+    var isAboutToLeaveDisk: Bool { engine.troubles.failure != nil && state.withLock { $0.phase != .inMemory } }
+
     /// The newest version that anybody may have seen.
     var presentVersion: UInt64 { max(versionsGiven, engine.visible.rawValue) }
 

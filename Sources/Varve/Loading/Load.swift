@@ -28,6 +28,8 @@ final class Load<Value: Sendable>: Sendable {
         var nextID: UInt64 = 0
         var outcome: Outcome?
         var isAbandoned = false
+        /// When the value that was loaded may no longer be served; it is still being stored.
+        var usableUntil = Int64.max
         var task: Task<Void, Never>?
     }
 
@@ -36,10 +38,16 @@ final class Load<Value: Sendable>: Sendable {
     /// The creator has the first place. `goesOn`: the load is carried out whether or not anybody waits.
     init(goesOn: Bool = false) { state = Mutex(State(goesOn: goesOn)) }
 
-    /// Takes a place; false where the load was abandoned, and another must be begun.
-    func join() -> Bool {
+    /// The value is there, and is being stored: who comes when it may no longer be served has another loaded.
+    func loaded(usableUntil: Int64) { state.withLock { $0.usableUntil = usableUntil } }
+
+    /// Whether what it brings may no longer be served.
+    func isOver(at now: Int64) -> Bool { state.withLock { $0.usableUntil <= now } }
+
+    /// Takes a place; false where the load was abandoned, or what it brings is over, and another must be begun.
+    func join(at now: Int64) -> Bool {
         state.withLock { state in
-            if state.isAbandoned { return false }
+            if state.isAbandoned || state.usableUntil <= now { return false }
             state.places += 1
             return true
         }

@@ -66,6 +66,24 @@ extension Cache {
     }
 }
 
+/// What a thread waits for until a test lets it go.
+typealias HeldThread = Watched<(isReached: Bool, isOpen: Bool)>
+
+extension CacheStore {
+    /// Keeps the store from seeing to its disk by itself until this is open: writers meet first what fails, and saves are
+    /// the test's own.
+    func unattended() async -> HeldThread {
+        let door = HeldThread((isReached: false, isOpen: false))
+        warm { _ in
+            door.update { $0.isReached = true }
+            door.wait { $0.isOpen }
+            return .never
+        }
+        await door.reached { $0.isReached }
+        return door
+    }
+}
+
 /// The code of the error that `body` throws; nil where it throws none.
 func code(_ body: () async throws -> Void) async -> VarveError.Code? {
     do {

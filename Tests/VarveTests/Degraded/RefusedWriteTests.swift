@@ -10,19 +10,7 @@ import VarveTestSupport
 struct RefusedWriteTests {
     private let rig = DegradedRig()
 
-    /// Keeps the store from seeing to its disk by itself until the door is opened: writers meet first what fails.
-    private func unattended(_ store: CacheStore) async -> Watched<(isReached: Bool, isOpen: Bool)> {
-        let door = Watched((isReached: false, isOpen: false))
-        store.warm { _ in
-            door.update { $0.isReached = true }
-            door.wait { $0.isOpen }
-            return .never
-        }
-        await door.reached { $0.isReached }
-        return door
-    }
-
-    private func close(_ cache: Cache<String, String>, _ door: Watched<(isReached: Bool, isOpen: Bool)>) async throws {
+    private func close(_ cache: Cache<String, String>, _ door: HeldThread) async throws {
         rig.files.clearFaults()
         door.update { $0.isOpen = true }
         try await cache.store.close()
@@ -37,7 +25,7 @@ struct RefusedWriteTests {
     @Test("A load that waits to see what a failed log never shows has its value all the same")
     func load() async throws {
         let cache = try await rig.cache()
-        let door = await unattended(cache.store)
+        let door = await cache.store.unattended()
         defer { door.update { $0.isOpen = true } }
         let disk = try #require(cache.disk)
         await writeUnseen(Array("a".utf8), disk.namespace, disk.engine)
@@ -51,7 +39,7 @@ struct RefusedWriteTests {
     @Test("A conditional write that waits to see what a failed log never shows is made in memory")
     func condition() async throws {
         let cache = try await rig.cache()
-        let door = await unattended(cache.store)
+        let door = await cache.store.unattended()
         defer { door.update { $0.isOpen = true } }
         let disk = try #require(cache.disk)
         let version = try await cache.set("old", for: "a", EntryOptions(tags: ["t"]))
@@ -123,7 +111,7 @@ struct RefusedWriteTests {
     @Test("A conditional write that was refused before the log saw it is made in memory", arguments: 0..<4)
     func refused(kind: Int) async throws {
         let cache = try await rig.cache()
-        let door = await unattended(cache.store)
+        let door = await cache.store.unattended()
         defer { door.update { $0.isOpen = true } }
         let version = try await cache.set("1", for: "a")
         cache.store.engine?.health.stop(VarveError(.corruption, "a block that a merge read is damaged"))

@@ -1,0 +1,69 @@
+import Testing
+import VarveEngine
+import VarveIO
+import VarveTestSupport
+
+@testable import Varve
+
+/// What may be on its way to the disk, or stand there unseen, is not for a load that finds none to pass over.
+struct SavingRaceTests {
+    private let rig = DegradedRig()
+
+    private func none(_ key: String) -> Loaded<String> { Loaded(nil) }
+
+    @Test("A load that finds none takes what a save has in hand and memory has let go of")
+    func evictedInBetween() async throws {
+        let hand = HeldThread((isReached: false, isOpen: true))
+        let coding = ValueCoding<String>(
+            encode: { value in
+                if value == "mine" {
+                    hand.update { $0.isReached = true }
+                    hand.wait { $0.isOpen }
+                }
+                return Array(value.utf8)
+            }, decode: { String(decoding: $0, as: UTF8.self) },
+            cost: { $0.utf8.count })
+        let cache: Cache<String, String> = try await rig.store().cache(named: "c", coding: coding, rig.options)
+        let door = await cache.store.unattended()
+        defer { door.update { $0.isOpen = true } }
+        try await rig.fillDisk(cache)
+        try await cache.set("mine", for: "a")
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        hand.update { $0 = (isReached: false, isOpen: false) }
+        let saving = Task { await IOThread.run(name: "test-save") { cache.saveAll() } }
+        await hand.reached { $0.isReached }
+        try await rig.evictAll(cache)
+        #expect(cache.valueInMemory(for: "a") == nil)
+        #expect(try await cache.refresh("a", loading: none) == nil)
+        hand.update { $0.isOpen = true }
+        await saving.value
+        #expect(try await cache.value(for: "a") == nil)
+        door.update { $0.isOpen = true }
+        try await cache.store.close()
+    }
+
+    @Test("A load that finds none hides what stands unseen in a log that has failed, though nobody has noticed yet")
+    func failedLog() async throws {
+        let cache = try await rig.cache()
+        let door = await cache.store.unattended()
+        defer { door.update { $0.isOpen = true } }
+        let disk = try #require(cache.disk)
+        // As of a save whose sync fails.
+        let change = try cache.change("unseen", EntryOptions(), .explicit)
+        let batch = try cache.batch(Array("a".utf8), change, .none, disk)
+        rig.failLog()
+        #expect(await code { try await disk.engine.write(batch, durability: .synced) } != nil)
+        #expect(!cache.isDegraded)
+        #expect(try await cache.refresh("a", loading: none) == nil)
+        #expect(cache.isDegraded)
+        var killed = rig
+        killed.rig.files = rig.files.killProcess()
+        let again = try await killed.cache()
+        #expect(try await again.value(for: "a") == nil)
+        try await again.store.close()
+        rig.files.clearFaults()
+        door.update { $0.isOpen = true }
+        try await cache.store.close()
+    }
+}
