@@ -250,10 +250,11 @@ extension Cache {
 
     /// Why a write of this source version (nil: of none) may not be made; nil: it may.
     func refusal(
-        _ key: Key, _ given: UInt64?, held: MemoryEntry<Key, Value>?, floor: UInt64
+        _ key: Key, _ given: UInt64?, held: MemoryEntry<Key, Value>?, floor: @autoclosure () -> UInt64
     ) -> VarveError? {
-        let standing = max(floor, held?.sourceVersion ?? 0)
-        guard let given, standing > given else { return nil }
+        guard let given else { return nil }
+        let standing = max(floor(), held?.sourceVersion ?? 0)
+        guard standing > given else { return nil }
         let reason = ConditionFailure.Reason.olderSourceVersion(
             given: given, standing: standing, isShared: standing > held?.sourceVersion ?? 0)
         return VarveError(

@@ -12,6 +12,8 @@ extension Cache {
         while true {
             switch await degraded.begin() {
             case .disk:
+                // What stood there the return has hidden and deleted.
+                doubtful = nil
                 let engine = disk.engine
                 let write: Engine.VisibleWrite
                 do throws(VarveError) {
@@ -74,6 +76,7 @@ extension Cache {
         while true {
             switch await degraded.begin() {
             case .disk:
+                doubtful = nil
                 let engine = disk.engine
                 do throws(VarveError) {
                     defer { degraded.end() }
@@ -211,12 +214,13 @@ extension Cache {
     ) -> VarveError? {
         let tags = memory.context.tags
         let held = shard.peek(key, memory.hash(key))
-        lazy var standing = standingSourceVersion(bytes, disk, degraded)
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
         switch demand {
         case .none: return nil
         case .version(let expected, let load, let present, let since, let notOlder):
-            if let refusal = refusal(key, notOlder, held: held, floor: standing) { return refusal }
+            if let refusal = refusal(key, notOlder, held: held, floor: standingSourceVersion(bytes, disk, degraded)) {
+                return refusal
+            }
             if load != 0, held?.load != load { return refuse("the key has another version") }
             guard isHidden else {
                 return tags.keeps(present, version: since + 1, evenIfPending: false)
@@ -229,12 +233,14 @@ extension Cache {
             }
             if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
         case .notOlder(let version):
-            return refusal(key, version, held: held, floor: standing)
+            return refusal(key, version, held: held, floor: standingSourceVersion(bytes, disk, degraded))
         case .unchanged(let since, let notOlder):
             if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since || shard.isRemovingMany {
                 return refuse("the key was written since")
             }
-            if let refusal = refusal(key, notOlder, held: held, floor: standing) { return refusal }
+            if let refusal = refusal(key, notOlder, held: held, floor: standingSourceVersion(bytes, disk, degraded)) {
+                return refusal
+            }
             if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
                 return refuse("a tag was dropped since")
             }

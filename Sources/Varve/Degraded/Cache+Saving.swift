@@ -28,16 +28,16 @@ extension Cache {
         let returns = degraded.counts.returns
         if saving.withLock({ $0.returns != returns }) {
             let list = unsavedKeys()
-            saving.withLock { $0 = Saving(returns: returns, keys: list, stepsUnderWay: $0.stepsUnderWay) }
+            saving.withLock { ($0.returns, $0.keys, $0.busy) = (returns, list, 0) }
         }
-        saving.withLock { $0.stepsUnderWay += 1 }
-        defer { saving.withLock { $0.stepsUnderWay -= 1 } }
         let keys = saving.withLock { saving in
+            saving.stepsUnderWay += 1
             if saving.busy >= saving.keys.count { saving.busy = 0 }
             let next = Array(saving.keys.suffix(Cache.entriesAtOnce))
             saving.keys.removeLast(next.count)
             return next
         }
+        defer { saving.withLock { $0.stepsUnderWay -= 1 } }
         if keys.isEmpty { return false }
         // Not while the store goes on in memory (again): the next return comes back to them.
         guard degraded.beginOnDisk() else {

@@ -90,4 +90,37 @@ struct FloorTests {
         }
         try await cache.store.close()
     }
+
+    @Test("A writer whose floor is durable is refused by a removal that comes before its turn at the key")
+    func overtaken() async throws {
+        let cache = try await rig.cache()
+        try await rig.fillDisk(cache)
+        try await cache.set("new", for: "a")
+        let degraded = try #require(cache.store.degraded)
+        let disk = try #require(cache.disk)
+        let (key, hash) = (Array("a".utf8), cache.memory.hash("a"))
+        let turn = HeldThread((isReached: false, isOpen: false))
+        rig.files.observe { call in
+            guard call.operation == .sync, call.path.hasSuffix("DEGRADED") else { return }
+            turn.update { $0.isReached = true }
+            turn.wait { $0.isOpen }
+        }
+        let late = Task { await code { try await cache.set("late", for: "a", EntryOptions(sourceVersion: 5)) } }
+        await turn.reached { $0.isReached }
+        await IOThread.run(name: "test-removal") {
+            // As another's removal makes its change, with its floor durable before.
+            cache.memory.change(hash) { shard, discarded in
+                turn.update { $0.isOpen = true }
+                while degraded.mark.floor(ofKeyHash: disk.keyHash(key)) < 5 { usleep(1000) }
+                // Whatever the writer does before it has the lock it has done by then.
+                usleep(50_000)
+                disk.shadow?.hide(key, sourceVersion: 7)
+                shard.erase("a", hash, at: degraded.nextVersion(), &discarded)
+            }
+        }
+        #expect(await late.value == .conditionFailed)
+        #expect(try await cache.value(for: "a") == nil)
+        rig.files.observe(nil)
+        try await cache.store.close()
+    }
 }

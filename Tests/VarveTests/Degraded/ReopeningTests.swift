@@ -87,6 +87,9 @@ struct ReopeningTests {
             call += 1
             let rig = DegradedRig()
             let cache = try await rig.cache()
+            // What fails after the return would send the store to memory again.
+            let door = await cache.store.unattended()
+            defer { door.update { $0.isOpen = true } }
             for name in ["set", "kept"] { try await cache.set("old", for: name) }
             rig.failLog()
             try await cache.set("new", for: "set")
@@ -114,6 +117,7 @@ struct ReopeningTests {
                 #expect(try await again.value(for: "kept") == "old", "call \(call)")
                 try await again.store.close()
             }
+            door.update { $0.isOpen = true }
             try await cache.store.close()
         }
         #expect(call > 20)
