@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 import VarveEngine
 import VarveIO
@@ -42,6 +43,18 @@ struct BoundedNotesTests {
         }
     }
 
+    /// What a cache's notes take where there is more to note than room: no more than its part of the store's bound, and more
+    /// than half of what each of its shards may have at a place.
+    private func expectPart(_ cache: Cache<String, Int>, of caches: Int, _ what: String) throws {
+        let engine = try #require(cache.store.engine)
+        let own = try #require(cache.disk).namespace.keyPrefix
+        let bytes = try notes(engine).filter { Array($0.name.dropFirst(5).prefix(4)) == own }.reduce(0) {
+            $0 + $1.bytes
+        }
+        let part = (16 << 20) / NoteRoom.part / caches
+        #expect(bytes <= part && bytes > part / 4, "\(what): \(bytes) of \(part)")
+    }
+
     @Test("Notes of a large memory over a small disk keep to their share; user data stays and is taken")
     func smallDisk() async throws {
         let rig = CacheRig()
@@ -50,26 +63,102 @@ struct BoundedNotesTests {
         let value = String(repeating: "v", count: 4000)
         for number in 0..<300 { try await data.set(value, for: number) }
         let large: Cache<String, Int> = try await store.cache(named: "large", CacheOptions(memory: .entries(20_000)))
-        let engine = try #require(store.engine)
         for round in 0..<3 {
             publish(large, round * 2000..<(round + 2) * 2000)
             large.noteAll()
-            let bytes = try notes(engine).reduce(0) { $0 + $1.bytes }
-            #expect(bytes > 0 && bytes <= 2 << 20, "round \(round): \(bytes)")
+            // Nothing is noted of the other cache yet.
+            try expectPart(large, of: 1, "round \(round)")
+        }
+        let noted = try #require(large.statistics.warmUp)
+        #expect(noted.notesFailed == 0 && noted.keysUnnoted > 1000)
+        // Another cache's notes come to lie beside them.
+        let second: Cache<String, Int> = try await store.cache(named: "second", CacheOptions(memory: .entries(20_000)))
+        for round in 0..<3 {
+            publish(second, round * 2000..<(round + 2) * 2000)
+            second.noteAll()
+            // Of this nothing happened: what it may take has changed.
+            large.noteAll()
+            if round == 0 { continue }
+            try expectPart(second, of: 2, "round \(round)")
+            try expectPart(large, of: 2, "round \(round)")
         }
         for number in 300..<600 { try await data.set(value, for: number) }
         for number in 0..<600 { #expect(try await data.value(for: number) == value, "\(number)") }
-        let noted = try #require(large.statistics.warmUp)
-        #expect(noted.notesFailed == 0 && noted.keysUnnoted > 1000)
         // What was hottest as far as there is room.
         let again: Cache<String, Int> = try await self.store(afterKill(rig)).cache(
             named: "large", CacheOptions(memory: .entries(20_000)))
         let statistics = try #require(again.statistics.warmUp)
+        let left = try #require(large.statistics.warmUp)
         #expect(statistics.keysNoted > 100 && statistics.keysNoted < 2000, "\(statistics)")
-        #expect(statistics.policiesRestored + noted.policiesUnnoted == again.memory.shardCount)
+        #expect(statistics.policiesRestored + left.policiesUnnoted == again.memory.shardCount)
         #expect(statistics.notesDamaged == 0)
         try await again.store.close()
         try await store.close()
+    }
+
+    @Test("A cache that has no notes takes nothing of the others' share, whatever its name was opened for")
+    func divided() async throws {
+        let rig = CacheRig()
+        let store = try await store(rig)
+        var cold = CacheOptions(memory: .entries(100))
+        cold.warmRestart = nil
+        for number in 0..<15 {
+            let cache: Cache<String, Int> = try await store.cache(named: "cold \(number)", cold)
+            try await cache.close()
+        }
+        let large: Cache<String, Int> = try await store.cache(named: "large", CacheOptions(memory: .entries(20_000)))
+        publish(large, 0..<2000)
+        large.noteAll()
+        try expectPart(large, of: 1, "alone")
+        try await store.close()
+    }
+
+    /// Writes until nothing more is taken, not even the smallest record, until faults are cleared and the store is flushed.
+    private func fillLog(_ rig: CacheRig, _ engine: Engine) async {
+        rig.files.fail(28, sticky: true) { [.create, .allocate].contains($0.operation) }
+        for size in [10_000, 100, 1] {
+            var refused: VarveError.Code?
+            let value = [UInt8](repeating: 1, count: size)
+            while refused == nil { refused = await code { try await engine.put([0], value, durability: .interval) } }
+            #expect(refused == .diskFull || refused == .stalled)
+        }
+    }
+
+    @Test("What could not be removed and has been written over since stays")
+    func writtenOver() async throws {
+        func open(_ rig: CacheRig) async throws -> Cache<String, Int> {
+            let store = try await rig.store { $0.stallLimit = .milliseconds(100) }
+            return try await store.cache(named: "c", CacheOptions(memory: .entries(100)))
+        }
+        let rig = CacheRig()
+        let first = try await open(rig)
+        for number in 0..<2 {
+            publish(first, number * 10..<number * 10 + 10)
+            first.noteAll()
+        }
+        let killed = afterKill(rig)
+        let second = try await open(killed)
+        let warm = try #require(second.warm)
+        await second.ready()
+        #expect(second.memory.shardCount == 1)
+        publish(second, 20..<30)
+        let engine = try #require(second.store.engine)
+        await fillLog(killed, engine)
+        second.gather(0, warm)
+        #expect(warm.state.withLock { !$0.stale.isEmpty })
+        killed.files.clearFaults()
+        // The first may tell of what failed before.
+        while await code({ try await engine.flush() }) != nil {}
+        _ = second.writePending(0, warm, atMost: .max)
+        #expect(second.statistics.warmUp?.notesFailed == 0)
+        // The next round tries again what failed.
+        second.gather(0, warm)
+        #expect(warm.state.withLock { $0.stale.isEmpty })
+        let third = try await open(afterKill(killed))
+        let found = try #require(third.warm).notes.read()
+        #expect(found.states.filter { $0.state.kind != .ratio }.map(\.number) == [3, 3])
+        #expect(Set(found.keys) == Set((20..<30).map { Array(longKey($0).utf8) }))
+        for cache in [first, second, third] { try await cache.store.close() }
     }
 
     @Test("A cache that is opened without a warm restart leaves no notes, and other caches' stay")
@@ -146,7 +235,8 @@ struct BoundedNotesTests {
             for note in state.notes(number: number, atMost: WarmUp.noteBytes) {
                 let index = Int(note.piece.index)
                 let rest = disk[place, default: []].dropFirst(index + 1)
-                disk[place, default: []].replaceSubrange(index..., with: [note.body.count] + rest)
+                let bytes = note.body.count + NoteRoom.recordBytes
+                disk[place, default: []].replaceSubrange(index..., with: [bytes] + rest)
                 room.take(note)
                 if note.piece.isLast { remove(room.surplus(after: note)) }
             }
@@ -161,7 +251,12 @@ struct BoundedNotesTests {
             write(WarmState(kind: .keys, body: body(keys)), number)
             if fits { write(policy, number) }
             #expect(disk.values.joined().reduce(0, +) <= 2 * share, "seed \(seed), round \(number)")
-            #expect(fits || keys == wanted || keys > share - 1000, "seed \(seed), round \(number)")
+            // No more is left out than a record's bytes.
+            let pieces = [keys] + (fits ? [policy.body.count] : [])
+            let taken = pieces.reduce(0) { $0 + $1 + NoteRoom.recordBytes * ($1 / WarmUp.noteBytes + 1) }
+            #expect(taken <= share, "seed \(seed), round \(number)")
+            #expect(keys == wanted || taken >= share - NoteRoom.recordBytes, "seed \(seed), round \(number)")
+            #expect(fits == (policy.body.count <= share / 2 - NoteRoom.recordBytes), "seed \(seed), round \(number)")
         }
         // A lower share: what was larger does not stay beside what is written.
         room.share = share / 4

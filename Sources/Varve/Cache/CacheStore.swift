@@ -184,18 +184,22 @@ public final class CacheStore: Sendable {
         let endings = caches.removeAll()
         for ending in endings { await ending.refuse() }
         // Waits for what the threads have in hand: not on a thread of the cooperative pool.
-        await IOThread.run(name: "varve-cache") { [warming, maintenance, evictionMemory] in
+        await IOThread.run(name: "varve-cache") { [warming, maintenance] in
             warming?.stop()
             maintenance.stop()
-            for ending in endings { ending.finish() }
-            evictionMemory?.save()
         }
-        guard let engines else { return }
         if let degraded, degraded.isInMemory {
             // Else the next opening begins cold.
             _ = await IOThread.run(name: "varve-return") { degraded.tryReturn() }
         }
-        if degraded != nil { await IOThread.run(name: "varve-return") { for ending in endings { ending.save() } } }
+        await IOThread.run(name: "varve-cache") { [evictionMemory] in
+            for ending in endings {
+                ending.save()
+                ending.finish()
+            }
+            evictionMemory?.save()
+        }
+        guard let engines else { return }
         try await engines.current.close()
         log.closed()
     }
@@ -210,6 +214,8 @@ public final class CacheStore: Sendable {
     func maintained() async { await maintenance.attended() }
     /// Has work done every so often that may wait for the disk.
     func warm(_ work: @escaping BackgroundWork.Work) { warming?.add(work) }
+    /// As `maintained`.
+    func warmed() async { await warming?.attended() }
 }
 
 extension EngineOptions {

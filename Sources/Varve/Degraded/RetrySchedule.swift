@@ -7,6 +7,11 @@ struct RetrySchedule: Sendable {
     static let shortest: Int64 = 1_000_000_000
     static let longest: Int64 = 60_000_000_000
 
+    /// A first try was refused, or another one.
+    mutating func refused(at now: Int64) {
+        if interval == 0 { begin(at: now) } else { tried(at: now) }
+    }
+
     mutating func begin(at now: Int64) {
         if interval == 0 || now &- next > RetrySchedule.longest { interval = RetrySchedule.shortest }
         next = now &+ interval

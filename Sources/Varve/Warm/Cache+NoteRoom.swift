@@ -41,20 +41,51 @@ extension Cache {
         }
     }
 
-    /// Removes what was noted when the cache had a warm restart: at once, or as soon as the disk takes writes. Blocks.
-    func clear(_ notes: WarmNotes) {
-        if case .never = clearSlice(notes) { return }
-        store.warm { [weak self] _ in self?.clearSlice(notes) ?? .never }
+    /// Does something to notes within the way by which the store's content is changed, so that none is written on an engine
+    /// that is about to be replaced; nil, with nothing done, unless that way is the disk's. Blocks.
+    ///
+    /// What fails sends nobody to memory: an engine that takes no more writes does (`DegradedMode.attend`), and a disk without
+    /// room when something is written that somebody asked for. A mark for the sake of a hint would cost the next start all
+    /// that is on disk.
+    func onDisk<Result>(_ body: () -> Result) -> Result? {
+        guard let degraded = store.degraded else { return body() }
+        guard degraded.beginOnDisk() else { return nil }
+        defer { degraded.end() }
+        return body()
     }
 
-    private func clearSlice(_ notes: WarmNotes) -> BackgroundWork.Next {
+    /// Removes what was noted when the cache had a warm restart: at once, or as soon as the disk takes writes. Blocks.
+    func clear(_ notes: WarmNotes) {
+        let retries = NoteClearing()
+        if case .never = clearSlice(notes, retries, at: store.clock.now()) { return }
+        store.warm { [weak self] now in self?.clearSlice(notes, retries, at: now) ?? .never }
+    }
+
+    private func clearSlice(_ notes: WarmNotes, _ retries: NoteClearing, at now: Int64) -> BackgroundWork.Next {
         // When this cache is closed the next one may note for itself.
         do throws(VarveError) { try gate.enter() } catch { return .never }
         defer { gate.leave() }
-        guard store.degraded?.isInMemory != true, notes.engine.hasRoomForWrites else { return .later }
-        // What cannot be read is left to the next opening.
-        guard let names = try? notes.names(), !names.isEmpty else { return .never }
-        for name in names where (try? notes.remove(name)) == nil { return .later }
-        return .never
+        guard retries.isDue(at: now) else { return .later }
+        // In memory nothing is tried, so the first try after the return is no later for it.
+        guard let isDone = onDisk({ removeAll(notes) }) else { return .later }
+        if isDone { return .never }
+        retries.failed(at: now)
+        return .later
     }
+
+    private func removeAll(_ notes: WarmNotes) -> Bool {
+        guard notes.engine.hasRoomForWrites else { return false }
+        // What cannot be read is left to the next opening.
+        guard let names = try? notes.names() else { return true }
+        for name in names where (try? notes.remove(name)) == nil { return false }
+        return true
+    }
+}
+
+/// When notes that could not be removed are tried again.
+private final class NoteClearing: Sendable {
+    private let retries = Mutex(RetrySchedule())
+
+    func isDue(at now: Int64) -> Bool { retries.withLock { $0.isDue(at: now) } }
+    func failed(at now: Int64) { retries.withLock { $0.refused(at: now) } }
 }

@@ -124,37 +124,41 @@ extension Cache {
         let now = store.clock.now()
         let shards = memory.shardCount
         guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
-        // What waits for the disk now is more urgent.
-        guard warm.notes.engine.takesWritesAtOnce, store.degraded?.isInMemory != true else { return .later }
-        if warm.state.withLock({ $0.round.pending.isEmpty }) { gather(shard, warm) }
-        let bytes = writePending(shard, warm, atMost: WarmUp.noteBytes)
-        warm.state.withLock {
-            $0.round.end(
-                shard, bytes: bytes, at: now, shards: shards, interval: warm.options.interval.clampedNanoseconds)
+        _ = onDisk {
+            // What waits for the disk now is more urgent.
+            guard warm.notes.engine.takesWritesAtOnce else { return }
+            if warm.state.withLock({ $0.round.pending.isEmpty }) { gather(shard, warm) }
+            let bytes = writePending(shard, warm, atMost: WarmUp.noteBytes)
+            warm.state.withLock {
+                $0.round.end(
+                    shard, bytes: bytes, at: now, shards: shards, interval: warm.options.interval.clampedNanoseconds)
+            }
         }
         return .later
     }
 
     /// Notes everything that changed, now. Not while the warm-up goes on: what memory has then is less than what was
-    /// noted. Blocks.
+    /// noted. Nor while the store goes on in memory. Blocks.
     func noteAll() {
         guard let warm, warm.statistics.isDone else { return }
         for shard in 0..<memory.shardCount {
-            gather(shard, warm)
-            _ = writePending(shard, warm, atMost: .max)
+            _ = onDisk {
+                gather(shard, warm)
+                _ = writePending(shard, warm, atMost: .max)
+            }
         }
     }
 
     /// Looks what a shard's next start needs.
-    private func gather(_ shard: Int, _ warm: WarmKeeper) {
+    func gather(_ shard: Int, _ warm: WarmKeeper) {
         let shards = memory.shardCount
         let share = (warm.options.keys - 1) / shards + 1
+        var states = shard == 0 ? gatherOnce(warm) : []
         let known = warm.state.withLock { $0.round.activity[shard] }
         let found = memory.withShard(at: shard) { part in
             part.activity == known
                 ? nil : (activity: part.activity, keys: part.hottestKeys(share), policy: part.policy.exportState())
         }
-        var states = shard == 0 ? gatherOnce(warm) : []
         if let found { states += self.states(of: shard, keys: found.keys, policy: found.policy, warm) }
         let changed = states.map { ($0, $0.whole) }
         warm.state.withLock { state in
@@ -171,17 +175,22 @@ extension Cache {
             defer { state.stale = [] }
             return state.stale
         }
-        let left = stale.filter { (try? warm.notes.remove($0)) == nil }
+        let left = Array(stale.drop { (try? warm.notes.remove($0)) != nil })
         if !left.isEmpty { warm.state.withLock { $0.stale += left } }
         let share = warm.notes.share(shards: memory.shardCount)
-        warm.state.withLock { $0.room.share = share }
+        warm.state.withLock { state in
+            if state.room.share == share { return }
+            state.room.share = share
+            // What was noted by another share is noted anew, whether or not anything happened there.
+            state.round.activity = [:]
+        }
         let minute = statistics(over: .lastMinute)
         guard minute.requests > 0 else { return [] }
         return [.ratio(hits: minute.memoryHits, of: minute.requests)]
     }
 
     /// Writes what is pending until so many bytes are written; returns how many were.
-    private func writePending(_ shard: Int, _ warm: WarmKeeper, atMost limit: Int) -> Int {
+    func writePending(_ shard: Int, _ warm: WarmKeeper, atMost limit: Int) -> Int {
         var bytes = 0
         while bytes < limit, let note = warm.state.withLock({ $0.round.pending.next() }) { bytes += write(note, warm) }
         warm.state.withLock { state in
@@ -194,8 +203,11 @@ extension Cache {
     private func write(_ note: WarmNote, _ warm: WarmKeeper) -> Int {
         do throws(VarveError) {
             let bytes = try warm.notes.write(note)
+            let name = warm.notes.name(note)
             let surplus = warm.state.withLock { state in
                 state.room.take(note)
+                // An older state's piece lay there whose removal failed.
+                state.stale.removeAll { $0 == name }
                 if note.piece.isLast {
                     state.round.written[note.subject] = WarmRound.Written(number: note.number, whole: note.whole)
                 }

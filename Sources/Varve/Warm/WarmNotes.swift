@@ -60,9 +60,7 @@ struct WarmNotes: Sendable {
     /// It need not survive a power cut: an older note, or none, does no harm.
     func write(_ note: WarmNote) throws(VarveError) -> Int {
         let bytes = note.encoded()
-        try engine.put(
-            name(WarmState.Subject(kind: note.kind, shard: note.shard), note.number, note.piece.index), bytes,
-            in: .marks, durability: .interval)
+        try engine.put(name(note), bytes, in: .marks, durability: .interval)
         return bytes.count
     }
 
@@ -90,9 +88,26 @@ struct WarmNotes: Sendable {
     func share(shards: Int) -> Int? {
         let statistics = engine.statistics
         let quota = engine.statistics(of: namespace).limit?.bytes
-        let caches = (try? engine.namespaces().count) ?? statistics.namespaces.count
-        return NoteRoom.share(disk: statistics.diskBudgetBytes, caches: caches, quota: quota, shards: shards)
+        let others = (try? othersWithNotes()) ?? max(0, statistics.namespaces.count - 1)
+        return NoteRoom.share(disk: statistics.diskBudgetBytes, caches: others + 1, quota: quota, shards: shards)
     }
+
+    /// How many other caches of the store have notes. A name that was opened once, or notes nothing, counts for none.
+    private func othersWithNotes() throws(VarveError) -> Int {
+        let iterator = try engine.makeIterator(in: .marks, prefix: WarmNotes.allNotes)
+        var others = 0
+        try iterator.seekToFirst()
+        while iterator.isValid {
+            let cache = Array(iterator.key.prefix(prefix.count))
+            if cache != prefix { others += 1 }
+            // On to the next cache's: no name of a note begins so.
+            try iterator.seek(to: cache + [UInt8.max])
+        }
+        return others
+    }
+
+    /// Where a note lies.
+    func name(_ note: WarmNote) -> [UInt8] { name(note.subject, note.number, note.piece.index) }
 
     /// Where a state's piece lies: states take turns at two places, so that one stays whole while the next is written.
     func name(_ subject: WarmState.Subject, _ number: UInt64, _ piece: UInt16) -> [UInt8] {
@@ -108,5 +123,6 @@ struct WarmNotes: Sendable {
         (0..<found.pieces).map { name(found.state.subject, found.number, $0) }
     }
 
-    private var prefix: [UInt8] { Array("warm/".utf8) + namespace.keyPrefix }
+    private static var allNotes: [UInt8] { Array("warm/".utf8) }
+    private var prefix: [UInt8] { WarmNotes.allNotes + namespace.keyPrefix }
 }
