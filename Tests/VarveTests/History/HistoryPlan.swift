@@ -34,6 +34,9 @@ struct HistoryPlan: Sendable {
     /// Whether sources fail now and then.
     var sourcesFail = false
 
+    /// Whether a source that fails is left alone for some milliseconds of the clock: by back-off of keys, and as a whole.
+    var sparesSources = false
+
     /// Whether the store goes over to memory and comes back meanwhile, again and again.
     var degrades = false
 
@@ -120,6 +123,10 @@ struct HistoryRun {
         var options = CacheOptions(memory: .entries(plan.memoryEntries), policy: .lru)
         if plan.isCrowded { options.diskQuota = .entries(32) }
         if let patience = plan.refreshes { options.loading.softTimeout = patience }
+        if plan.sparesSources {
+            options.loading.backOff = .init(initial: .milliseconds(1), maximum: .milliseconds(2))
+            options.loading.breaker = .init(failures: 4, pause: .milliseconds(2))
+        }
         if plan.remembersAbsence { options.loading.absence = .seconds(1000) }
         guard plan.home == .disk else { return try CacheStore.inMemory(clock: clock).cacheInMemory(options) }
         var engine = EngineOptions()

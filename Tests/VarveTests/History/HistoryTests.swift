@@ -40,13 +40,14 @@ struct HistoryTests {
     }
 
     @Test(
-        "With values that are due for a refresh, and sources that fail: what is stale is served until it is changed",
+        "With values that are due for a refresh, and sources that fail and are spared: what is stale is served until it is changed",
         arguments: CacheRig.Home.allCases, HistoryRun.seeds(4))
     func stale(home: CacheRig.Home, seed: UInt64) async throws {
         var plan = HistoryPlan(home: home, memoryEntries: seed % 2 == 0 ? 1000 : 3)
         let patience: [Duration?] = [.zero, nil, .milliseconds(1)]
         plan.refreshes = patience[Int(seed % 3)]
         plan.sourcesFail = true
+        plan.sparesSources = seed % 4 < 2
         try await judge(plan, seed)
     }
 
@@ -56,6 +57,7 @@ struct HistoryTests {
         let patience: [Duration?] = [.zero, nil, .milliseconds(1)]
         plan.refreshes = patience[Int(seed % 3)]
         plan.sourcesFail = true
+        plan.sparesSources = seed % 4 < 2
         plan.expires = seed % 2 == 0
         try await judge(plan, seed)
     }
