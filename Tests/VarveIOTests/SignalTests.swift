@@ -17,8 +17,10 @@ struct SignalTests {
                 return nil
             }
         }
+        #expect(looks.wait { $0 == 3 })
+        // Who did not hear of it is let go: the test fails and does not hang.
+        signal.raise()
         waiting.join()
-        #expect(looks.current == 3)
     }
 
     @Test("What holds already is not waited for")

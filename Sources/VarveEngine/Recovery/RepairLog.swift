@@ -41,6 +41,7 @@ final class SalvagedLog {
     ) throws(VarveError) {
         var offset = LogFormat.headerBytes
         var decoder = FrameDecoder(header)
+        var search = unsafe FrameSearch(bytes, salt: header.salt, floor: header.firstLSN)
         while offset < bytes.count {
             let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset...])
             let fault: FrameFault
@@ -52,13 +53,16 @@ final class SalvagedLog {
                 continue
             case .failure(let error): fault = error
             }
-            let next = unsafe SalvagedLog.restart(in: bytes, after: offset, salt: header.salt)
-            let end = next ?? bytes.count
+            search.move(to: offset + 1)
+            var next = search.next()
+            while let found = next, found.header.restart == nil { next = search.next() }
+            let end = next?.offset ?? bytes.count
             let isBlank = unsafe SalvagedLog.isBlank(bytes[offset..<end])
             if next != nil || !isBlank {
                 report.losses.append(
                     RepairReport.Loss(
-                        path: path, offset: UInt64(offset), bytes: UInt64(end - offset), reason: fault.text))
+                        path: path, offset: UInt64(offset), bytes: UInt64(end - offset),
+                        reason: search.gaveUp ? "\(fault.text); \(FrameSearch.gaveUpText)" : fault.text))
             }
             offset = end
             decoder = FrameDecoder(startingWithin: header)
@@ -103,21 +107,6 @@ final class SalvagedLog {
                     reason: "the batch at LSN \(frame.header.firstLSN) is malformed, though its frame is whole"))
             return
         }
-    }
-
-    /// The next place that holds a whole restart frame.
-    private static func restart(in bytes: UnsafeRawBufferPointer, after offset: Int, salt: UInt64) -> Int? {
-        var place = offset + 1
-        while place + LogFormat.fixedFrameBytes <= bytes.count {
-            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[place...])
-            if unsafe FrameFlags(rawValue: rest[13]).contains(.restart),
-                let header = try? unsafe RawFrameHeader(verifying: rest, salt: salt), header.restart != nil
-            {
-                return place
-            }
-            place += 1
-        }
-        return nil
     }
 
     private static func isBlank(_ bytes: Slice<UnsafeRawBufferPointer>) -> Bool {
