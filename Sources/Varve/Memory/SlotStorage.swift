@@ -109,13 +109,20 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
         unsafe (backs + slot).initialize(to: entry.back)
     }
 
+    /// Begins where a line of the processor's cache does, so that an entry of half a line never lies in two.
+    private static func allocate<Element>(_ type: Element.Type, _ count: Int) -> UnsafeMutablePointer<Element> {
+        let bytes = UnsafeMutableRawPointer.allocate(
+            byteCount: count * MemoryLayout<Element>.stride, alignment: max(64, MemoryLayout<Element>.alignment))
+        return unsafe bytes.bindMemory(to: type, capacity: count)
+    }
+
     /// Room for one more slot.
     @usableFromInline
     func reserve() {
         guard count == capacity else { return }
         capacity = max(16, capacity * 2)
-        let largerFronts = UnsafeMutablePointer<Entry.Front>.allocate(capacity: capacity)
-        let largerBacks = UnsafeMutablePointer<EntryRecord>.allocate(capacity: capacity)
+        let largerFronts = unsafe SlotStorage.allocate(Entry.Front.self, capacity)
+        let largerBacks = unsafe SlotStorage.allocate(EntryRecord.self, capacity)
         for slot in isTaken.indices where isTaken[slot] {
             unsafe (largerFronts + slot).moveInitialize(from: fronts + slot, count: 1)
             unsafe (largerBacks + slot).moveInitialize(from: backs + slot, count: 1)
