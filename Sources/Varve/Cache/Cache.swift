@@ -146,7 +146,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
 
 extension Cache {
     /// Opens the cache in a folder, and makes it where there is none. Values keep themselves (`CacheValue`).
-    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption`, naming the file.
+    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption` and
+    ///   `.unsupportedFormat`, naming the file.
     public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
     where Value: CacheValue {
         try await open(at: path, coding: .own, options)

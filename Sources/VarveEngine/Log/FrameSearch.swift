@@ -91,7 +91,7 @@ struct FrameSearch {
                 continue
             }
             let length = Int(word & 0xFFFF_FFFF)
-            if length > LogFormat.fixedFrameBytes, length <= count - place,
+            if length > LogFormat.fixedFrameBytes, length <= min(count - place, Limits.frameBytes),
                 unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: place + 16, as: UInt32.self)) &- low
                     < UInt32(LogFormat.segmentLSNs),
                 let found = frame(of: length)

@@ -57,8 +57,7 @@ enum FrameCodec {
 }
 
 enum LogFormat {
-    /// 0 was a checksum of one part, of which a frame's place could not be told by its header alone. It is refused: its
-    /// log would look like one whose tail was never synced.
+    /// 0 had no header check in its frames. It is refused: its log would look like one whose tail was never synced.
     static let version: UInt32 = 1
     /// "VARVELOG" and "VARVEMAN", read as little-endian integers.
     static let logMagic: UInt64 = 0x474F_4C45_5652_4156

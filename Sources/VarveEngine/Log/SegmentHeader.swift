@@ -64,22 +64,25 @@ extension SegmentHeader {
     }
 
     /// Decodes a header of the given kind of file. Checks the checksum before anything but magic and version, so that a
-    /// format that is newer, or older, is refused by name even where its header is another one.
+    /// format that is newer, or older, is refused by name even where its header is another one. A header that is whole but
+    /// for its version is a damaged one of this format.
     init(decoding bytes: UnsafeRawBufferPointer, magic expected: UInt64 = LogFormat.logMagic) throws(DecodeError) {
         var reader = unsafe ByteReader(bytes)
         magic = try reader.fixed()
         guard magic == expected else { throw .malformed("no magic at the beginning") }
         let version: UInt32 = try reader.fixed()
         guard version == LogFormat.version else {
+            if unsafe SegmentHeader.isWhole(bytes, version: LogFormat.version) {
+                throw .malformed("the header's version does not match its checksum")
+            }
             throw .unknown("format version \(version)\(version < LogFormat.version ? " of an earlier build" : "")")
         }
         let length: UInt32 = try reader.fixed()
         guard length == UInt32(LogFormat.headerBytes) else { throw .malformed("a header length of \(length)") }
         guard bytes.count >= LogFormat.headerBytes else { throw .truncated }
-        let covered = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<SegmentHeader.checksumOffset])
-        let stored = unsafe UInt64(
-            littleEndian: bytes.loadUnaligned(fromByteOffset: SegmentHeader.checksumOffset, as: UInt64.self))
-        guard unsafe XXH3.hash64(covered) == stored else { throw .malformed("the header's checksum does not match") }
+        guard unsafe SegmentHeader.isWhole(bytes, version: version) else {
+            throw .malformed("the header's checksum does not match")
+        }
         requiredFeatures = try reader.fixed()
         optionalFeatures = try reader.fixed()
         storeID = try reader.uniqueID()
@@ -95,6 +98,15 @@ extension SegmentHeader {
         guard unknown == 0 else { throw .unknown("required feature bits \(hexadecimal(unknown))") }
         guard keyID == 0 else { throw .unknown("frames encrypted under key \(keyID)") }
         guard firstLSN > .zero else { throw .malformed("a first LSN of zero") }
+    }
+
+    /// Whether the bytes begin with a header whose checksum is right for this version.
+    private static func isWhole(_ bytes: UnsafeRawBufferPointer, version: UInt32) -> Bool {
+        guard bytes.count >= LogFormat.headerBytes else { return false }
+        let stored = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: checksumOffset, as: UInt64.self))
+        var covered = unsafe [UInt8](UnsafeRawBufferPointer(rebasing: bytes[..<checksumOffset]))
+        for index in 0..<4 { covered[8 + index] = UInt8(truncatingIfNeeded: version &>> UInt32(8 * index)) }
+        return unsafe covered.withUnsafeBytes { unsafe XXH3.hash64($0) } == stored
     }
 }
 

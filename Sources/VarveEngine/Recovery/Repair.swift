@@ -59,8 +59,8 @@ extension Engine {
     /// key the newest version that could be read wins. Deletes and range deletes count where they can be read; one that
     /// is lost brings back what it hid. The new store has an identity and LSNs of its own. The damaged one is not changed.
     /// Blocks.
-    /// - Throws: `.storeInUse`, `.notAStore`, `.storeExists`, and what keeps the new store from being written. Damage is
-    ///   in the report.
+    /// - Throws: `.storeInUse`, `.notAStore`, `.storeExists`, `.unsupportedFormat` for a store whose manifest or log is of
+    ///   another format, and what keeps the new store from being written. Damage is in the report.
     public static func repair(
         storeAt source: String, into destination: String, fileSystem: any FileSystem = PosixFileSystem(),
         progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }
@@ -124,7 +124,7 @@ struct Repair {
         _ names: [FileName], _ progress: (UInt64, UInt64) -> Void
     ) throws(VarveError) -> RepairReport {
         var report = RepairReport()
-        let version = readVersion(names, &report)
+        let version = try readVersion(names, &report)
         let live = version.map { Set($0.allTables.map(\.number)) }
         var tables: [SalvagedTable] = []
         for name in names {
@@ -145,8 +145,9 @@ struct Repair {
         return report
     }
 
-    /// The tables that belong to the store, and its floors; nil where no manifest can be read.
-    private func readVersion(_ names: [FileName], _ report: inout RepairReport) -> Version? {
+    /// The tables that belong to the store, and its floors; nil where no manifest can be read. One of another format is not
+    /// damaged: to go on without it would bring back what was deleted.
+    private func readVersion(_ names: [FileName], _ report: inout RepairReport) throws(VarveError) -> Version? {
         var numbers: [FileNumber] = []
         do throws(VarveError) {
             if let current = try CurrentFile.read(in: source, files) { numbers = [current] }
@@ -164,6 +165,7 @@ struct Repair {
                 report.hasManifest = true
                 return manifest.version
             } catch {
+                if error.code == .unsupportedFormat { throw error }
                 report.lose(FileName.manifest(number).path(in: source), error)
             }
         }

@@ -27,6 +27,7 @@ final class SalvagedLog {
             content = try SegmentFile(files, path, at: 0).rest().array()
             header = try SalvagedLog.header(of: content, path)
         } catch {
+            if error.code == .unsupportedFormat { throw error }
             report.lose(path, error)
             return
         }

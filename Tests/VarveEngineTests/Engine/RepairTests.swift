@@ -68,6 +68,20 @@ struct RepairTests {
         try files.list(source).filter { $0.hasSuffix(suffix) }.sorted()
     }
 
+    @Test("A store of another format is refused by name: without its manifest what was deleted would be back")
+    func otherFormat() throws {
+        try files.createDirectory(source)
+        var names = try Golden.oldStore()
+        for isNew in [false, true] {
+            if isNew { names["MANIFEST-000001"] = try Golden.bytes("store/MANIFEST-000001") }
+            for (name, bytes) in names { try Golden.put(bytes, source + "/" + name, files) }
+            let error = #expect(throws: VarveError.self) { try Engine.repair(storeAt: source, into: target) }
+            #expect(error?.code == .unsupportedFormat)
+            #expect(error?.path == source + (isNew ? "/000002.log" : "/MANIFEST-000001"))
+            #expect(try !files.exists(target) && !files.exists(target + ".salvage.tmp"))
+        }
+    }
+
     @Test("of a sound store everything comes over, with fields and namespaces, and nothing is lost")
     func sound() throws {
         try fill()

@@ -84,6 +84,8 @@ extension GoldenDamage {
         ("magic-flipped", { $0[0] ^= 1 }),
         ("version-newer", { $0.resealHeader { $0[8] = 2 } }),
         ("version-older", { $0.resealHeader { $0[8] = 0 } }),
+        // One bit from the version before, and still whole: damage, not an old file.
+        ("version-flipped", { $0[8] ^= 1 }),
         // A later version's header may be longer: its version must show all the same.
         (
             "version-newer-layout",
@@ -257,7 +259,7 @@ extension [UInt8] {
     }
 
     /// Changes a segment's header and seals it again.
-    fileprivate mutating func resealHeader(_ change: (inout [UInt8]) -> Void) {
+    mutating func resealHeader(_ change: (inout [UInt8]) -> Void) {
         change(&self)
         let end = LogFormat.headerBytes - 8
         store(Array(self[..<end]).lend { unsafe XXH3.hash64($0) }, at: end)

@@ -97,6 +97,27 @@ import VarveTestSupport
         #expect(evidence == FrameSearch.Evidence(hashedBytes: 1 << 19))
     }
 
+    /// What bytes cost that were made without the salt is worked out in docs/formats/log.md.
+    @Test("The budget is a multiple of what chance may cost, however long the rest is")
+    func budget() {
+        for mebibytes in [1, 4, 16] {
+            let count = mebibytes << 20
+            #expect(FrameSearch.budget(count) >= 8 * (count * count >> 18) + (64 << 20), "\(mebibytes) MiB")
+        }
+        #expect(FrameSearch.budget(64 << 20) >= 4 * (1 << 35))
+        for mebibytes in [128, 512, 1024] {
+            let count = mebibytes << 20
+            #expect(FrameSearch.budget(count) >= 2 * (count * Limits.frameBytes >> 16), "\(mebibytes) MiB")
+        }
+    }
+
+    @Test("What is longer than a frame can be costs nothing")
+    func tooLong() {
+        let frame = LogFixture.fixedPart(Limits.frameBytes + 1, lsn: 2000, hash: 1, salt: Self.salt)
+        let rest = frame + [UInt8](repeating: 0, count: Limits.frameBytes + 1)
+        #expect(search(rest, floor: 1000) == FrameSearch.Evidence())
+    }
+
     @Test("Where too many headers are right the search gives up")
     func givesUp() {
         let evidence = search(Self.crowd(1 << 20), floor: 1000)
