@@ -12,7 +12,7 @@ extension Cache {
         let change = try change(loaded, .loaded, loadNanoseconds: took)
         switch change {
         case .entry(let new):
-            load.loaded(usableUntil: new.deadlines.usableUntil)
+            load.found(usableUntil: new.deadlines.usableUntil)
             // Whether a source version is too old the disk alone knows.
             if isFirst, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
                 keepInMemory(new, key, hash, began: began)

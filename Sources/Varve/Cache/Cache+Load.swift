@@ -207,9 +207,11 @@ extension Cache {
         if !skipsDisk, let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held),
             held.deadlines.freshUntil > store.clock.now()
         {
+            shared.found(usableUntil: held.deadlines.usableUntil)
             return Load.Found(value: held.value, isFromDisk: true, staleUntil: nil)
         }
         if !skipsDisk, let held = try await fetch(key, isForLoad: true) {
+            shared.found(usableUntil: held.deadlines.usableUntil)
             let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
             return Load.Found(
                 value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil)

@@ -17,7 +17,7 @@ extension Cache {
         for shard in 0..<memory.shardCount {
             let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
             if touches.count == Cache.keysAtOnce { isHurried = true }
-            touch(touches, disk)
+            touchOnDisk(touches, disk)
         }
         return isHurried ? .soon : .later
     }
@@ -29,9 +29,14 @@ extension Cache {
             while true {
                 let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
                 if touches.isEmpty { break }
-                touch(touches, disk)
+                touchOnDisk(touches, disk)
             }
         }
+    }
+
+    /// Nothing where the store is not on disk: later reads touch anew.
+    private func touchOnDisk(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
+        if onDisk({ touch(touches, disk) }) == nil { for touch in touches { end(touch, stored: nil) } }
     }
 
     /// An entry's record anew, with the deadline of now; its version is carried on.

@@ -106,6 +106,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             defer { store.gate.leave() }
             guard let ending = takeEnding() else { return .success(()) }
             await ending.refuse()
+            // A store that is just returning is on disk in a moment.
+            await store.degraded?.settled()
             await IOThread.run(name: "varve-cache") {
                 ending.save()
                 ending.finish()

@@ -2,6 +2,20 @@ internal import VarveEngine
 
 /// How a cache changes its content where its store may go on in memory.
 extension Cache {
+    /// Changes something on disk that memory knows nothing of, such as notes, within the way by which the store's content is
+    /// changed, so that nothing is written on an engine that is about to be replaced; nil, with nothing done, unless that way
+    /// is the disk's. Blocks.
+    ///
+    /// What fails sends nobody to memory: an engine that takes no more writes does (`DegradedMode.attend`), and a disk
+    /// without room when something is written that somebody asked for. A mark for the sake of a hint would cost the next
+    /// start all that is on disk.
+    func onDisk<Result>(_ body: () -> Result) -> Result? {
+        guard let degraded = store.degraded else { return body() }
+        guard degraded.beginOnDisk() else { return nil }
+        defer { degraded.end() }
+        return body()
+    }
+
     /// Makes a change by the way that is open, and changes the way where the disk refuses it.
     func commit(
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier,

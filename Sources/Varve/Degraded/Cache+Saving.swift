@@ -12,7 +12,11 @@ extension Cache {
 
     /// A slice of that work. For the store's thread; blocks.
     func saveStep() -> BackgroundWork.Next {
-        guard let disk, let degraded = disk.degraded, !gate.isClosed else { return .never }
+        guard let disk, let degraded = disk.degraded else { return .never }
+        // Who closes the cache waits for this, and then saves the rest. Else a step could go on beside the next cache of the
+        // name, of whose changes this one's memory knows nothing.
+        do throws(VarveError) { try gate.enter() } catch { return .never }
+        defer { gate.leave() }
         guard !degraded.isInMemory, disk.engine.takesWritesAtOnce else { return .later }
         return saveSome(disk, degraded) ? .soon : .later
     }

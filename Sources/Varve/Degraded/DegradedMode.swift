@@ -312,6 +312,12 @@ final class DegradedMode: Sendable {
     }
 
     /// Returns when nobody tries the disk. Not from within a change, which a return waits for.
+    /// Where it is on the way, somebody waits for it to get there.
+    func settled() async {
+        await trialEnded()
+        await changed()
+    }
+
     func trialEnded() async {
         await withCheckedContinuation { continuation in
             let waits = state.withLock { state in

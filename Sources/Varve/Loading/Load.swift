@@ -28,7 +28,7 @@ final class Load<Value: Sendable>: Sendable {
         var nextID: UInt64 = 0
         var outcome: Outcome?
         var isAbandoned = false
-        /// When the value that was loaded may no longer be served; it is still being stored.
+        /// When the value that was found may no longer be served; the load goes on to its end, a loaded one is being stored.
         var usableUntil = Int64.max
         var task: Task<Void, Never>?
     }
@@ -38,8 +38,8 @@ final class Load<Value: Sendable>: Sendable {
     /// The creator has the first place. `goesOn`: the load is carried out whether or not anybody waits.
     init(goesOn: Bool = false) { state = Mutex(State(goesOn: goesOn)) }
 
-    /// The value is there, and is being stored: who comes when it may no longer be served has another loaded.
-    func loaded(usableUntil: Int64) { state.withLock { $0.usableUntil = usableUntil } }
+    /// The value is there: who comes when it may no longer be served has another loaded.
+    func found(usableUntil: Int64) { state.withLock { $0.usableUntil = usableUntil } }
 
     /// Whether what it brings may no longer be served.
     func isOver(at now: Int64) -> Bool { state.withLock { $0.usableUntil <= now } }

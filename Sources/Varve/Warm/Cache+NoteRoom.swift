@@ -41,19 +41,6 @@ extension Cache {
         }
     }
 
-    /// Does something to notes within the way by which the store's content is changed, so that none is written on an engine
-    /// that is about to be replaced; nil, with nothing done, unless that way is the disk's. Blocks.
-    ///
-    /// What fails sends nobody to memory: an engine that takes no more writes does (`DegradedMode.attend`), and a disk without
-    /// room when something is written that somebody asked for. A mark for the sake of a hint would cost the next start all
-    /// that is on disk.
-    func onDisk<Result>(_ body: () -> Result) -> Result? {
-        guard let degraded = store.degraded else { return body() }
-        guard degraded.beginOnDisk() else { return nil }
-        defer { degraded.end() }
-        return body()
-    }
-
     /// Removes what was noted when the cache had a warm restart: at once, or as soon as the disk takes writes. Blocks.
     func clear(_ notes: WarmNotes) {
         let retries = NoteClearing()
@@ -65,10 +52,10 @@ extension Cache {
         // When this cache is closed the next one may note for itself.
         do throws(VarveError) { try gate.enter() } catch { return .never }
         defer { gate.leave() }
-        guard retries.isDue(at: now) else { return .later }
-        // In memory nothing is tried, so the first try after the return is no later for it.
-        guard let isDone = onDisk({ removeAll(notes) }) else { return .later }
-        if isDone { return .never }
+        // The first try after a return waits for nothing: in memory none is made, and the disk has room again.
+        guard retries.isDue(at: now, returns: store.degraded?.counts.returns ?? 0) else { return .later }
+        guard let isOver = onDisk({ removeAll(notes) }) else { return .later }
+        if isOver { return .never }
         retries.failed(at: now)
         return .later
     }
@@ -84,8 +71,20 @@ extension Cache {
 
 /// When notes that could not be removed are tried again.
 private final class NoteClearing: Sendable {
-    private let retries = Mutex(RetrySchedule())
+    private struct State: Sendable {
+        var schedule = RetrySchedule()
+        /// How often the store had returned to disk when it was last asked.
+        var returns: UInt64
+    }
 
-    func isDue(at now: Int64) -> Bool { retries.withLock { $0.isDue(at: now) } }
-    func failed(at now: Int64) { retries.withLock { $0.refused(at: now) } }
+    private let state = Mutex(State(returns: 0))
+
+    func isDue(at now: Int64, returns: UInt64) -> Bool {
+        state.withLock { state in
+            if state.returns != returns { state = State(returns: returns) }
+            return state.schedule.isDue(at: now)
+        }
+    }
+
+    func failed(at now: Int64) { state.withLock { $0.schedule.refused(at: now) } }
 }

@@ -126,9 +126,9 @@ extension Cache {
         guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
         _ = onDisk {
             // What waits for the disk now is more urgent.
-            guard warm.notes.engine.takesWritesAtOnce else { return }
+            guard warm.notes.engine.takesWritesAtOnce, warm.notes.engine.hasRoomForWrites else { return }
             if warm.state.withLock({ $0.round.pending.isEmpty }) { gather(shard, warm) }
-            let bytes = writePending(shard, warm, atMost: WarmUp.noteBytes)
+            let bytes = writePending(shard, warm, atMost: WarmUp.noteBytes).bytes
             warm.state.withLock {
                 $0.round.end(
                     shard, bytes: bytes, at: now, shards: shards, interval: warm.options.interval.clampedNanoseconds)
@@ -142,10 +142,12 @@ extension Cache {
     func noteAll() {
         guard let warm, warm.statistics.isDone else { return }
         for shard in 0..<memory.shardCount {
-            _ = onDisk {
+            let isWritten = onDisk {
                 gather(shard, warm)
-                _ = writePending(shard, warm, atMost: .max)
+                return writePending(shard, warm, atMost: .max).isWritten
             }
+            // A disk that stalls one note would stall them all.
+            guard isWritten == true else { return }
         }
     }
 
@@ -177,9 +179,10 @@ extension Cache {
         }
         let left = Array(stale.drop { (try? warm.notes.remove($0)) != nil })
         if !left.isEmpty { warm.state.withLock { $0.stale += left } }
-        let share = warm.notes.share(shards: memory.shardCount)
+        // Where it cannot be told it stays what it was.
+        let share = Result { try warm.notes.share(shards: memory.shardCount) }
         warm.state.withLock { state in
-            if state.room.share == share { return }
+            guard case .success(let share) = share, state.room.share != share else { return }
             state.room.share = share
             // What was noted by another share is noted anew, whether or not anything happened there.
             state.round.activity = [:]
@@ -189,18 +192,23 @@ extension Cache {
         return [.ratio(hits: minute.memoryHits, of: minute.requests)]
     }
 
-    /// Writes what is pending until so many bytes are written; returns how many were.
-    func writePending(_ shard: Int, _ warm: WarmKeeper, atMost limit: Int) -> Int {
+    /// Writes what is pending until so many bytes are written. False with what was, where one could not be: each may have
+    /// waited as long as a write may, and all wait who want to go on in memory.
+    func writePending(_ shard: Int, _ warm: WarmKeeper, atMost limit: Int) -> (bytes: Int, isWritten: Bool) {
         var bytes = 0
-        while bytes < limit, let note = warm.state.withLock({ $0.round.pending.next() }) { bytes += write(note, warm) }
+        while bytes < limit, let note = warm.state.withLock({ $0.round.pending.next() }) {
+            guard store.degraded?.isInMemory != true, let written = write(note, warm) else { return (bytes, false) }
+            bytes += written
+        }
         warm.state.withLock { state in
             guard state.round.pending.isEmpty, let activity = state.round.pending.activity else { return }
             state.round.activity[shard] = activity
         }
-        return bytes
+        return (bytes, true)
     }
 
-    private func write(_ note: WarmNote, _ warm: WarmKeeper) -> Int {
+    /// Its bytes; nil where it could not be written.
+    private func write(_ note: WarmNote, _ warm: WarmKeeper) -> Int? {
         do throws(VarveError) {
             let bytes = try warm.notes.write(note)
             let name = warm.notes.name(note)
@@ -223,7 +231,7 @@ extension Cache {
                 state.round.pending.fail(note)
                 state.statistics.notesFailed += 1
             }
-            return 0
+            return nil
         }
     }
 }

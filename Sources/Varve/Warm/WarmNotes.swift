@@ -85,11 +85,10 @@ struct WarmNotes: Sendable {
     }
 
     /// What a shard's notes may take now (`NoteRoom`): limits change, and caches join.
-    func share(shards: Int) -> Int? {
-        let statistics = engine.statistics
+    func share(shards: Int) throws(VarveError) -> Int? {
         let quota = engine.statistics(of: namespace).limit?.bytes
-        let others = (try? othersWithNotes()) ?? max(0, statistics.namespaces.count - 1)
-        return NoteRoom.share(disk: statistics.diskBudgetBytes, caches: others + 1, quota: quota, shards: shards)
+        let caches = try othersWithNotes() + 1
+        return NoteRoom.share(disk: engine.statistics.diskBudgetBytes, caches: caches, quota: quota, shards: shards)
     }
 
     /// How many other caches of the store have notes. A name that was opened once, or notes nothing, counts for none.

@@ -111,7 +111,7 @@ struct FloorTests {
             // As another's removal makes its change, with its floor durable before.
             cache.memory.change(hash) { shard, discarded in
                 turn.update { $0.isOpen = true }
-                while degraded.mark.floor(ofKeyHash: disk.keyHash(key)) < 5 { usleep(1000) }
+                for _ in 0..<60_000 where degraded.mark.floor(ofKeyHash: disk.keyHash(key)) < 5 { usleep(1000) }
                 // Whatever the writer does before it has the lock it has done by then.
                 usleep(50_000)
                 disk.shadow?.hide(key, sourceVersion: 7)

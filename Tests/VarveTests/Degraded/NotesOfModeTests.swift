@@ -53,6 +53,7 @@ struct NotesOfModeTests {
                     hand.wait { $0.isOpen }
                     #expect(cache.store.degraded?.isInMemory == true && !cache.isDegraded)
                     cache.gather(0, warm)
+                    _ = cache.writePending(0, warm, atMost: .max)
                 }
             }
         }
@@ -70,8 +71,10 @@ struct NotesOfModeTests {
         try await cache.store.close()
     }
 
-    @Test("Removing what was noted rests while the disk has no room, and not for the time in memory")
-    func clearing() async throws {
+    @Test(
+        "Removing what was noted rests while the disk has no room, until a store is back from memory at most",
+        arguments: [false, true])
+    func clearing(goesToMemory: Bool) async throws {
         let first = try await rig.cache()
         try await first.set("x", for: "a")
         try await first.store.close()
@@ -86,7 +89,14 @@ struct NotesOfModeTests {
         rig.files.capacity = nil
         await store.warmed()
         #expect(try !notes.names().isEmpty)
-        rig.rig.clock.advance(by: .seconds(1))
+        if goesToMemory {
+            try await rig.fillDisk(cache)
+            await store.warmed()
+            rig.files.capacity = nil
+            #expect(await cache.tryReturn())
+        } else {
+            rig.rig.clock.advance(by: .seconds(1))
+        }
         await store.warmed()
         #expect(try notes.names().isEmpty)
         try await store.close()

@@ -11,10 +11,9 @@ struct SavingRaceTests {
 
     private func none(_ key: String) -> Loaded<String> { Loaded(nil) }
 
-    @Test("A load that finds none takes what a save has in hand and memory has let go of")
-    func evictedInBetween() async throws {
-        let hand = HeldThread((isReached: false, isOpen: true))
-        let coding = ValueCoding<String>(
+    /// Encoding "mine" waits.
+    private func coding(held hand: HeldThread) -> ValueCoding<String> {
+        ValueCoding<String>(
             encode: { value in
                 if value == "mine" {
                     hand.update { $0.isReached = true }
@@ -23,6 +22,47 @@ struct SavingRaceTests {
                 return Array(value.utf8)
             }, decode: { String(decoding: $0, as: UTF8.self) },
             cost: { $0.utf8.count })
+    }
+
+    /// Else its step would make anew what it had in hand, by a memory that knows nothing of the next cache's changes.
+    @Test("Who closes a cache waits for what a save has in hand")
+    func closing() async throws {
+        let hand = HeldThread((isReached: false, isOpen: true))
+        let store = try await rig.store()
+        let cache: Cache<String, String> = try await store.cache(named: "c", coding: coding(held: hand), rig.options)
+        let door = await store.unattended()
+        defer { door.update { $0.isOpen = true } }
+        try await rig.fillDisk(cache)
+        try await cache.set("mine", for: "a")
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        hand.update { $0 = (isReached: false, isOpen: false) }
+        let saving = Task { await IOThread.run(name: "test-save") { _ = cache.saveStep() } }
+        await hand.reached { $0.isReached }
+        let isChanged = Watched(false)
+        let next = Task {
+            try await cache.close()
+            let next: Cache<String, String> = try await store.cache(named: "c", rig.options)
+            try await next.set("new", for: "a")
+            isChanged.update { $0 = true }
+            return next
+        }
+        // It may not get there before the step ends; it had the time to.
+        for _ in 0..<20 where !isChanged.current { try await Task.sleep(for: .milliseconds(10)) }
+        hand.update { $0.isOpen = true }
+        await saving.value
+        let again = try await next.value
+        try await again.set("other", for: "b")
+        try await rig.evictAll(again)
+        #expect(try await again.value(for: "a") == "new")
+        door.update { $0.isOpen = true }
+        try await store.close()
+    }
+
+    @Test("A load that finds none takes what a save has in hand and memory has let go of")
+    func evictedInBetween() async throws {
+        let hand = HeldThread((isReached: false, isOpen: true))
+        let coding = coding(held: hand)
         let cache: Cache<String, String> = try await rig.store().cache(named: "c", coding: coding, rig.options)
         let door = await cache.store.unattended()
         defer { door.update { $0.isOpen = true } }
