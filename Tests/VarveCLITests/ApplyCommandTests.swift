@@ -89,12 +89,12 @@ import Testing
         #expect(try varve("dump", "--dir", "second").output == (try varve("dump", "--dir", "first").output))
     }
 
-    /// The LSN of the source's slot x.
     private func statistics(of store: String) throws -> [String: Any]? {
         let text = try varve("stats", "--dir", store, "--json").text
         return try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
     }
 
+    /// The LSN of the source's slot x.
     private func slot(_ store: String) throws -> Int? {
         let slots = try statistics(of: store)?["slots"] as? [[String: Any]]
         return slots?.first { $0["name"] as? String == "x" }?["lsn"] as? Int

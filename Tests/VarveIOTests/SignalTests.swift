@@ -19,6 +19,7 @@ struct SignalTests {
         }
         #expect(looks.wait { $0 == 3 })
         // Who did not hear of it is let go: the test fails and does not hang.
+        looks.update { $0 = 3 }
         signal.raise()
         waiting.join()
     }

@@ -17,7 +17,7 @@ extension Cache {
         for shard in 0..<memory.shardCount {
             let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
             if touches.count == Cache.keysAtOnce { isHurried = true }
-            touchOnDisk(touches, disk)
+            guard touchOnDisk(touches, disk) else { return .later }
         }
         return isHurried ? .soon : .later
     }
@@ -29,14 +29,18 @@ extension Cache {
             while true {
                 let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
                 if touches.isEmpty { break }
-                touchOnDisk(touches, disk)
+                // A disk that stalls one write would stall them all.
+                guard touchOnDisk(touches, disk) else { return }
             }
         }
     }
 
-    /// Nothing where the store is not on disk: later reads touch anew.
-    private func touchOnDisk(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
-        if onDisk({ touch(touches, disk) }) == nil { for touch in touches { end(touch, stored: nil) } }
+    /// Nothing where the store is not on disk: later reads touch anew. False where the disk did not take it.
+    private func touchOnDisk(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) -> Bool {
+        if touches.isEmpty { return true }
+        if let isWritten = onDisk({ touch(touches, disk) }) { return isWritten }
+        for touch in touches { end(touch, stored: nil) }
+        return false
     }
 
     /// An entry's record anew, with the deadline of now; its version is carried on.
@@ -62,7 +66,10 @@ extension Cache {
         case nothing
     }
 
-    func touch(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) {
+    /// False where the disk did not take all that it had to be told.
+    @discardableResult
+    func touch(_ touches: [TouchedKeys<Key>.Touch], _ disk: DiskTier) -> Bool {
+        var isWritten = true
         var renewals: [Renewal] = []
         // What memory let go of and read again was touched twice: one record tells both, with the later deadline.
         var places: [[UInt8]: Int] = [:]
@@ -83,11 +90,11 @@ extension Cache {
                 bytes += renewal.bytes.count
             }
             if bytes >= Cache.bytesAtOnce {
-                write(renewals, disk)
+                isWritten = write(renewals, disk) && isWritten
                 (renewals, places, bytes) = ([], [:], 0)
             }
         }
-        write(renewals, disk)
+        return write(renewals, disk) && isWritten
     }
 
     private func due(_ touch: TouchedKeys<Key>.Touch, _ disk: DiskTier) -> Due {
@@ -110,9 +117,10 @@ extension Cache {
         )
     }
 
-    /// In one write, or one by one where something else was written to one of the keys. What fails is left to later reads.
-    private func write(_ renewals: [Renewal], _ disk: DiskTier) {
-        if renewals.isEmpty { return }
+    /// In one write, or one by one where something else was written to one of the keys. What fails is left to later reads;
+    /// false then.
+    private func write(_ renewals: [Renewal], _ disk: DiskTier) -> Bool {
+        if renewals.isEmpty { return true }
         do throws(VarveError) {
             var batch = WriteBatch()
             for renewal in renewals {
@@ -123,12 +131,13 @@ extension Cache {
             // It need not survive a power cut: the entry would be gone a little early.
             try disk.engine.write(batch, durability: .interval)
             for renewal in renewals { end(renewal.touch, stored: renewal.until) }
+            return true
         } catch {
             guard error.code == .conditionFailed, renewals.count > 1 else {
                 for renewal in renewals { end(renewal.touch, stored: nil) }
-                return
+                return error.code == .conditionFailed
             }
-            for renewal in renewals { write([renewal], disk) }
+            return renewals.reduce(true) { write([$1], disk) && $0 }
         }
     }
 

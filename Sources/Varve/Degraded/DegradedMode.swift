@@ -312,12 +312,6 @@ final class DegradedMode: Sendable {
     }
 
     /// Returns when nobody tries the disk. Not from within a change, which a return waits for.
-    /// Where it is on the way, somebody waits for it to get there.
-    func settled() async {
-        await trialEnded()
-        await changed()
-    }
-
     func trialEnded() async {
         await withCheckedContinuation { continuation in
             let waits = state.withLock { state in
@@ -326,6 +320,12 @@ final class DegradedMode: Sendable {
             }
             if !waits { continuation.resume() }
         }
+    }
+
+    /// Returns when the store is neither on its way to memory nor back.
+    func settled() async {
+        await trialEnded()
+        await changed()
     }
 
     /// Whether another engine is just being opened to take this one's place, or has taken it: it removes files that this one may

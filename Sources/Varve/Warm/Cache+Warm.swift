@@ -124,9 +124,10 @@ extension Cache {
         let now = store.clock.now()
         let shards = memory.shardCount
         guard let shard = warm.state.withLock({ $0.round.turn(at: now, shards: shards) }) else { return .later }
+        // What waits for the disk now is more urgent.
+        guard warm.notes.engine.takesWritesAtOnce, warm.notes.engine.hasRoomForWrites else { return .later }
         _ = onDisk {
-            // What waits for the disk now is more urgent.
-            guard warm.notes.engine.takesWritesAtOnce, warm.notes.engine.hasRoomForWrites else { return }
+            forgetBeforeReturn(warm)
             if warm.state.withLock({ $0.round.pending.isEmpty }) { gather(shard, warm) }
             let bytes = writePending(shard, warm, atMost: WarmUp.noteBytes).bytes
             warm.state.withLock {
@@ -143,11 +144,22 @@ extension Cache {
         guard let warm, warm.statistics.isDone else { return }
         for shard in 0..<memory.shardCount {
             let isWritten = onDisk {
+                forgetBeforeReturn(warm)
                 gather(shard, warm)
                 return writePending(shard, warm, atMost: .max).isWritten
             }
             // A disk that stalls one note would stall them all.
             guard isWritten == true else { return }
+        }
+    }
+
+    /// What was noted before the store came back from memory may not have survived what sent it there.
+    private func forgetBeforeReturn(_ warm: WarmKeeper) {
+        let returns = store.degraded?.counts.returns ?? 0
+        warm.state.withLock { state in
+            if state.returns == returns { return }
+            state.returns = returns
+            state.round.forget()
         }
     }
 
@@ -179,10 +191,15 @@ extension Cache {
         }
         let left = Array(stale.drop { (try? warm.notes.remove($0)) != nil })
         if !left.isEmpty { warm.state.withLock { $0.stale += left } }
-        // Where it cannot be told it stays what it was.
-        let share = Result { try warm.notes.share(shards: memory.shardCount) }
+        // Where it cannot be told their number stays what it was; at first it is that of all names.
+        let counted = try? warm.notes.cachesWithNotes()
+        let caches = warm.state.withLock { state in
+            state.caches = counted ?? state.caches
+            return state.caches
+        }
+        let share = warm.notes.share(shards: memory.shardCount, caches: caches)
         warm.state.withLock { state in
-            guard case .success(let share) = share, state.room.share != share else { return }
+            if state.room.share == share { return }
             state.room.share = share
             // What was noted by another share is noted anew, whether or not anything happened there.
             state.round.activity = [:]
@@ -196,8 +213,11 @@ extension Cache {
     /// waited as long as a write may, and all wait who want to go on in memory.
     func writePending(_ shard: Int, _ warm: WarmKeeper, atMost limit: Int) -> (bytes: Int, isWritten: Bool) {
         var bytes = 0
-        while bytes < limit, let note = warm.state.withLock({ $0.round.pending.next() }) {
-            guard store.degraded?.isInMemory != true, let written = write(note, warm) else { return (bytes, false) }
+        while bytes < limit {
+            // What is pending stays so until the next turn.
+            if store.degraded?.isInMemory == true { return (bytes, false) }
+            guard let note = warm.state.withLock({ $0.round.pending.next() }) else { break }
+            guard let written = write(note, warm) else { return (bytes, false) }
             bytes += written
         }
         warm.state.withLock { state in

@@ -14,6 +14,10 @@ final class WarmKeeper: Sendable {
         var stale: [[UInt8]] = []
         var round = WarmRound()
         var room = NoteRoom()
+        /// How many caches of the store had notes when they were last counted.
+        var caches: Int?
+        /// How often the store had come back to disk when something was last noted.
+        var returns: UInt64 = 0
     }
 
     let options: WarmRestart

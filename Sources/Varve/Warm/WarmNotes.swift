@@ -84,25 +84,28 @@ struct WarmNotes: Sendable {
         return names
     }
 
-    /// What a shard's notes may take now (`NoteRoom`): limits change, and caches join.
-    func share(shards: Int) throws(VarveError) -> Int? {
+    /// What a shard's notes may take now (`NoteRoom`): limits change, and caches join. `caches`: so many share the store's
+    /// bound; nil: nobody knows, and it is as many as have a name.
+    func share(shards: Int, caches: Int?) -> Int? {
+        let statistics = engine.statistics
         let quota = engine.statistics(of: namespace).limit?.bytes
-        let caches = try othersWithNotes() + 1
-        return NoteRoom.share(disk: engine.statistics.diskBudgetBytes, caches: caches, quota: quota, shards: shards)
+        return NoteRoom.share(
+            disk: statistics.diskBudgetBytes, caches: caches ?? max(1, statistics.namespaces.count), quota: quota,
+            shards: shards)
     }
 
-    /// How many other caches of the store have notes. A name that was opened once, or notes nothing, counts for none.
-    private func othersWithNotes() throws(VarveError) -> Int {
+    /// How many caches of the store have notes, with this one. A name that was opened once, or notes nothing, counts for none.
+    func cachesWithNotes() throws(VarveError) -> Int {
         let iterator = try engine.makeIterator(in: .marks, prefix: WarmNotes.allNotes)
-        var others = 0
+        var caches = 1
         try iterator.seekToFirst()
         while iterator.isValid {
             let cache = Array(iterator.key.prefix(prefix.count))
-            if cache != prefix { others += 1 }
+            if cache != prefix { caches += 1 }
             // On to the next cache's: no name of a note begins so.
             try iterator.seek(to: cache + [UInt8.max])
         }
-        return others
+        return caches
     }
 
     /// Where a note lies.

@@ -52,6 +52,13 @@ struct WarmRound: Sendable {
         }
     }
 
+    /// Nothing that was noted is known to be there any more: all of it is noted anew.
+    mutating func forget() {
+        activity = [:]
+        pending = PendingNotes()
+        for subject in written.keys { written[subject]?.whole = nil }
+    }
+
     /// By what is written, not by the clock, which may jump.
     private static func time(for bytes: Int64) -> Int64 {
         let (seconds, rest) = bytes.quotientAndRemainder(dividingBy: bytesPerSecond)

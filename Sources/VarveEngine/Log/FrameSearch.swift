@@ -29,8 +29,9 @@ struct FrameSearch {
     private let checksum: FrameChecksum
     private let floor: LSN
     private let budget: Int
-    /// Where the next place to look at is.
-    private var place: Int
+    private let longest: Int
+    /// What is looked at next.
+    private var place = 0
     /// Headers that were right once, of frames that were not whole. A log holds no header twice (LSN and running hash are
     /// in it), so what has the same one again copies it; copies of one that is right by chance are many.
     private var tried: Set<UInt64> = []
@@ -38,11 +39,11 @@ struct FrameSearch {
     /// The search met its limit: nothing is known of what follows.
     private(set) var gaveUp = false
 
-    /// Searches a segment's bytes, which outlive it, from a place on, for frames that verify under its salt and begin at or
+    /// Searches a segment's bytes, which outlive it, for frames that verify under its salt and begin at or
     /// after `floor`.
-    init(_ bytes: UnsafeRawBufferPointer, from place: Int = 0, salt: UInt64, floor: LSN) {
+    init(_ bytes: UnsafeRawBufferPointer, salt: UInt64, floor: LSN, longest: Int = Limits.frameBytes) {
         unsafe self.bytes = bytes
-        self.place = place
+        self.longest = longest
         self.salt = salt
         self.floor = floor
         checksum = FrameChecksum(salt: salt)
@@ -91,21 +92,26 @@ struct FrameSearch {
                 continue
             }
             let length = Int(word & 0xFFFF_FFFF)
-            if length > LogFormat.fixedFrameBytes, length <= min(count - place, Limits.frameBytes),
+            if length > LogFormat.fixedFrameBytes, length <= min(count - place, longest),
                 unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: place + 16, as: UInt32.self)) &- low
                     < UInt32(LogFormat.segmentLSNs),
-                let found = frame(of: length)
+                let header = frame(of: length)
             {
+                let offset = place
                 place += length
-                return found
+                let first = header.restart?.firstLSN ?? header.firstLSN(notBefore: floor)
+                if first >= floor, first.rawValue - floor.rawValue < LogFormat.segmentLSNs {
+                    return Found(offset: offset, header: header, firstLSN: first)
+                }
+                continue
             }
             place += 1
         }
         return nil
     }
 
-    /// The frame of this length at the present place, if it is one.
-    private mutating func frame(of length: Int) -> Found? {
+    /// The header of the frame of this length at the present place, if there is one.
+    private mutating func frame(of length: Int) -> RawFrameHeader? {
         let frame = unsafe UnsafeRawBufferPointer(rebasing: bytes[place..<place + length])
         let hash = unsafe checksum.headerHash(frame)
         let stored = unsafe UInt64(littleEndian: frame.loadUnaligned(as: UInt64.self))
@@ -121,8 +127,6 @@ struct FrameSearch {
             tried.insert(hash)
             return nil
         }
-        let first = header.restart?.firstLSN ?? header.firstLSN(notBefore: floor)
-        guard first >= floor, first.rawValue - floor.rawValue < LogFormat.segmentLSNs else { return nil }
-        return Found(offset: place, header: header, firstLSN: first)
+        return header
     }
 }

@@ -72,9 +72,11 @@ extension SegmentHeader {
         guard magic == expected else { throw .malformed("no magic at the beginning") }
         let version: UInt32 = try reader.fixed()
         guard version == LogFormat.version else {
-            if unsafe SegmentHeader.isWhole(bytes, version: LogFormat.version) {
-                throw .malformed("the header's version does not match its checksum")
-            }
+            // A newer version may have another header; those before had this one.
+            let isDamaged =
+                unsafe SegmentHeader.isWhole(bytes, version: LogFormat.version)
+                || (version < LogFormat.version && !SegmentHeader.isWhole(bytes, version: version))
+            if isDamaged { throw .malformed("the header's version does not match its checksum") }
             throw .unknown("format version \(version)\(version < LogFormat.version ? " of an earlier build" : "")")
         }
         let length: UInt32 = try reader.fixed()

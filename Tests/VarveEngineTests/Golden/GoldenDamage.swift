@@ -86,6 +86,7 @@ extension GoldenDamage {
         ("version-older", { $0.resealHeader { $0[8] = 0 } }),
         // One bit from the version before, and still whole: damage, not an old file.
         ("version-flipped", { $0[8] ^= 1 }),
+        ("version-zeroed", { for index in 8..<40 { $0[index] = 0 } }),
         // A later version's header may be longer: its version must show all the same.
         (
             "version-newer-layout",

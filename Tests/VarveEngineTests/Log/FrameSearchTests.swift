@@ -113,9 +113,13 @@ import VarveTestSupport
 
     @Test("What is longer than a frame can be costs nothing")
     func tooLong() {
-        let frame = LogFixture.fixedPart(Limits.frameBytes + 1, lsn: 2000, hash: 1, salt: Self.salt)
-        let rest = frame + [UInt8](repeating: 0, count: Limits.frameBytes + 1)
-        #expect(search(rest, floor: 1000) == FrameSearch.Evidence())
+        let crowd = Self.crowd(1 << 16)
+        unsafe crowd.withUnsafeBytes { bytes in
+            var search = unsafe FrameSearch(bytes, salt: Self.salt, floor: LSN(1000), longest: 1 << 12)
+            #expect(search.next() == nil)
+            // Only those of the last 4 KiB claim no more.
+            #expect(search.hashedBytes > 0 && search.hashedBytes <= 1 << 19 && !search.gaveUp)
+        }
     }
 
     @Test("Where too many headers are right the search gives up")

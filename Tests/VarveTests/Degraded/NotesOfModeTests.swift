@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 import VarveEngine
 import VarveIO
@@ -48,12 +49,15 @@ struct NotesOfModeTests {
         let warm = try #require(cache.warm)
         let notes = Task {
             await IOThread.run(name: "test-notes") {
-                cache.onDisk {
+                cache.onDisk { () -> Bool in
                     hand.update { $0.isReached = true }
                     hand.wait { $0.isOpen }
                     #expect(cache.store.degraded?.isInMemory == true && !cache.isDegraded)
                     cache.gather(0, warm)
-                    _ = cache.writePending(0, warm, atMost: .max)
+                    func isPending() -> Bool { warm.state.withLock { !$0.round.pending.isEmpty } }
+                    let wasPending = isPending()
+                    let isWritten = cache.writePending(0, warm, atMost: .max).isWritten
+                    return wasPending && !isWritten && isPending()
                 }
             }
         }
@@ -63,11 +67,33 @@ struct NotesOfModeTests {
         while cache.store.degraded?.isInMemory == false { await Task.yield() }
         #expect(!cache.isDegraded)
         hand.update { $0.isOpen = true }
-        #expect(await notes.value != nil)
+        #expect(await notes.value == true, "what is pending stays so")
         try await full.value
         #expect(cache.isDegraded)
         #expect(cache.onDisk {} == nil)
         rig.files.capacity = nil
+        try await cache.store.close()
+        let again = try await rig.cache()
+        #expect(try #require(again.statistics.warmUp).keysNoted == 2)
+        try await again.store.close()
+    }
+
+    /// What sent it to memory may have taken them.
+    @Test("After a return all of it is noted anew, also where nothing has happened since")
+    func afterReturn() async throws {
+        let cache = try await rig.cache()
+        let warm = try #require(cache.warm)
+        try await cache.set("x", for: "a")
+        await IOThread.run(name: "test-notes") { cache.noteAll() }
+        let notes = warm.statistics.notesWritten
+        #expect(notes > 0)
+        await IOThread.run(name: "test-notes") { cache.noteAll() }
+        #expect(warm.statistics.notesWritten == notes)
+        try await rig.fillDisk(cache)
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        await IOThread.run(name: "test-notes") { cache.noteAll() }
+        #expect(warm.statistics.notesWritten >= 2 * notes)
         try await cache.store.close()
     }
 
