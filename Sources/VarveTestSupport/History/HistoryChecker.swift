@@ -207,12 +207,14 @@ public struct HistoryChecker {
         let state = step?.state ?? HistoryState()
         var text = "in this order (the last 40)\n"
         func line(_ index: Int) -> String {
-            let version = operations[index].action.value.flatMap { rules.values[$0]?.sourceVersion }
-            return "  \(operations[index])" + (version.map { ", source version \($0)" } ?? "") + "\n"
+            let value = operations[index].action.value.flatMap { rules.values[$0] }
+            let version = value?.sourceVersion.map { ", source version \($0)" } ?? ""
+            let tags = value.map { $0.tags.isEmpty ? "" : ", tags \($0.tags.sorted())" } ?? ""
+            return "  \(operations[index])\(version)\(tags)\n"
         }
         for index in order.suffix(40) { text += line(index) }
         text += "the register holds \(state.value.map(String.init) ?? "nothing"), refuses below \(state.floor)"
-        text += " with loads \(state.loads.sorted()), and none of these can follow\n"
+        text += " with loads \(state.loads), and none of these can follow\n"
         let left = operations.indices.filter { step?.done.contains($0) != true }
         let earliest = left.compactMap { operations[$0].response }.min() ?? .max
         for index in left where operations[index].invocation < earliest { text += line(index) }

@@ -16,8 +16,8 @@ struct HistoryState: Hashable {
     var floor: UInt64 = 0
     /// The highest source version that ever came: older ones may be refused.
     var highest: UInt64 = 0
-    /// Loads that began after the last change of the register.
-    var loads: Set<Int> = []
+    /// Loads that began after the last change of the register, in the order in which they asked their sources.
+    var loads: [Int] = []
     /// What the register may fall back to when the power goes.
     var unsynced: Set<Standing> = []
     var crashes = 0
@@ -103,12 +103,18 @@ struct HistoryState: Hashable {
             return results.map { changed(to: $0, operation, rules) }
         case .loadBegan(let value):
             var next = self
-            next.loads.insert(value)
+            next.loads.append(value)
             // A log that fails may keep its version though nobody ever saw it stored.
             if rules.losesLoads { next.highest = max(highest, rules.values[value]?.sourceVersion ?? 0) }
             return [next]
         case .loadStored(let value):
-            return loads.contains(value) ? stored(value, operation, rules) : []
+            guard let place = loads.firstIndex(of: value) else { return [] }
+            // No change made what sources said since then untrue; what one said before is older.
+            return stored(value, operation, rules).map { state in
+                var next = state
+                next.loads = Array(loads[(place + 1)...])
+                return next
+            }
         case .drop, .clock, .sync, .crash: return afterEvent(operation, rules)
         }
     }

@@ -120,6 +120,17 @@ struct HistoryCheckerTests {
         #expect(check([op(.set(1), 1, 2), op(.clock(100), 3, 7), op(.read(1), 5, 6)], values))
     }
 
+    @Test("Of two loads the later one may be stored after the earlier, not before it")
+    func twoLoads() {
+        let begun = [op(.loadBegan(1), 1, 1), op(.loadBegan(2), 2, 2)]
+        func stored(_ first: Int, _ second: Int) -> [HistoryOperation] {
+            [op(.loadStored(first), 3, nil), op(.read(first), 4, 5)]
+                + [op(.loadStored(second), 6, nil), op(.read(second), 7, 8)]
+        }
+        #expect(check(begun + stored(1, 2), [:]))
+        #expect(!check(begun + stored(2, 1), [:]))
+    }
+
     @Test("What is older than a source version that was stored or named is not stored any more")
     func sourceVersions() {
         let values = [5, 7, 9].reduce(into: [Int: HistoryValue]()) {
