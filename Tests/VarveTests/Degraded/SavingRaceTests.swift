@@ -24,19 +24,27 @@ struct SavingRaceTests {
             cost: { $0.utf8.count })
     }
 
-    /// Else its step would make anew what it had in hand, by a memory that knows nothing of the next cache's changes.
-    @Test("Who closes a cache waits for what a save has in hand")
-    func closing() async throws {
+    /// A cache that is back on disk and has "mine" of "a" still to save, which the hand holds. Nobody saves it until the door
+    /// is open.
+    private func returned() async throws -> (Cache<String, String>, hand: HeldThread, door: HeldThread) {
         let hand = HeldThread((isReached: false, isOpen: true))
         let store = try await rig.store()
         let cache: Cache<String, String> = try await store.cache(named: "c", coding: coding(held: hand), rig.options)
         let door = await store.unattended()
-        defer { door.update { $0.isOpen = true } }
         try await rig.fillDisk(cache)
         try await cache.set("mine", for: "a")
         rig.files.capacity = nil
         #expect(await cache.tryReturn())
         hand.update { $0 = (isReached: false, isOpen: false) }
+        return (cache, hand, door)
+    }
+
+    /// Else its step would make anew what it had in hand, by a memory that knows nothing of the next cache's changes.
+    @Test("Who closes a cache waits for what a save has in hand")
+    func closing() async throws {
+        let (cache, hand, door) = try await returned()
+        let store = cache.store
+        defer { door.update { $0.isOpen = true } }
         let saving = Task {
             await IOThread.run(name: "test-save") {
                 // The disk may be busy with the return at first.
@@ -66,16 +74,8 @@ struct SavingRaceTests {
 
     @Test("A load that finds none takes what a save has in hand and memory has let go of")
     func evictedInBetween() async throws {
-        let hand = HeldThread((isReached: false, isOpen: true))
-        let coding = coding(held: hand)
-        let cache: Cache<String, String> = try await rig.store().cache(named: "c", coding: coding, rig.options)
-        let door = await cache.store.unattended()
+        let (cache, hand, door) = try await returned()
         defer { door.update { $0.isOpen = true } }
-        try await rig.fillDisk(cache)
-        try await cache.set("mine", for: "a")
-        rig.files.capacity = nil
-        #expect(await cache.tryReturn())
-        hand.update { $0 = (isReached: false, isOpen: false) }
         let saving = Task { await IOThread.run(name: "test-save") { cache.saveAll() } }
         await hand.reached { $0.isReached }
         try await rig.evictAll(cache)
