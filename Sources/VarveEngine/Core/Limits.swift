@@ -9,6 +9,8 @@ enum Limits {
     static let tagsPerEntry = 4096
     /// One batch as decoded records. A frame holds exactly one batch.
     static let batchBytes = 128 << 20
+    /// Records of one batch: its memtable's worst case, some 800 bytes each, must fit an arena with room to spare.
+    static let batchRecords = 16_000_000
     /// A frame as it lies in the log: a stored (uncompressed) batch and its header.
     static let frameBytes = batchBytes + 256
     static let levels = 7

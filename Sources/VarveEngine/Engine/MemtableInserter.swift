@@ -57,8 +57,17 @@ enum MemtableInserter {
     }
 
     /// An empty memtable. Beyond `limit` it holds what a last batch may add; that is address space, not memory.
+    ///
+    /// - Throws: `.limitExceeded` where no arena has `atLeast` bytes.
     static func makeMemtable(limit: Int, atLeast: Int, like previous: Memtable?) throws(VarveError) -> Memtable {
-        try Memtable(
-            capacity: max(limit * 2 + (32 << 20), limit + atLeast * 2), expectedKeys: previous?.keyCount ?? 0)
+        // What one large batch brought beyond the limit need not come again.
+        let keys = min(previous?.keyCount ?? 0, limit / 64)
+        let most = Limits.memtableBytes - MemtableHashIndex.initialBytes(expectedKeys: keys)
+        guard atLeast <= most else {
+            throw VarveError(
+                .limitExceeded, "one memtable would need \(atLeast) bytes of address space for it; \(most) is the most")
+        }
+        let wanted = max(limit * 2 + (32 << 20), limit + atLeast * 2)
+        return try Memtable(capacity: min(wanted, most), expectedKeys: keys)
     }
 }

@@ -5,8 +5,9 @@
 public struct WriteBatch: ~Copyable, @unchecked Sendable {
     // Unchecked: the buffer has this value as its only owner.
     var payload: ByteBuffer
-    /// How many operations it holds; each takes one LSN.
+    /// How many operations it holds, 16 million at most; each takes one LSN.
     public private(set) var count = 0
+    private let recordLimit: Int
     var conditions: [Condition] = []
 
     /// What must still hold when the batch is committed, or nothing of it is.
@@ -28,7 +29,13 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
         }
     }
 
-    public init() { payload = ByteBuffer(capacity: 512) }
+    public init() { self.init(recordLimit: Limits.batchRecords) }
+
+    /// A test may want the limit lower.
+    init(recordLimit: Int) {
+        self.recordLimit = recordLimit
+        payload = ByteBuffer(capacity: 512)
+    }
 
     public var isEmpty: Bool { count == 0 }
     /// Bytes of its encoded form.
@@ -38,6 +45,7 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
     public mutating func put(
         _ key: RawSpan, _ value: RawSpan, _ fields: EntryFields = .none, in namespace: Namespace = .default
     ) throws(VarveError) {
+        try checkCount()
         try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
             try unsafe value.withUnsafeBytes { (value) throws(VarveError) in
                 try unsafe RecordWriter.put(key, value, fields, namespace.id, into: &payload)
@@ -56,6 +64,7 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
     public mutating func delete(
         _ key: RawSpan, _ fields: EntryFields = .none, in namespace: Namespace = .default
     ) throws(VarveError) {
+        try checkCount()
         try unsafe key.withUnsafeBytes { (key) throws(VarveError) in
             try unsafe RecordWriter.delete(key, fields, namespace.id, into: &payload)
         }
@@ -72,6 +81,7 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
     public mutating func deleteRange(
         from begin: [UInt8], to end: [UInt8]?, in namespace: Namespace = .default
     ) throws(VarveError) {
+        try checkCount()
         try RecordWriter.deleteRange(begin, end, namespace.id, into: &payload)
         count += 1
     }
@@ -106,6 +116,14 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
         try demand(.unchanged(since: since), key, namespace)
     }
 
+    /// Whether it takes one operation more.
+    @inline(__always)
+    private func checkCount() throws(VarveError) {
+        guard count < recordLimit else {
+            throw VarveError(.limitExceeded, "a batch takes at most \(recordLimit) operations; split it")
+        }
+    }
+
     private mutating func demand(
         _ demand: Condition.Demand, _ key: [UInt8], _ namespace: Namespace
     ) throws(VarveError) {
@@ -136,6 +154,7 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
 
     /// Stores an entry as it lies in a store, its fields untouched, under a full key.
     mutating func putEntry(fullKey: [UInt8], entry: [UInt8]) throws(VarveError) {
+        try checkCount()
         try RecordWriter.putEntry(fullKey, entry, into: &payload)
         count += 1
     }

@@ -150,7 +150,8 @@ struct RawFrameHeader {
     }
 
     /// What whole frames, one behind the other, decode to by what their headers say; whoever decodes them checks it. Nil
-    /// where a header cannot be.
+    /// where a header cannot be. A frame of an unknown codec counts for nothing: its raw length has no bound, and who
+    /// decodes it refuses it by name.
     static func contents(of bytes: UnsafeRawBufferPointer) -> (rawBytes: Int, records: Int)? {
         var (offset, rawBytes, records) = (0, 0, 0)
         while offset < bytes.count {
@@ -158,10 +159,13 @@ struct RawFrameHeader {
             guard let length = try? unsafe unverifiedLength(rest), length <= rest.count,
                 let header = try? unsafe RawFrameHeader(unverified: UnsafeRawBufferPointer(rebasing: rest[..<length]))
             else { return nil }
-            rawBytes += header.rawLength
-            // A record takes a byte of payload at least.
-            records += min(Int(clamping: header.count), header.rawLength)
             offset += length
+            if header.codec > FrameCodec.lz4 { continue }
+            guard
+                let count = BatchReader.records(of: header.kind, count: header.count, rawLength: header.rawLength)
+            else { return nil }
+            rawBytes += header.rawLength
+            records += count
         }
         return (rawBytes, records)
     }
@@ -219,6 +223,8 @@ struct DecodedFrame {
     /// Bytes of the whole frame, and of its payload.
     var length: Int { unsafe bytes.count }
     var rawLength: Int { unsafe payload.count }
+    /// See `BatchReader.records`.
+    var records: Int? { BatchReader.records(of: header.kind, count: header.count, rawLength: rawLength) }
     /// The place after the frame; a timeline record's is in the timeline that it begins.
     let positionAfter: LogPosition
 }

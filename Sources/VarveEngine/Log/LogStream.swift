@@ -1,5 +1,6 @@
 /// Cuts what a reader of the log yields into pieces for a follower: a segment's header whenever one begins, and whole
-/// frames of about a megabyte together.
+/// frames of about a megabyte together, which hold no more records than a batch may have: a follower has room for all
+/// of them at once.
 ///
 /// One thread at a time; `cancel` comes from any.
 final class LogStream: @unchecked Sendable {
@@ -48,9 +49,12 @@ final class LogStream: @unchecked Sendable {
                 queue.append(.segment(header))
                 announced = header.salt
             }
+            // Who takes the frame refuses what it cannot hold.
+            let count = frame.records ?? 0
+            if records + count > Limits.batchRecords || rawBytes + frame.rawLength > Limits.batchBytes { close() }
             unsafe bytes.append(contentsOf: frame.bytes)
             rawBytes += frame.rawLength
-            records += Int(clamping: frame.header.count)
+            records += count
             lastLSN = frame.header.lastLSN
         }
         close()

@@ -73,6 +73,16 @@ struct BatchReader {
 
     var isAtEnd: Bool { reader.isAtEnd }
 
+    /// A kind and three varints: the shortest record.
+    private static let smallestRecord = 4
+
+    /// How many records a memtable must have room for to take a frame; nil where its payload cannot hold as many as it
+    /// counts. Whoever asks for memory asks here first, for nothing but the writer vouches for the count.
+    static func records(of kind: FrameKind, count: UInt64, rawLength: Int) -> Int? {
+        guard kind == .batch else { return 0 }
+        return count <= UInt64(rawLength / smallestRecord) ? Int(count) : nil
+    }
+
     /// The next record; nil at the end.
     @inline(__always)
     mutating func next() throws(DecodeError) -> BatchRecord? {

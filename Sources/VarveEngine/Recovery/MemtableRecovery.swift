@@ -38,7 +38,7 @@ struct MemtableRecovery: ~Copyable {
 
     private mutating func insert(_ frame: DecodedFrame) throws(VarveError) {
         let header = frame.header
-        let count = Int(clamping: header.count)
+        guard let count = frame.records else { throw MemtableRecovery.malformed(header) }
         if active.approximateBytes >= limit || !active.hasRoom(records: count, bytes: frame.rawLength) {
             try seal(Memtable.worstCaseBytes(records: count, bytes: frame.rawLength))
         }
@@ -46,10 +46,12 @@ struct MemtableRecovery: ~Copyable {
             unsafe MemtableInserter.insert(
                 frame.payload, from: header.firstLSN, count: header.count, into: active, key: &key,
                 traffic: &traffic)
-        else {
-            throw VarveError(
-                .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole; run repair")
-        }
+        else { throw MemtableRecovery.malformed(header) }
+    }
+
+    private static func malformed(_ header: FrameHeader) -> VarveError {
+        VarveError(
+            .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole; run repair")
     }
 
     private mutating func seal(_ room: Int) throws(VarveError) {

@@ -90,24 +90,24 @@ final class SalvagedLog {
         _ frame: DecodedFrame, _ path: String, _ end: Int, _ report: inout RepairReport
     ) throws(VarveError) {
         guard frame.header.kind == .batch else { return }
-        let count = Int(clamping: frame.header.count)
+        if try insert(frame) { return }
+        report.losses.append(
+            RepairReport.Loss(
+                path: path, offset: UInt64(end - frame.length), bytes: UInt64(frame.length),
+                reason: "the batch at LSN \(frame.header.firstLSN) is malformed, though its frame is whole"))
+    }
+
+    /// False where the batch is malformed; what stands before the fault may be in.
+    private func insert(_ frame: DecodedFrame) throws(VarveError) -> Bool {
+        guard let count = frame.records else { return false }
         if memtable.approximateBytes >= SalvagedLog.memtableBytes
             || !memtable.hasRoom(records: count, bytes: frame.rawLength)
         {
             try spill(atLeast: Memtable.worstCaseBytes(records: count, bytes: frame.rawLength))
         }
-        guard
-            unsafe MemtableInserter.insert(
-                frame.payload, from: frame.header.firstLSN, count: frame.header.count, into: memtable, key: &key,
-                traffic: &traffic)
-        else {
-            let offset = UInt64(end - frame.length)
-            report.losses.append(
-                RepairReport.Loss(
-                    path: path, offset: offset, bytes: UInt64(frame.length),
-                    reason: "the batch at LSN \(frame.header.firstLSN) is malformed, though its frame is whole"))
-            return
-        }
+        return unsafe MemtableInserter.insert(
+            frame.payload, from: frame.header.firstLSN, count: frame.header.count, into: memtable, key: &key,
+            traffic: &traffic)
     }
 
     private static func isBlank(_ bytes: Slice<UnsafeRawBufferPointer>) -> Bool {

@@ -53,6 +53,31 @@ import VarveTestSupport
         try engine.close()
     }
 
+    @Test("An operation beyond a batch's limit is refused, and the batch holds what it held")
+    func records() throws {
+        var batch = WriteBatch(recordLimit: 4)
+        try batch.put([1], [1])
+        try batch.delete([2])
+        try batch.deleteRange(from: [3], to: [4])
+        try batch.putEntry(fullKey: FullKey.make(.default, [5]), entry: [0, 5])
+        let size = batch.byteCount
+        var refusals: [VarveError.Code] = []
+        do { try batch.put([6], [6]) } catch { refusals.append(error.code) }
+        do { try batch.delete([6]) } catch { refusals.append(error.code) }
+        do { try batch.deleteRange(from: [6], to: nil) } catch { refusals.append(error.code) }
+        do { try batch.putEntry(fullKey: FullKey.make(.default, [6]), entry: [0, 6]) } catch {
+            refusals.append(error.code)
+        }
+        #expect(refusals == [.limitExceeded, .limitExceeded, .limitExceeded, .limitExceeded])
+        #expect(batch.count == 4 && batch.byteCount == size)
+        batch.removeAll()
+        try batch.put([6], [6])
+        let engine = try Fixture.store()
+        try engine.write(batch)
+        #expect(try Fixture.contents(engine) == [[6]: [6]])
+        try engine.close()
+    }
+
     @Test func options() {
         func refused(_ change: (inout EngineOptions) -> Void) -> Bool {
             var options = EngineOptions()
