@@ -164,6 +164,7 @@ final class FrameDecoder {
             time = sum
             guard raw.unsynced < first.rawValue else { throw .malformed(.malformed("a synced LSN below zero")) }
         }
+        guard time <= LogFormat.latestTime else { throw .malformed(.outOfRange("commit time \(time)")) }
         return FrameHeader(
             kind: raw.kind, flags: raw.flags, codec: raw.codec, firstLSN: first, count: raw.count, commitTime: time,
             syncedLSN: raw.syncedLSN(first: first))

@@ -159,6 +159,11 @@ final class LogWriter: @unchecked Sendable {
     ) throws(VarveError) -> LogPosition {
         do throws(VarveError) { try sink.checkUsable() } catch { throw error.at(.admission) }
         precondition(follower == nil, "a follower's log takes its source's frames only")
+        // It would not be read back.
+        guard commitTime <= LogFormat.latestTime else {
+            throw VarveError(
+                .limitExceeded, "commit time \(commitTime) is beyond what the log takes; set the machine's clock right")
+        }
         let bound = LogFormat.frameBound(payload.count)
         if sink.room < bound || spansTooManyLSNs(count) { try beginNextSegment(minimum: bound) }
         let (before, timeBefore) = (encoder.position, encoder.lastCommitTime)

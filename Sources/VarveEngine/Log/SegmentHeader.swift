@@ -100,6 +100,7 @@ extension SegmentHeader {
         guard unknown == 0 else { throw .unknown("required feature bits \(hexadecimal(unknown))") }
         guard keyID == 0 else { throw .unknown("frames encrypted under key \(keyID)") }
         guard firstLSN > .zero else { throw .malformed("a first LSN of zero") }
+        guard time <= LogFormat.latestTime else { throw .outOfRange("commit time \(time)") }
     }
 
     /// Whether the bytes begin with a header whose checksum is right for this version.

@@ -105,7 +105,10 @@ extension VersionEdit {
         case .options: options = try BoundOptions(from: &field)
         case .nextFileNumber: nextFileNumber = try field.fileNumber()
         case .flushed: flushed = try field.logPosition()
-        case .lastCommitTime: lastCommitTime = try field.fixed()
+        case .lastCommitTime:
+            let time: Timestamp = try field.fixed()
+            guard time <= LogFormat.latestTime else { throw .outOfRange("commit time \(time)") }
+            lastCommitTime = time
         case .clock:
             let (reading, offset): (Timestamp, Int64) = (try field.fixed(), try field.fixed())
             clock = StoreClockState(reading: reading, offset: offset, isFrozen: try field.flag())
