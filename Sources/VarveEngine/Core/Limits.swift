@@ -13,6 +13,11 @@ enum Limits {
     static let batchRecords = 16_000_000
     /// A frame as it lies in the log: a stored (uncompressed) batch and its header.
     static let frameBytes = batchBytes + 256
+    /// What `EngineOptions.logSegmentBytes` may be.
+    static let logSegmentBytes = 1 << 30
+    /// A segment's file: what its writer makes it, by half longer where a follower's grew to take what its source's
+    /// holds, and a frame, which may be more than a segment is to take.
+    static let segmentFileBytes = logSegmentBytes + logSegmentBytes / 2 + frameBytes
     static let levels = 7
     /// A memtable's arena: 32 bits of eight-byte units.
     static let memtableBytes = 32 << 30

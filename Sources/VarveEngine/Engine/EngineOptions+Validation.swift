@@ -8,7 +8,7 @@ extension EngineOptions {
         }
         try within("memtableBytes", memtableBytes, 64 << 10, 2 << 30)
         try within("sealedMemtables", sealedMemtables, 1, 16)
-        try within("logSegmentBytes", logSegmentBytes, 64 << 10, 1 << 30)
+        try within("logSegmentBytes", logSegmentBytes, 64 << 10, Limits.logSegmentBytes)
         try within("blockCacheBytes", blockCacheBytes, 0, 1 << 40)
         try EngineOptions.check("logRetentionBytes", logRetentionBytes >= 2 * UInt64(logSegmentBytes)) {
             "it must hold at least two segments (\(2 * logSegmentBytes) bytes)"

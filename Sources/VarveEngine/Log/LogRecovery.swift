@@ -92,7 +92,7 @@ struct LogRecovery {
 
     private func totalBytes(_ segments: ArraySlice<LogSegment>) throws(VarveError) -> UInt64 {
         var total = UInt64(0)
-        for segment in segments { total += UInt64(try SegmentFile(fileSystem, segment.path).size()) }
+        for segment in segments { total &+= UInt64(try SegmentFile(fileSystem, segment.path).size()) }
         return total
     }
 

@@ -87,10 +87,14 @@ final class SegmentFile {
         }
     }
 
-    /// Everything from `offset` to the file's end, copied.
+    /// Everything from `offset` to the file's end, copied. A file that is longer than any segment is damage.
     func rest() throws(VarveError) -> ByteBuffer {
-        let size = try lifted { () throws(IOError) in try file.size() }
-        let length = max(0, Int(clamping: size) - offset)
+        let size = try size()
+        guard size <= Limits.segmentFileBytes else {
+            throw .corruption(
+                "it is \(size) bytes long, and no segment is longer than \(Limits.segmentFileBytes)", path: path)
+        }
+        let length = max(0, size - offset)
         var bytes = ByteBuffer(capacity: length)
         let from = UInt64(offset)
         let source = file

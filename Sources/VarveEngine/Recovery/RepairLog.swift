@@ -21,25 +21,37 @@ final class SalvagedLog {
     /// Reads one segment. After bytes that are no frame it goes on at the next restart frame, which says by itself where
     /// it stands. Bytes that were never written are no loss.
     func read(_ path: String, _ report: inout RepairReport) throws(VarveError) {
-        let content: [UInt8]
-        let header: SegmentHeader
+        let content: ByteBuffer
         do throws(VarveError) {
-            content = try SegmentFile(files, path, at: 0).rest().array()
-            header = try SalvagedLog.header(of: content, path)
+            content = try SegmentFile(files, path, at: 0).rest()
         } catch {
-            if error.code == .unsupportedFormat { throw error }
+            report.lose(path, error)
+            return
+        }
+        try read(content, path, &report)
+    }
+
+    private func read(
+        _ content: borrowing ByteBuffer, _ path: String, _ report: inout RepairReport
+    ) throws(VarveError) {
+        let bytes = unsafe content.bytes
+        let header: SegmentHeader
+        do throws(DecodeError) {
+            header = unsafe try SegmentHeader(decoding: bytes)
+        } catch {
+            let error = VarveError.corruption(error, in: "the segment's header", path: path, offset: 0)
+            guard error.code != .unsupportedFormat else { throw error }
             report.lose(path, error)
             return
         }
         report.logSegments += 1
-        unsafe try content.withBytes { (bytes) throws(VarveError) in
-            unsafe try readFrames(bytes, header, path, &report)
-        }
+        unsafe try readFrames(bytes, LogSegment(header: header, path: path), &report)
     }
 
     private func readFrames(
-        _ bytes: UnsafeRawBufferPointer, _ header: SegmentHeader, _ path: String, _ report: inout RepairReport
+        _ bytes: UnsafeRawBufferPointer, _ segment: LogSegment, _ report: inout RepairReport
     ) throws(VarveError) {
+        let (header, path) = (segment.header, segment.path)
         var offset = LogFormat.headerBytes
         var decoder = FrameDecoder(header)
         var search = unsafe FrameSearch(bytes, salt: header.salt, floor: header.firstLSN)
@@ -74,16 +86,6 @@ final class SalvagedLog {
         _ bytes: UnsafeRawBufferPointer, _ decoder: FrameDecoder
     ) -> Result<DecodedFrame, FrameFault> {
         do throws(FrameFault) { return .success(unsafe try decoder.decode(bytes)) } catch { return .failure(error) }
-    }
-
-    private static func header(of content: [UInt8], _ path: String) throws(VarveError) -> SegmentHeader {
-        do throws(DecodeError) {
-            return unsafe try content.withBytes { (bytes) throws(DecodeError) in
-                unsafe try SegmentHeader(decoding: bytes)
-            }
-        } catch {
-            throw .corruption(error, in: "the segment's header", path: path, offset: 0)
-        }
     }
 
     private func take(
