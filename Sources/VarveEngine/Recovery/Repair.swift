@@ -59,8 +59,9 @@ extension Engine {
     /// key the newest version that could be read wins. Deletes and range deletes count where they can be read; one that
     /// is lost brings back what it hid. The new store has an identity and LSNs of its own. The damaged one is not changed.
     /// Blocks.
-    /// - Throws: `.storeInUse`, `.notAStore`, `.storeExists`, `.unsupportedFormat` for a store whose manifest or log is of
-    ///   another format, and what keeps the new store from being written. Damage is in the report.
+    /// - Throws: `.storeInUse`, `.notAStore`, `.storeExists`, `.unsupportedFormat` for a store whose manifest or log is
+    ///   of another format or holds what this version does not know, and what keeps the new store from being written.
+    ///   Damage is in the report.
     public static func repair(
         storeAt source: String, into destination: String, fileSystem: any FileSystem = PosixFileSystem(),
         progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }

@@ -66,6 +66,8 @@ final class SalvagedLog {
                 continue
             case .failure(let error): fault = error
             }
+            // Whole, and so not damaged: it may mean anything, a delete too.
+            if case .unsupported = fault { throw LogScanner.error(fault, segment, offset: offset) }
             search.move(to: offset + 1)
             var next = search.next()
             while let found = next, found.header.restart == nil { next = search.next() }
