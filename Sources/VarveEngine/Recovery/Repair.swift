@@ -55,10 +55,11 @@ public struct RepairReport: Sendable {
 extension Engine {
     /// Salvages what can be read of a damaged store into a new one in `destination`, which must not exist.
     ///
-    /// Reads every table that opens, block by block, and every frame of the log that verifies, after damage too; of each
-    /// key the newest version that could be read wins. Deletes and range deletes count where they can be read; one that
-    /// is lost brings back what it hid. The new store has an identity and LSNs of its own. The damaged one is not changed.
-    /// Blocks.
+    /// Reads every table that opens, block by block, and every frame of the log that verifies, after damage too; of
+    /// each key the newest version that could be read wins. Deletes and range deletes count where they can be read; one
+    /// that is lost brings back what it hid. Log that tables hold already counts only where a table is not whole: what
+    /// that lost may be there, and so may what was deleted since. The new store has an identity and LSNs of its own.
+    /// The damaged one is not changed. Blocks.
     /// - Throws: `.storeInUse`, `.notAStore`, `.storeExists`, `.unsupportedFormat` for a store whose manifest or log is
     ///   of another format or holds what this version does not know, and what keeps the new store from being written.
     ///   Damage is in the report.
@@ -139,7 +140,9 @@ struct Repair {
             }
         }
         report.tables = tables.count
-        try salvageLog(names, &tables, &report)
+        let log = try SalvagedLog(
+            files: files, scratch: scratch, covered: version.map { covered($0, tables) } ?? .zero)
+        try salvage(log, names, &tables, &report)
         try merge(tables, version?.floors ?? FloorTable(), &report, progress)
         for table in tables { report.losses += table.losses }
         report.blocks = tables.reduce(0) { $0 + $1.blocksRead }
@@ -185,10 +188,22 @@ struct Repair {
         }
     }
 
-    private func salvageLog(
-        _ names: [FileName], _ tables: inout [SalvagedTable], _ report: inout RepairReport
+    /// The LSN up to which the tables hold everything, so that the log has nothing to add; it would only bring back
+    /// what a delete hid that has rotted there, and that the tables have let go of. Zero where a table is not whole:
+    /// the log may hold what that has lost.
+    private func covered(_ version: Version, _ tables: [SalvagedTable]) -> LSN {
+        let live = version.allTables
+        guard tables.count == live.count else { return .zero }
+        let hashes = Dictionary(live.map { ($0.number, $0.properties.contentHash) }) { first, _ in first }
+        for table in tables {
+            guard let hash = hashes[table.number], table.isWhole(hash) else { return .zero }
+        }
+        return version.flushed.lsn
+    }
+
+    private func salvage(
+        _ log: SalvagedLog, _ names: [FileName], _ tables: inout [SalvagedTable], _ report: inout RepairReport
     ) throws(VarveError) {
-        let log = try SalvagedLog(files: files, scratch: scratch)
         for case .log(let number) in names {
             try log.read(FileName.log(number).path(in: source), &report)
         }

@@ -7,14 +7,17 @@ final class SalvagedLog {
 
     private let files: any FileSystem
     private let scratch: String
+    /// Frames up to here are passed over: tables hold them.
+    private let covered: LSN
     private var memtable: Memtable
     private var key = ByteBuffer(capacity: 256)
     private var traffic = NamespaceTraffic()
     private var tables: [(path: String, number: FileNumber)] = []
 
-    init(files: any FileSystem, scratch: String) throws(VarveError) {
+    init(files: any FileSystem, scratch: String, covered: LSN) throws(VarveError) {
         self.files = files
         self.scratch = scratch
+        self.covered = covered
         memtable = try MemtableInserter.makeMemtable(limit: SalvagedLog.memtableBytes, atLeast: 0, like: nil)
     }
 
@@ -61,6 +64,7 @@ final class SalvagedLog {
             switch unsafe SalvagedLog.decode(rest, decoder) {
             case .success(let frame):
                 offset += frame.length
+                guard frame.header.lastLSN > covered else { continue }
                 report.logFrames += 1
                 try take(frame, path, offset, &report)
                 continue

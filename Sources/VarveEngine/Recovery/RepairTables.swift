@@ -23,8 +23,12 @@ final class SalvagedTable {
 
     init(_ table: TableReader) { self.table = table }
 
+    var number: FileNumber { table.fileNumber }
     var rangeTombstones: RangeTombstones { table.rangeTombstones }
     var blockCount: Int { table.index.count }
+
+    /// Whether it is the file that the manifest names and all of it can be read. Reads it once over and moves nothing.
+    func isWhole(_ hash: ContentHash?) -> Bool { (try? table.verify(contentHash: hash)) != nil }
 
     func next() -> SalvagedEntry? {
         while place == entries.count {

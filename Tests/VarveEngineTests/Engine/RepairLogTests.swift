@@ -52,6 +52,25 @@ import VarveTestSupport
     }
     private static let left = [1, 2, 3].reduce(into: [:]) { $0[Fixture.key($1)] = Fixture.value($1, 0) }
 
+    @Test("Log that whole tables hold is not taken again: a delete that rots there brings nothing back")
+    func coveredLog() throws {
+        let deleting = try fill()
+        try files.corrupt(deleting, at: LogFormat.headerBytes + 30)
+        let report = try repair()
+        #expect(report.losses.map(\.path) == [deleting])
+        #expect(try repaired() == Self.left)
+    }
+
+    @Test("Where a block of a table is lost, the log that the table was made of still tells", arguments: [true, false])
+    func coveredLogBesideDamage(isGone: Bool) throws {
+        _ = try fill()
+        let table = "/store/" + (try #require(try names(".sst").last))
+        if isGone { try files.remove(table) } else { try files.corrupt(table, at: 20) }
+        let report = try repair()
+        #expect(report.losses.contains { $0.path == table })
+        #expect(try repaired() == Self.left)
+    }
+
     @Test("A whole frame that means what this version does not know is refused by name, and is no damage")
     func unknownFrame() throws {
         _ = try fill()
