@@ -103,6 +103,14 @@ extension SegmentHeader {
         guard time <= LogFormat.latestTime else { throw .outOfRange("commit time \(time)") }
     }
 
+    /// Whether a refused header claims a later version and is not whole by the layout of this one: it is damaged, or of
+    /// a version with another layout. What else is known of the store must tell which.
+    static func mayBeOfLaterVersion(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.count >= 12 else { return false }
+        let version = unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
+        return unsafe version > LogFormat.version && !isWhole(bytes, version: version)
+    }
+
     /// Whether the bytes begin with a header whose checksum is right for this version.
     private static func isWhole(_ bytes: UnsafeRawBufferPointer, version: UInt32) -> Bool {
         guard bytes.count >= LogFormat.headerBytes else { return false }

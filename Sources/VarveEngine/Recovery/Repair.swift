@@ -122,12 +122,20 @@ struct Repair {
                 + "may be trusted; to salvage what may be outdated remove \(path) first", path: path)
     }
 
+    /// What a manifest says.
+    private struct Known {
+        let version: Version
+        /// CURRENT names it. Whoever writes a store begins a manifest in its own format at every opening, before
+        /// anything else: so nothing here is of a later version than this one.
+        let isInForce: Bool
+    }
+
     private func salvage(
         _ names: [FileName], _ progress: (UInt64, UInt64) -> Void
     ) throws(VarveError) -> RepairReport {
         var report = RepairReport()
-        let version = try readVersion(names, &report)
-        let live = version.map { Set($0.allTables.map(\.number)) }
+        let known = try readManifest(names, &report)
+        let live = known.map { Set($0.version.allTables.map(\.number)) }
         var tables: [SalvagedTable] = []
         for name in names {
             guard case .table(let number) = name, live?.contains(number) ?? true else { continue }
@@ -141,9 +149,10 @@ struct Repair {
         }
         report.tables = tables.count
         let log = try SalvagedLog(
-            files: files, scratch: scratch, covered: version.map { covered($0, tables) } ?? .zero)
+            files: files, scratch: scratch, covered: known.map { covered($0.version, tables) } ?? .zero,
+            isOfThisVersion: known?.isInForce ?? false)
         try salvage(log, names, &tables, &report)
-        try merge(tables, version?.floors ?? FloorTable(), &report, progress)
+        try merge(tables, known?.version.floors ?? FloorTable(), &report, progress)
         for table in tables { report.losses += table.losses }
         report.blocks = tables.reduce(0) { $0 + $1.blocksRead }
         return report
@@ -151,14 +160,15 @@ struct Repair {
 
     /// The tables that belong to the store, and its floors; nil where no manifest can be read. One of another format is not
     /// damaged: to go on without it would bring back what was deleted.
-    private func readVersion(_ names: [FileName], _ report: inout RepairReport) throws(VarveError) -> Version? {
+    private func readManifest(_ names: [FileName], _ report: inout RepairReport) throws(VarveError) -> Known? {
         var numbers: [FileNumber] = []
         do throws(VarveError) {
             if let current = try CurrentFile.read(in: source, files) { numbers = [current] }
         } catch {
             report.lose(FileName.current.path(in: source), error)
         }
-        if numbers.isEmpty {
+        let isNamed = !numbers.isEmpty
+        if !isNamed {
             for case .manifest(let number) in names.reversed() { numbers.append(number) }
         }
         for number in numbers {
@@ -167,7 +177,7 @@ struct Repair {
                     TableFile(number: $0, properties: $1)
                 }
                 report.hasManifest = true
-                return manifest.version
+                return Known(version: manifest.version, isInForce: isNamed)
             } catch {
                 if error.code == .unsupportedFormat { throw error }
                 report.lose(FileName.manifest(number).path(in: source), error)

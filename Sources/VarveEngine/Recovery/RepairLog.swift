@@ -9,15 +9,18 @@ final class SalvagedLog {
     private let scratch: String
     /// Frames up to here are passed over: tables hold them.
     private let covered: LSN
+    /// No later version has written this log.
+    private let isOfThisVersion: Bool
     private var memtable: Memtable
     private var key = ByteBuffer(capacity: 256)
     private var traffic = NamespaceTraffic()
     private var tables: [(path: String, number: FileNumber)] = []
 
-    init(files: any FileSystem, scratch: String, covered: LSN) throws(VarveError) {
+    init(files: any FileSystem, scratch: String, covered: LSN, isOfThisVersion: Bool) throws(VarveError) {
         self.files = files
         self.scratch = scratch
         self.covered = covered
+        self.isOfThisVersion = isOfThisVersion
         memtable = try MemtableInserter.makeMemtable(limit: SalvagedLog.memtableBytes, atLeast: 0, like: nil)
     }
 
@@ -43,7 +46,9 @@ final class SalvagedLog {
             header = unsafe try SegmentHeader(decoding: bytes)
         } catch {
             let error = VarveError.corruption(error, in: "the segment's header", path: path, offset: 0)
-            guard error.code != .unsupportedFormat else { throw error }
+            // What seems to be of a later version cannot be where none has written.
+            let isDamage = unsafe isOfThisVersion && SegmentHeader.mayBeOfLaterVersion(bytes)
+            guard error.code != .unsupportedFormat || isDamage else { throw error }
             report.lose(path, error)
             return
         }

@@ -71,6 +71,46 @@ import VarveTestSupport
         #expect(try repaired() == Self.left)
     }
 
+    @Test("A header that claims a newer version, and is not whole, costs its segment and not the store")
+    func damagedVersion() throws {
+        _ = try fill()
+        let log = try #require(try names(".log").first)
+        try change(log) { content in
+            content[8] ^= 0x40
+            content[200] ^= 1
+        }
+        let report = try repair()
+        #expect(report.losses.map(\.path) == ["/store/" + log])
+        #expect(try repaired() == Self.left)
+    }
+
+    @Test("Where no manifest says that this version wrote last, a newer version is refused")
+    func newerVersion() throws {
+        _ = try fill()
+        let log = try #require(try names(".log").first)
+        try change(log) { content in
+            content[8] ^= 0x40
+            content[200] ^= 1
+        }
+        for name in try files.list("/store") where name == "CURRENT" || name.hasPrefix("MANIFEST") {
+            try files.remove("/store/" + name)
+        }
+        #expect(code { _ = try repair() } == .unsupportedFormat)
+        #expect(try !files.exists("/new"))
+    }
+
+    @Test("A newer version's whole header is refused, whatever the manifest says")
+    func wholeNewerVersion() throws {
+        _ = try fill()
+        let log = try #require(try names(".log").first)
+        try change(log) { content in
+            content[8] = 2
+            let checksum = unsafe content[..<504].withUnsafeBytes { unsafe XXH3.hash64($0) }
+            for index in 0..<8 { content[504 + index] = UInt8(truncatingIfNeeded: checksum >> (8 * UInt64(index))) }
+        }
+        #expect(code { _ = try repair() } == .unsupportedFormat)
+    }
+
     @Test("A whole frame that means what this version does not know is refused by name, and is no damage")
     func unknownFrame() throws {
         _ = try fill()
