@@ -187,11 +187,10 @@ final class SegmentPreparer: @unchecked Sendable {
                 number: number, temporaryPath: temporary, path: name.path(in: directory), file: opened, map: map,
                 capacity: capacity)
         } catch {
-            if let file {
-                file.close()
-                // The first failure is the one to tell; what it leaves is an unfinished file, removed at the next open.
-                _ = try? fileSystem.remove(temporary)
-            }
+            file?.close()
+            // The first failure is the one to tell. What it leaves has no owner any more, under whichever name it lies;
+            // what cannot be removed now is at the next open.
+            for name in [temporary, old] { if let name { _ = try? fileSystem.remove(name) } }
             throw VarveError(error)
         }
     }
@@ -205,7 +204,12 @@ final class SegmentPreparer: @unchecked Sendable {
         }
         try fileSystem.rename(old, to: temporary)
         let file = try fileSystem.open(temporary, .readWrite)
-        if try file.size() <= UInt64(capacity) { return file }
+        let isShort: Bool
+        do throws(IOError) { isShort = try file.size() <= UInt64(capacity) } catch {
+            file.close()
+            throw error
+        }
+        if isShort { return file }
         file.close()
         try fileSystem.remove(temporary)
         return nil

@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import Testing
 import VarveIO
@@ -35,6 +36,27 @@ struct SegmentPreparerTests {
         }
         try preparer.stop()
         try crew.join()
+        #expect(try files.list("/log").isEmpty)
+    }
+
+    @Test(
+        "A file that cannot be used again is removed: nobody would know of it",
+        arguments: [SimulatedOperation.linkCount, .rename, .open, .size, .allocate])
+    func failedReuse(_ failing: SimulatedOperation) throws {
+        let files = SimulatedFileSystem()
+        try files.createDirectory("/log")
+        let preparer = try SegmentPreparer(
+            fileSystem: files, directory: "/log", segmentBytes: 4096, maximumRecycled: 1, preparesAhead: false,
+            nextFileNumber: { 7 })
+        let old = "/log/obsolete.tmp"
+        try files.open(old, .createNew).close()
+        #expect(preparer.offer(old))
+        files.fail(EIO) { $0.operation == failing }
+        #expect(throws: VarveError.self) { try preparer.take(minimum: 0) }
+        #expect(try files.list("/log").isEmpty)
+        // Nothing stands in the way of the next.
+        try preparer.discard(try preparer.take(minimum: 0))
+        try preparer.stop()
         #expect(try files.list("/log").isEmpty)
     }
 }
