@@ -54,10 +54,10 @@ struct FrameSearch {
     ///
     /// Work by chance: in 16 MiB a length has a high byte of zero, and the one that begins a byte later is then below
     /// 64 KiB or too long. So in bytes made for it half of the places have a length that costs anything, and half of
-    /// `count` on average, and one in 65,536 of them is hashed: that is count * count / 2^18, 1 GiB of 16 MiB in some 128
-    /// pieces; random bytes cost 1.4 MiB. A header is tried once (see below), so the pieces are independent: eight times
-    /// as much, and 64 MiB for where they are few, is beyond chance. In longer segments every place counts, which
-    /// leaves a factor of four, and two where lengths meet the limit of a frame, over thousands of pieces.
+    /// `count` on average, and one in 65,536 of them is hashed: that is count * count / 2^18, 1 GiB of 16 MiB in some
+    /// 128 pieces; random bytes cost 1.4 MiB. A header is tried once (see `tried`), so the pieces are independent:
+    /// eight times as much, and 64 MiB for where they are few, is beyond chance. In longer segments every place counts,
+    /// which leaves a factor of four, and two where lengths meet the limit of a frame, over thousands of pieces.
     static func budget(_ count: Int) -> Int {
         count &* (min(count, Limits.frameBytes) >> 15) &+ (64 << 20)
     }

@@ -138,7 +138,8 @@ struct BlockIndex {
         unsafe key.withUnsafeBytes { unsafe compare($0, seek, block) }
     }
 
-    /// A key on its way down: the blocks of which one is wanted, with all that is kept of them under way to the processor.
+    /// A key on its way down: the blocks of which one is wanted. Their chunks and offsets are under way to the
+    /// processor.
     @safe
     struct Descent {
         /// What follows the index's prefix in the key.
