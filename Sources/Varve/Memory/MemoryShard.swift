@@ -47,9 +47,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// What an entry takes beside its own record: its place in the table at three quarters full, the policy's and the
     /// wheel's records.
-    private static var bytesBesideEntry: Int { 11 + 36 + 24 }
+    @inlinable static var bytesBesideEntry: Int { 11 + 36 + 24 }
     /// All that an entry takes, what key and value hold outside of themselves aside.
-    @usableFromInline
+    @inlinable
     static var bytesOfEntry: Int {
         MemoryLayout<MemoryEntry<Key, Value>.Front>.stride + MemoryLayout<EntryRecord>.stride + bytesBesideEntry
     }
@@ -493,7 +493,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// Has the next one to leave at hand.
-    @usableFromInline
+    @inlinable
     func prefetchVictim() { if let next = policy.nextVictim { entries.prefetch(next) } }
 
     /// The slot that leaves for want of room, of which nothing but the entry is left.

@@ -1,6 +1,7 @@
 internal import CVarveHints
 
 /// Tells the processor what will be looked at soon. A hint: any address may be named.
+@usableFromInline
 enum Prefetch {
     /// The cache line in which element `index` from `base` begins.
     @inline(__always)
@@ -8,8 +9,8 @@ enum Prefetch {
         if let base = unsafe base { unsafe varve_prefetch(base + index) }
     }
 
-    @inline(__always)
-    static func line<Element>(_ base: UnsafeMutablePointer<Element>, _ index: Int) {
-        unsafe varve_prefetch(base + index)
-    }
+    /// The cache line of an address. No generic function: types that only their users know are stepped over where they are
+    /// known, instead of being looked up at run time.
+    @usableFromInline
+    static func line(_ address: UnsafeRawPointer) { unsafe varve_prefetch(address) }
 }

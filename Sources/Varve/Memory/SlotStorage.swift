@@ -72,10 +72,10 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
     }
 
     /// Has the processor fetch an entry.
-    @usableFromInline
+    @inlinable
     func prefetch(_ slot: Int) {
-        unsafe Prefetch.line(fronts, slot)
-        unsafe Prefetch.line(backs, slot)
+        unsafe Prefetch.line(fronts + slot)
+        unsafe Prefetch.line(backs + slot)
     }
 
     /// Takes an entry out of a slot that is known to be taken.
