@@ -36,9 +36,10 @@ extension Engine {
                     key, hash: hash, in: state, at: lsn, now: { now }, mode, tables
                 ) { (_, version) in version }.value
                 return found == required ? nil : .version(required: required, found: found)
-            case .notOlder(let given):
+            case .notOlder(let given, let regardsFloors):
                 let standing = unsafe try Lookup.sourceVersion(
                     above: given, of: key, hash: hash, in: state, at: lsn, mode, tables)
+                if let standing, standing.isShared, !regardsFloors { return nil }
                 return standing.map { .olderSourceVersion(given: given, standing: $0.version, isShared: $0.isShared) }
             case .unchanged(let since):
                 return mayHaveChanged([condition], after: since, in: state) ? .changed(since: since) : nil
@@ -111,7 +112,7 @@ extension Engine {
     /// stands when it is committed.
     private func haveFloorsRisen(_ conditions: [WriteBatch.Condition], in floors: FloorTable) -> Bool {
         conditions.contains { condition in
-            guard case .notOlder(let given) = condition.demand else { return false }
+            guard case .notOlder(let given, regardsFloors: true) = condition.demand else { return false }
             return unsafe condition.fullKey.withBytes { key in
                 floors.floor(forKeyHash: unsafe XXH3.hash64(key)) > given
             }

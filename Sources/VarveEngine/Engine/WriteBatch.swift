@@ -15,8 +15,9 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
         enum Demand: Sendable {
             /// The version that the key must still have; nil: the key must be absent.
             case version(LSN?)
-            /// Nothing that the store has known of the key may have a higher source version.
-            case notOlder(than: UInt64)
+            /// Nothing that the store has known of the key may have a higher source version. `regardsFloors`: nor what is
+            /// left of entries that went, the key's own or those of keys that share its slot.
+            case notOlder(than: UInt64, regardsFloors: Bool)
             /// Nothing may have written or removed the key after this.
             case unchanged(since: LSN)
         }
@@ -104,7 +105,15 @@ public struct WriteBatch: ~Copyable, @unchecked Sendable {
     public mutating func requireNotOlder(
         _ key: [UInt8], than sourceVersion: UInt64, in namespace: Namespace = .default
     ) throws(VarveError) {
-        try demand(.notOlder(than: sourceVersion), key, namespace)
+        try demand(.notOlder(than: sourceVersion, regardsFloors: true), key, namespace)
+    }
+
+    /// The same for a batch that makes the key absent: the batch is committed unless the store still holds something of
+    /// the key itself that is newer. A floor forbids to bring back what is old, and so it stands in no removal's way.
+    package mutating func requireNoneNewer(
+        _ key: [UInt8], than sourceVersion: UInt64, in namespace: Namespace = .default
+    ) throws(VarveError) {
+        try demand(.notOlder(than: sourceVersion, regardsFloors: false), key, namespace)
     }
 
     /// The batch is committed only if nothing was written to the key after `since`, not even a delete of it or of its

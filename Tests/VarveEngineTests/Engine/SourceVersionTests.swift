@@ -151,7 +151,21 @@ import VarveTestSupport
             _ = try engine.commit(batch, .interval, checkedAt: checked, pipeline)
         }
         #expect(refusal(engine, 5) == .olderSourceVersion(given: 5, standing: 100, isShared: true))
+        // It stands in no removal's way, be it there at the check or risen since; what the key itself has had does.
+        func removal(_ version: UInt64) throws -> WriteBatch {
+            var batch = WriteBatch()
+            try batch.requireNoneNewer(key, than: version)
+            try unsafe batch.delete(key.span.bytes, EntryFields(sourceVersion: version))
+            return batch
+        }
+        let removed = try removal(5)
+        _ = try engine.commit(removed, .interval, checkedAt: checked, pipeline)
+        try engine.write(try removal(6))
         #expect(refusal(engine, 100) == nil)
+        let late = try removal(99)
+        #expect(
+            failure { try engine.write(late) }?.failedCondition?.reason
+                == .olderSourceVersion(given: 99, standing: 100, isShared: false))
         try engine.close()
     }
 
