@@ -38,7 +38,9 @@ struct SourceVersionTests {
         try await cache.set(1, for: "a", .init(sourceVersion: 10))
         try await cache.set(2, for: "a")
         await expectRefusal { try await cache.set(3, for: "a", .init(sourceVersion: 5)) }
-        #expect(try await cache.value(for: "a") == 2)
+        // Memory alone has no more than the floor to tell of what the key has had, and that may be another's.
+        #expect(try await cache.value(for: "a") == (home == .disk ? 2 : nil))
+        await expectRefusal { try await cache.set(3, for: "a", .init(sourceVersion: 5)) }
         try await cache.close()
     }
 

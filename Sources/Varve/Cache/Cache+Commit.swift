@@ -34,7 +34,8 @@ extension Cache {
         /// entry's, was dropped after `since`; nor, where memory alone holds it (nil, and `since` is not 0), was the key
         /// written. `load`: the load whose result memory must still hold alone; 0: that is not so. `notOlder` as below.
         case version(UInt64?, load: UInt64 = 0, tags: [UInt64], since: UInt64, notOlder: UInt64?)
-        /// No newer source version is known.
+        /// No newer source version is known. For a removal it counts what is known of the key itself: floors that keys
+        /// share forbid to bring back, not to take away.
         case notOlder(UInt64)
         /// Nothing has written or removed the key, nor dropped one of the entry's tags, after this version.
         case unchanged(since: UInt64, notOlder: UInt64?)
@@ -106,18 +107,34 @@ extension Cache {
         let hash = memory.hash(key)
         guard let disk else { return try commitInMemory(key, hash, change, demand) }
         guard let degraded = disk.degraded else {
-            let write = try await commitOnDisk(key, hash, change, demand, durability, disk)
-            if let failure = write.failure { throw failure }
-            return write.version.rawValue
+            let made = try await commitOnDisk(key, hash, change, demand, durability, disk)
+            if let failure = made.write.failure { throw failure }
+            return try made.version()
         }
         return try await commit(key, hash, change, demand, durability, disk, degraded)
     }
 
+    /// What was made of a change on disk.
+    struct Made {
+        var write: Engine.VisibleWrite
+        /// Why it is a removal of what was there, and not the value.
+        var refusal: VarveError?
+
+        func version() throws(VarveError) -> UInt64 {
+            if let refusal { throw refusal }
+            return write.version.rawValue
+        }
+    }
+
     /// Throws where no reader sees the change, unless the task was cancelled.
+    ///
+    /// A value that only a floor refuses, which keys share, may be the newest of its key. It cannot be stored; but what it
+    /// would have replaced goes, under the same demand, so that the refusal costs a miss and nothing outdated is served.
     func commitOnDisk(
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier
-    ) async throws(VarveError) -> Engine.VisibleWrite {
-        let batch = try batch(keyBytes(key), change, demand, disk)
+    ) async throws(VarveError) -> Made {
+        let bytes = keyBytes(key)
+        let batch = try batch(bytes, change, demand, disk)
         // From here on no load's result takes the place of another's.
         let isAsExpected = memory.withShard(hash) { shard in
             shard.beginFlight(key, writes: true)
@@ -127,6 +144,22 @@ extension Cache {
         guard isAsExpected else {
             throw VarveError(.conditionFailed, "the key has another version; nothing was written")
         }
+        do throws(VarveError) {
+            return Made(write: try await writeChange(batch, change, key, hash, durability, disk))
+        } catch {
+            guard error.isOfSharedFloor else { throw error }
+            let removal = change.refused
+            let removing = try self.batch(bytes, removal, demand, disk)
+            let write = try await writeChange(removing, removal, key, hash, durability, disk)
+            return Made(write: write, refusal: error)
+        }
+    }
+
+    /// Writes a change's batch and tells memory of it. Within a flight that writes.
+    private func writeChange(
+        _ batch: borrowing WriteBatch, _ change: Change, _ key: Key, _ hash: UInt64, _ durability: Durability?,
+        _ disk: DiskTier
+    ) async throws(VarveError) -> Engine.VisibleWrite {
         let write: Engine.VisibleWrite
         do throws(VarveError) {
             let began = Latencies.now()
@@ -175,14 +208,14 @@ extension Cache {
         case .none: break
         case .version(let number, _, let tags, let since, let notOlder):
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
-            if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
+            if let notOlder { try batch.require(change, key, notOlderThan: notOlder, in: disk.namespace) }
             // Memory alone holds it: an absence is no proof that nobody has written and removed it since.
             if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
             for tag in tags { try batch.requireUnchanged(disk.tags.key(tag), since: LSN(since), in: .tagDrops) }
-        case .notOlder(let version): try batch.requireNotOlder(key, than: version, in: disk.namespace)
+        case .notOlder(let version): try batch.require(change, key, notOlderThan: version, in: disk.namespace)
         case .unchanged(let since, let notOlder):
             try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
-            if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
+            if let notOlder { try batch.require(change, key, notOlderThan: notOlder, in: disk.namespace) }
             guard case .entry(let new) = change else { break }
             // A drop that is committed between the look at the registry and this batch.
             for tag in new.tags {
@@ -209,27 +242,22 @@ extension Cache {
                 .failure(VarveError(.conditionFailed, what + "; nothing was written"))
             }
             switch demand {
-            case .none: break
-            case .version(let expected, _, _, _, let notOlder):
+            case .none, .notOlder: break
+            case .version(let expected, _, _, _, _):
                 if live?.version != expected { return refuse("the key has another version") }
                 if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
-                if let refusal = refusal(key, notOlder, held: held, floor: shard.standingSourceVersion(held, hash)) {
-                    return .failure(refusal)
-                }
-            case .notOlder(let version):
-                if let refusal = refusal(key, version, held: held, floor: shard.standingSourceVersion(held, hash)) {
-                    return .failure(refusal)
-                }
-            case .unchanged(let since, let notOlder):
+            case .unchanged(let since, _):
                 if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since {
                     return refuse("the key was written since")
-                }
-                if let refusal = refusal(key, notOlder, held: held, floor: shard.standingSourceVersion(held, hash)) {
-                    return .failure(refusal)
                 }
                 if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
                     return refuse("a tag was dropped since")
                 }
+            }
+            if let refusal = refusal(key, change, demand, own: held?.sourceVersion ?? 0, floor: shard.floor(hash)) {
+                // What it would have replaced may be what it outdates.
+                if refusal.isOfSharedFloor, held != nil { shard.erase(key, hash, at: version, &discarded) }
+                return .failure(refusal)
             }
             switch change {
             case .entry(let new):
@@ -248,15 +276,16 @@ extension Cache {
         return try outcome.get()
     }
 
-    /// Why a write of this source version (nil: of none) may not be made; nil: it may.
+    /// Why a change may not be made for its source version's sake; nil: it may. `own`: the highest that is known of the
+    /// key itself; `floor`: of all that share its place.
     func refusal(
-        _ key: Key, _ given: UInt64?, held: MemoryEntry<Key, Value>?, floor: @autoclosure () -> UInt64
+        _ key: Key, _ change: Change, _ demand: Demand, own: UInt64, floor: @autoclosure () -> UInt64
     ) -> VarveError? {
-        guard let given else { return nil }
-        let standing = max(floor(), held?.sourceVersion ?? 0)
+        guard let given = demand.notOlder else { return nil }
+        let standing = change.regardsFloors ? max(floor(), own) : own
         guard standing > given else { return nil }
         let reason = ConditionFailure.Reason.olderSourceVersion(
-            given: given, standing: standing, isShared: standing > held?.sourceVersion ?? 0)
+            given: given, standing: standing, isShared: own <= given)
         return VarveError(
             .conditionFailed, "a newer source version is known; nothing was written",
             underlying: ConditionFailure(key: keyBytes(key), reason: reason))
@@ -294,6 +323,15 @@ struct KeptFields: Sendable {
 extension Cache.Demand {
     /// The load whose result memory must still hold alone; 0: there is none.
     var load: UInt64 { if case .version(_, let load, _, _, _) = self { load } else { 0 } }
+
+    /// The source version than which nothing newer may be known; nil: that is not asked.
+    var notOlder: UInt64? {
+        switch self {
+        case .none: nil
+        case .notOlder(let version): version
+        case .version(_, _, _, _, let version), .unchanged(_, let version): version
+        }
+    }
 }
 
 extension Cache.Change {
@@ -312,6 +350,15 @@ extension Cache.Change {
         }
     }
 
+    /// Whether floors that keys share may refuse it.
+    var regardsFloors: Bool { if case .entry = self { true } else { false } }
+
+    /// What is left of it to be done where such a floor refuses it: the removal of what it would have replaced. It names no
+    /// source version, since the floor stands above that.
+    var refused: Self {
+        .removal(sourceVersion: nil, cause: isLoad ? .loaded : .explicit)
+    }
+
     /// What an entry carries.
     var tags: [UInt64] { if case .entry(let new) = self { new.tags } else { [] } }
 }
@@ -324,7 +371,25 @@ extension Cache.NewEntry {
     }
 }
 
+extension WriteBatch {
+    /// Refuses a change for what is newer than its source version.
+    mutating func require<Key, Value>(
+        _ change: Cache<Key, Value>.Change, _ key: [UInt8], notOlderThan version: UInt64, in namespace: Namespace
+    ) throws(VarveError) {
+        if change.regardsFloors {
+            try requireNotOlder(key, than: version, in: namespace)
+        } else {
+            try requireNoneNewer(key, than: version, in: namespace)
+        }
+    }
+}
+
 extension VarveError {
+    /// Whether nothing that is known of the key itself refused the write, only a floor that others may have raised.
+    var isOfSharedFloor: Bool {
+        if case .olderSourceVersion(_, _, isShared: true) = failedCondition?.reason { true } else { false }
+    }
+
     /// Whether a write that failed so is known to have changed nothing.
     var leavesNothingWritten: Bool {
         if stage != nil { return true }

@@ -5,7 +5,8 @@ extension Cache {
     /// what its durability says.
     /// - Throws: what the value's coding throws; `VarveError` with `.limitExceeded` at the door, `.diskFull` and
     ///   `.stalled` with nothing written, `.failedStop` where no write is taken; `.conditionFailed` where the options carry
-    ///   a source version and a newer one is known.
+    ///   a source version and a newer one is known: of the key, whose entry stays then, or of keys that share its place
+    ///   among what is remembered of entries that went, and then the key has no entry any more.
     @discardableResult
     public func set(_ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()) async throws -> EntryVersion {
         let change = try change(value, entry, .explicit)
@@ -19,7 +20,8 @@ extension Cache {
     }
 
     /// Removes a key whose entry is of an older source version than this, and refuses every older one from now on: a late
-    /// writer cannot bring old data back. False, with nothing changed, where a newer one is known.
+    /// writer cannot bring old data back. False, with nothing changed, where the key itself is known to have had a newer
+    /// one; what other keys had refuses no removal.
     @discardableResult
     public func remove(
         _ key: Key, olderThan sourceVersion: UInt64, durability: Durability? = nil

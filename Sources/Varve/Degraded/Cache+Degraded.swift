@@ -29,10 +29,10 @@ extension Cache {
                 // What stood there the return has hidden and deleted.
                 doubtful = nil
                 let engine = disk.engine
-                let write: Engine.VisibleWrite
+                let made: Made
                 do throws(VarveError) {
                     defer { degraded.end() }
-                    write = try await commitOnDisk(key, hash, change, demand, durability, disk)
+                    made = try await commitOnDisk(key, hash, change, demand, durability, disk)
                 } catch {
                     if error.stage == .conditions { throw refusal(ofUnread: error, change, degraded) }
                     guard DegradedMode.isRefusal(error) else { throw error }
@@ -47,8 +47,8 @@ extension Cache {
                     if !change.isLoad { doubtful = error }
                     continue
                 }
-                if let failure = write.failure { try await standBy(change, failure, of: engine, degraded) }
-                return write.version.rawValue
+                if let failure = made.write.failure { try await standBy(change, failure, of: engine, degraded) }
+                return try made.version()
             case .memory:
                 let version: UInt64?
                 do throws(VarveError) {
@@ -147,9 +147,16 @@ extension Cache {
         // A load's result is acknowledged to nobody.
         let isLoad = change.isLoad
         if !isLoad { try await degraded.requireMark() }
+        var change = change
+        // Why what is made is the removal of what was there, and not the value: as `commitOnDisk` has it.
+        var refused: VarveError?
         while true {
             let isHidden = disk.hides(bytes)
-            do throws(VarveError) { try await checkOnDisk(bytes, demand, isHidden: isHidden, disk) } catch {
+            do throws(VarveError) { try await checkOnDisk(bytes, change, demand, isHidden: isHidden, disk) } catch {
+                if error.isOfSharedFloor {
+                    (refused, change) = (error, change.refused)
+                    continue
+                }
                 if DegradedMode.isDamage(error), degraded.isReplacing(disk.engine) { return nil }
                 throw refusal(ofUnread: error, change, degraded)
             }
@@ -159,7 +166,11 @@ extension Cache {
                     disk.hides(bytes) == isHidden
                         ? self.refusal(key, bytes, change, demand, isHidden: isHidden, disk, degraded, &$0) : nil
                 }
-                if let refusal { throw refusal }
+                if let refusal {
+                    guard refusal.isOfSharedFloor else { throw refusal }
+                    (refused, change) = (refusal, change.refused)
+                    continue
+                }
                 try await degraded.raiseFloor(sourceVersion, ofKeyHash: disk.keyHash(bytes))
             }
             let outcome: Result<UInt64, VarveError>? = memory.change(hash) { shard, discarded in
@@ -177,13 +188,16 @@ extension Cache {
                 }
                 return .success(version)
             }
-            if let outcome { return try outcome.get() }
+            guard let outcome else { continue }
+            do throws(VarveError) {
+                let version = try outcome.get()
+                if let refused { throw refused }
+                return version
+            } catch {
+                guard error.isOfSharedFloor, refused == nil else { throw error }
+                (refused, change) = (error, change.refused)
+            }
         }
-    }
-
-    /// The highest source version that was named with a key meanwhile, as far as keys that share its floor allow to tell.
-    private func standingSourceVersion(_ key: [UInt8], _ disk: DiskTier, _ degraded: DegradedMode) -> UInt64 {
-        max(disk.shadow?.sourceVersion(of: key) ?? 0, degraded.mark.floor(ofKeyHash: disk.keyHash(key)))
     }
 
     /// What a change throws whose demand the disk could not be asked. That says nothing of the log, so the store stays
@@ -198,14 +212,14 @@ extension Cache {
 
     /// What the disk has to say of a demand, without writing anything.
     private func checkOnDisk(
-        _ key: [UInt8], _ demand: Demand, isHidden: Bool, _ disk: DiskTier
+        _ key: [UInt8], _ change: Change, _ demand: Demand, isHidden: Bool, _ disk: DiskTier
     ) async throws(VarveError) {
         var batch = WriteBatch()
         switch demand {
         case .none: return
         case .version(let number, _, _, let since, let notOlder):
             if isHidden, notOlder == nil { return }
-            if let notOlder { try batch.requireNotOlder(key, than: notOlder, in: disk.namespace) }
+            if let notOlder { try batch.require(change, key, notOlderThan: notOlder, in: disk.namespace) }
             if isHidden { break }
             try batch.require(key, version: number.map { LSN($0) }, in: disk.namespace)
             // Nobody writes to the disk now. What its log holds beyond what it shows was acknowledged to nobody: it must not
@@ -214,7 +228,7 @@ extension Cache {
                 try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
             }
         case .notOlder(let version), .unchanged(_, let version?):
-            try batch.requireNotOlder(key, than: version, in: disk.namespace)
+            try batch.require(change, key, notOlderThan: version, in: disk.namespace)
         case .unchanged: return
         }
         try await disk.engine.write(batch)
@@ -229,16 +243,17 @@ extension Cache {
         let tags = memory.context.tags
         let held = shard.peek(key, memory.hash(key))
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
+        // What the key itself has had stands beside it while there is room; the mark's floors keys share.
+        let own = max(held?.sourceVersion ?? 0, disk.shadow?.sourceVersion(of: bytes) ?? 0)
+        let older = refusal(
+            key, change, demand, own: own, floor: degraded.mark.floor(ofKeyHash: disk.keyHash(bytes)))
         switch demand {
         case .none: return nil
-        case .version(let expected, let load, let present, let since, let notOlder):
-            if let refusal = refusal(key, notOlder, held: held, floor: standingSourceVersion(bytes, disk, degraded)) {
-                return refusal
-            }
+        case .version(let expected, let load, let present, let since, _):
             if load != 0, held?.load != load { return refuse("the key has another version") }
             guard isHidden else {
                 return tags.keeps(present, version: since + 1, evenIfPending: false)
-                    ? nil : refuse("a tag of the entry was dropped")
+                    ? older : refuse("a tag of the entry was dropped")
             }
             let live = held.flatMap { isLive($0) ? $0 : nil }
             // Held by memory alone and not hidden when it was looked at: it was changed since.
@@ -246,20 +261,16 @@ extension Cache {
                 return refuse("the key has another version")
             }
             if let live, tags.isPending(live.tags) { return refuse("a tag of the entry is being dropped") }
-        case .notOlder(let version):
-            return refusal(key, version, held: held, floor: standingSourceVersion(bytes, disk, degraded))
-        case .unchanged(let since, let notOlder):
+        case .notOlder: return older
+        case .unchanged(let since, _):
             if shard.isOutdated(key, since: since) || (held?.version ?? 0) > since || shard.isRemovingMany {
                 return refuse("the key was written since")
-            }
-            if let refusal = refusal(key, notOlder, held: held, floor: standingSourceVersion(bytes, disk, degraded)) {
-                return refusal
             }
             if case .entry(let new) = change, !tags.keeps(new.tags, version: since + 1, evenIfPending: false) {
                 return refuse("a tag was dropped since")
             }
         }
-        return nil
+        return older
     }
 
     // MARK: Reading

@@ -42,7 +42,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Grows with all that a flight would be told of, and with every one that writes.
     @usableFromInline var changes: UInt64 = 0
     /// By hash, the highest source version that was dropped or removed there. Keys share places: a floor may be too high
-    /// for a key, which costs a miss, never too low. Empty where the disk remembers.
+    /// for a key, which costs a miss, never too low: no removal is refused by it, and a value that is takes what was there
+    /// with it. Empty where the disk remembers.
     @usableFromInline var floors: [UInt64]
 
     /// What an entry takes beside its own record: its place in the table at three quarters full, the policy's and the
@@ -417,9 +418,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     // MARK: Source versions, where there is no disk
 
-    /// The highest source version that is known of a key whose present entry is `held`.
-    func standingSourceVersion(_ held: MemoryEntry<Key, Value>?, _ hash: UInt64) -> UInt64 {
-        max(held?.sourceVersion ?? 0, floors.isEmpty ? 0 : floors[Int(truncatingIfNeeded: hash) & (floors.count - 1)])
+    /// The highest source version that went, of a key or of others that share its place.
+    func floor(_ hash: UInt64) -> UInt64 {
+        floors.isEmpty ? 0 : floors[Int(truncatingIfNeeded: hash) & (floors.count - 1)]
     }
 
     @usableFromInline

@@ -12,6 +12,8 @@ public struct HistoryOperation: Sendable, Hashable {
         case removeOlder(than: UInt64)
         /// A write of this source version that was refused, because the key itself has had a newer one.
         case refused(UInt64)
+        /// A write that was refused though the key itself is not known to have had anything newer: what was there is gone.
+        case displaced
         /// `expected` nil: there was none (add).
         case compareAndSet(expected: Int?, to: Int, succeeded: Bool)
         case replace(with: Int, succeeded: Bool)

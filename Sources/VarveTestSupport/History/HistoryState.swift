@@ -66,13 +66,22 @@ struct HistoryState: Hashable {
         return [next]
     }
 
-    /// The state after a removal that refuses older source versions; none where it must be refused itself.
+    /// The state after a removal that refuses older source versions; none where it must be refused itself, for the sake of
+    /// what the register holds. What it held before refuses no removal.
     private func removed(olderThan version: UInt64, _ operation: HistoryOperation, _ rules: Rules) -> [HistoryState] {
-        if version < floor { return [] }
+        let own = value.flatMap { rules.values[$0]?.sourceVersion } ?? 0
+        if version < own, !rules.mayForget { return [] }
         var next = changed(to: nil, operation, rules)
         next.highest = max(highest, version)
-        next.floor = version
+        next.floor = max(floor, version)
         return [next]
+    }
+
+    /// The state after a value was refused that would have taken the place of what was there: that is gone.
+    private func displaced(_ operation: HistoryOperation, _ rules: Rules) -> HistoryState {
+        var next = self
+        next.set(nil, operation, rules)
+        return next
     }
 
     /// The states after an operation with this outcome; none: it cannot have this outcome here.
@@ -86,6 +95,7 @@ struct HistoryState: Hashable {
         case .remove: return [changed(to: nil, operation, rules)]
         case .removeOlder(let version): return removed(olderThan: version, operation, rules)
         case .refused(let version): return version < highest ? [self] : []
+        case .displaced: return [displaced(operation, rules)]
         case .take(nil): return has(nil, rules) || rules.mayForget ? [self] : []
         case .take(let found): return has(found, rules) ? [changed(to: nil, operation, rules)] : []
         case .compareAndSet(let expected, let new, let succeeded):
@@ -110,7 +120,12 @@ struct HistoryState: Hashable {
         case .loadStored(let value):
             guard let place = loads.firstIndex(of: value) else { return [] }
             // No change made what sources said since then untrue; what one said before is older.
-            return stored(value, operation, rules).map { state in
+            var outcomes = stored(value, operation, rules)
+            // Where misses are judged: one that is refused takes away what was there, since a newer one was once.
+            if !rules.mayForget, let version = rules.values[value]?.sourceVersion, version < highest {
+                outcomes.append(displaced(operation, rules))
+            }
+            return outcomes.map { state in
                 var next = state
                 next.loads = Array(loads[(place + 1)...])
                 return next

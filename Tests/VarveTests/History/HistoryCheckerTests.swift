@@ -148,7 +148,14 @@ struct HistoryCheckerTests {
             #expect(isRight([op(.set(7), 1, 2), between, op(.set(9), 5, 6)]), "\(between)")
         }
         #expect(!isRight([op(.removeOlder(than: 7), 1, 2), op(.set(5), 3, 4)]))
-        #expect(!isRight([op(.set(7), 1, 2), op(.removeOlder(than: 5), 3, 4)]))
+        // A removal is refused for what is there, and by nothing that was there before.
+        let below = [op(.set(7), 1, 2), op(.removeOlder(than: 5), 3, 4)]
+        #expect(!HistoryChecker(mayForget: false, values: values).check(below).isLinearizable)
+        #expect(isRight(below + [op(.read(nil), 5, 6)]))
+        #expect(!isRight(below + [op(.read(7), 5, 6)]) && !isRight(below + [op(.set(5), 5, 6)]))
+        // Who is refused for another's sake leaves nothing there.
+        let refused = [op(.set(5), 1, 2), op(.displaced, 3, 4)]
+        #expect(isRight(refused + [op(.read(nil), 5, 6)]) && !isRight(refused + [op(.read(5), 5, 6)]))
         let added = op(.compareAndSet(expected: nil, to: 5, succeeded: true), 5, 6)
         #expect(!isRight([op(.set(7), 1, 2), op(.remove, 3, 4), added]))
         // A reason must be there for a refusal.

@@ -84,9 +84,11 @@ struct HistoryClient {
             }
             return result
         } catch {
-            if let version = refusing(error) {
-                let action = HistoryOperation.Action.refused(version)
-                for key in keys { recorder.record(HistoryOperation(action, from: from, to: recorder.tick()), on: key) }
+            if let action = refusing(error) {
+                let to = recorder.tick()
+                for key in keys {
+                    recorder.record(HistoryOperation(action, from: from, to: to, isSynced: isSynced), on: key)
+                }
             }
             let isKnown = (error as? VarveError)?.leavesNothingWritten ?? false
             if let attempted, !isKnown {
@@ -98,12 +100,12 @@ struct HistoryClient {
         }
     }
 
-    /// The source version that was refused, where what is known of the key itself did it: floors are shared.
-    private func refusing(_ error: any Error) -> UInt64? {
-        guard case .olderSourceVersion(let given, _, false)? = (error as? VarveError)?.failedCondition?.reason else {
-            return nil
-        }
-        return given
+    /// What it means that a source version was refused: what is known of the key itself did it, or floors that keys share,
+    /// and then what was there is gone.
+    private func refusing(_ error: any Error) -> HistoryOperation.Action? {
+        guard case .olderSourceVersion(let given, _, let isShared)? = (error as? VarveError)?.failedCondition?.reason
+        else { return nil }
+        return isShared ? .displaced : .refused(given)
     }
 
     struct Choice: Sendable {

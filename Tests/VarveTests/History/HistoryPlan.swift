@@ -49,6 +49,9 @@ struct HistoryPlan: Sendable {
     /// Whether the disk has room for few entries, and others come beside the registers.
     var isCrowded = false
 
+    /// Whether other keys that share the registers' floors come and go meanwhile, of source versions as new.
+    var sharesFloors = false
+
     /// Whether somebody follows the cache's feed.
     var isObserved = false
 
@@ -58,7 +61,7 @@ struct HistoryPlan: Sendable {
     /// that is on disk, but not acknowledged yet, is lost to a drop of its tag, though readers may see what was before it
     /// until both are over.
     var mayForget: Bool {
-        degrades || expires || isCrowded || !tags.isEmpty || (home == .memory && memoryEntries < 1000)
+        degrades || expires || isCrowded || sharesFloors || !tags.isEmpty || (home == .memory && memoryEntries < 1000)
     }
 
     /// Half of the runs are without tags, so that each miss is judged too.
@@ -212,8 +215,14 @@ struct HistoryRun {
             // Now and then another thread gets ahead of this one.
             if (UInt64(call.number) &* 0x9E37_79B9_7F4A_7C15) >> 62 == 0 { sched_yield() }
         }
+        let neighbours = plan.sharesFloors ? plan.registers.compactMap { $0.sharingFloor(in: cache) } : []
         while !Task.isCancelled {
             for _ in 0..<(random.next() % 40) { await Task.yield() }
+            if !neighbours.isEmpty, random.next() % 4 == 0 {
+                let neighbour = neighbours[Int(random.next() % UInt64(neighbours.count))]
+                _ = try? await cache.set(1, for: neighbour, EntryOptions(sourceVersion: UInt64(recorder.tick())))
+                try? await cache.remove(neighbour)
+            }
             if plan.expires || plan.refreshes != nil, random.next() % 8 == 0 {
                 let from = recorder.tick()
                 clock.advance(by: .milliseconds(1))

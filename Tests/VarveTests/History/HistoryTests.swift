@@ -109,6 +109,19 @@ struct HistoryTests {
         try await judge(HistoryPlan(expires: seed % 2 == 0, isVersioned: true, isCrowded: true), seed)
     }
 
+    @Test(
+        "Nor where other keys share the floors: who is refused for their sake leaves nothing older behind",
+        arguments: CacheRig.Home.allCases, HistoryRun.seeds(4))
+    func sourceVersionsOfNeighbours(home: CacheRig.Home, seed: UInt64) async throws {
+        var plan = HistoryPlan(home: home, memoryEntries: seed % 2 == 0 ? 900 : 8, isVersioned: true)
+        plan.sharesFloors = true
+        plan.degrades = home == .disk && seed % 4 == 3
+        if home == .disk, seed % 4 == 2 {
+            (plan.durabilities, plan.operations, plan.endings) = ([nil, .synced], 40, [.kill, .powerCut, .kill])
+        }
+        try await judge(plan, seed)
+    }
+
     @Test("Nor after a killed process and a power cut", arguments: HistoryRun.seeds(4))
     func sourceVersionsOverCrashes(seed: UInt64) async throws {
         let plan = HistoryPlan(
