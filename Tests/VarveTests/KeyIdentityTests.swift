@@ -58,4 +58,29 @@ struct KeyIdentityTests {
         #expect(cache.valueInMemory(for: one) == 4 && cache.valueInMemory(for: two) == 5)
         try await cache.close()
     }
+
+    @Test("A removal by the bytes that one spelling begins with outdates its load, whichever was asked for first")
+    func removalOfOne() async throws {
+        for (first, second) in [(one, two), (two, one)] {
+            for home in CacheRig.Home.allCases {
+                let cache = try await CacheRig().cache(home, Int.self, CacheOptions(memory: .entries(8)))
+                let door = Door()
+                // It stores nothing, by which it would outdate the other.
+                let other = Task {
+                    try await cache.value(for: first) { (_) async throws -> Int in
+                        await door.pass()
+                        throw CancellationError()
+                    }
+                }
+                await door.arrived(1)
+                let load = await cache.hangingLoad(second, of: 2, behind: door)
+                try await cache.removeAll(withPrefix: second)
+                await door.open()
+                #expect(try await load.value == 2)
+                _ = await other.result
+                #expect(try await cache.value(for: second) == nil)
+                try await cache.close()
+            }
+        }
+    }
 }

@@ -34,7 +34,7 @@ extension KeyTable: Sendable where Value: Sendable {}
 extension KeyTable.Place: Sendable {}
 
 extension RawSpan {
-    fileprivate func isSame(as other: RawSpan) -> Bool {
+    func isSame(as other: RawSpan) -> Bool {
         guard byteCount == other.byteCount else { return false }
         return unsafe withUnsafeBytes { first in
             unsafe other.withUnsafeBytes { second in

@@ -24,8 +24,18 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         @usableFromInline var originWriters = 0
         /// The newest change that was made meanwhile.
         @usableFromInline var newest = ChangePoint.at(0)
+        /// Keys that Swift calls equal share a flight. Whether some of its holders spell theirs in other bytes than the one
+        /// by which it is found.
+        @usableFromInline var isSpelledTwice = false
 
         @usableFromInline init() {}
+
+        /// Takes in another holder and tells how many there are then.
+        @inlinable
+        mutating func join() -> Int {
+            holders += 1
+            return holders
+        }
     }
 
     @usableFromInline var table = SlotTable()
@@ -137,10 +147,18 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     @inlinable
     mutating func beginFlight(_ key: Key, writes: Bool = false) {
-        flights[key, default: Flight()].holders += 1
+        if flights[key, default: Flight()].join() > 1 { noteSpelling(key) }
         guard writes else { return }
         flights[key]?.writers += 1
         changes &+= 1
+    }
+
+    /// A flight that others hold has another holder.
+    @usableFromInline
+    mutating func noteSpelling(_ key: Key) {
+        guard let index = flights.index(forKey: key) else { return }
+        let isSame = key.withKeyBytes { own in flights[index].key.withKeyBytes { own.isSame(as: $0) } }
+        if !isSame { flights.values[index].isSpelledTwice = true }
     }
 
     /// For a read that does not wait: what it has to show when it comes home. Nil where it needs a flight.
@@ -374,7 +392,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         massRemovals -= 1
         changes &+= 1
         guard let version else { return }
-        for key in flights.keys where matches(key) { note(key, .at(version)) }
+        for (key, flight) in flights where flight.isSpelledTwice || matches(key) { note(key, .at(version)) }
     }
 
     /// Gives back the memory of what has expired, looking at so many entries at a time. Exactness is not its business:
