@@ -12,13 +12,13 @@ struct LateLookTests {
         let asked = Tally()
         // As a caller finds it that missed in memory just before somebody else's load was kept.
         try await cache.set(1, for: "a")
-        let (load, isNew) = try cache.place("a", cache.memory.hash("a"), skipsDisk: false) { _ in
+        let seat = try cache.place("a", cache.memory.hash("a"), skipsDisk: false) { _ in
             await asked.add()
             return Loaded(2)
         }
-        #expect(isNew)
-        let found = try await load.wait()
-        load.leave()
+        #expect(seat.isNew)
+        let found = try await seat.load.wait()
+        seat.load.leave()
         #expect(found.value == 1)
         #expect(await asked.count == 0)
         try await cache.close()

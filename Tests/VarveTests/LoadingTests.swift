@@ -111,9 +111,11 @@ struct LoadingTests {
         }
         let expected = change == .set ? "new" : nil
         #expect(try await cache.value(for: "key") == expected)
-        // Who comes now must not be given the load that began before.
+        // Who comes now must not be given what the load brings that began before. After a drop that one is waited for, since
+        // nobody knows yet what it will carry.
         let later = Task { try await cache.value(for: "key") { _ in "fresh" } }
-        if change != .set { #expect(try await later.value == "fresh") }
+        if change == .tag { while cache.statistics.loadsShared == 0 { await Task.yield() } }
+        if change != .set, change != .tag { #expect(try await later.value == "fresh") }
         await door.open()
         #expect(try await load.value == "old")
         #expect(try await later.value == expected ?? "fresh")

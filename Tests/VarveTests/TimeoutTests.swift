@@ -148,6 +148,29 @@ struct TimeoutTests {
         try await cache.close()
     }
 
+    @Test("A load that everybody has left, and whose loader runs on, is in no refresh's way", arguments: Place.allCases)
+    func abandoned(_ place: Place) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, place) { $0.softTimeout = .zero }
+        let door = Door()
+        let alone = Task {
+            try await cache.refresh("a") { _ in
+                await door.pass()
+                return Loaded(7)
+            }
+        }
+        await door.arrived(1)
+        alone.cancel()
+        await #expect(throws: CancellationError.self) { try await alone.value }
+        #expect(try await cache.value(for: "a") { _ in 2 } == 1)
+        // One was begun for whom it found stale.
+        #expect(cache.loadsUnderWay.count > 1 || cache.statistics.loads > 1)
+        await door.open()
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect(try await cache.value(for: "a") == 2)
+        try await cache.close()
+    }
+
     @Test("A hard timeout counts as a failure: the stale value is served, and back-off leaves the key alone")
     func hardTimeoutIsAFailure() async throws {
         let rig = CacheRig()

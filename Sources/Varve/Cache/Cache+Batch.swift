@@ -37,39 +37,61 @@ extension Cache {
             }
         }
         if missing.isEmpty { return found }
-        let outcomes = try await outcomes(for: missing, load)
-        for (key, outcome) in outcomes { if case .success(let value) = outcome { found[key] = value } }
-        if let error = worst(keys.compactMap { outcomes[$0] }) { throw error }
+        var outcomes = try await outcomes(for: missing, load)
+        let outdated = outcomes.compactMapValues(\.outdated)
+        if !outdated.isEmpty {
+            let again = try await self.outcomes(for: Array(outdated.keys), after: outdated, load)
+            outcomes.merge(again) { _, second in second }
+        }
+        for (key, outcome) in outcomes { if case .success(let value) = outcome.result { found[key] = value } }
+        if let error = worst(keys.compactMap { outcomes[$0]?.result }) { throw error }
         return found
     }
 
-    /// How the loads of many keys ended, once all of them have.
+    /// How the load of one of many keys ended.
+    private struct Outcome: Sendable {
+        var result: Result<Value?, any Error>
+        /// The load, where its result was outdated before this caller came: the key must be loaded again.
+        var outdated: Load<Value>?
+    }
+
+    /// How the loads of many keys ended, once all of them have. `after`: loads whose results were outdated.
     private func outcomes(
-        for keys: [Key], _ load: @escaping BatchLoader
-    ) async throws -> [Key: Result<Value?, any Error>] {
+        for keys: [Key], after outdated: [Key: Load<Value>] = [:], _ load: @escaping BatchLoader
+    ) async throws -> [Key: Outcome] {
         let batch = BatchLoad<Key, Value>(keys) { keys in try await self.ask(for: keys) { try await load(keys) } }
-        return try await withThrowingTaskGroup(of: (Key, Result<Value?, any Error>).self) { group in
+        return try await withThrowingTaskGroup(of: (Key, Outcome).self) { group in
             for key in keys {
-                let shared: Load<Value>
-                let isNew: Bool
+                let seat: Seat
                 do {
-                    (shared, isNew) = try place(key, memory.hash(key), skipsDisk: false, from: .batch(batch))
+                    seat = try place(
+                        key, memory.hash(key), skipsDisk: false, after: outdated[key], from: .batch(batch))
                 } catch {
                     // The cache was closed: what has begun must not wait for what will not.
                     for key in keys { await batch.end(key) }
                     throw error
                 }
                 // Another's load may wait for a batch of its own, which may wait for a key of this one.
-                if !isNew { await batch.end(key) }
+                if !seat.isNew { await batch.end(key) }
+                let isFirst = outdated[key] == nil
                 group.addTask {
-                    defer { shared.leave() }
-                    let outcome: Result<Value?, any Error>
-                    do { outcome = .success(try await shared.wait().value) } catch { outcome = .failure(error) }
+                    let outcome = await self.outcome(of: seat, isFirst: isFirst)
                     await batch.end(key)
                     return (key, outcome)
                 }
             }
             return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+        }
+    }
+
+    private func outcome(of seat: Seat, isFirst: Bool) async -> Outcome {
+        defer { seat.load.leave() }
+        do {
+            let found = try await seat.load.wait()
+            return Outcome(
+                result: .success(found.value), outdated: isFirst && isOutdated(found, for: seat) ? seat.load : nil)
+        } catch {
+            return Outcome(result: .failure(error))
         }
     }
 

@@ -50,19 +50,17 @@ extension Cache {
         let draw = memory.context.chance.draw()
         var deadlines = Deadlines(expiry, at: now, draw: draw)
         var idle = IdleRule(expiry, at: now, draw: draw)
-        var tags = entry.tags.map { TagRegistry.id(of: $0) }
         if let carried = entry.carried {
             let usableUntil = store.clock.deadline(ofBoot: carried.deadlines.usableUntil)
             deadlines.usableUntil = min(deadlines.usableUntil, usableUntil)
             deadlines.freshUntil = min(deadlines.freshUntil, store.clock.deadline(ofBoot: carried.deadlines.freshUntil))
             idle.limit = min(idle.limit, usableUntil)
-            tags += carried.tags
         }
         let bytes = try disk == nil ? [] : value.map { try coding.encode($0) } ?? []
         return .entry(
             NewEntry(
                 value: value, bytes: bytes, cost: cost(of: value, encoded: disk == nil ? nil : bytes.count),
-                deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: tags,
+                deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: entry.tagNumbers,
                 sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))
     }

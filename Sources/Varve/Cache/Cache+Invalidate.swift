@@ -10,11 +10,7 @@ extension Cache {
         var version: UInt64?
         memory.context.tags.begin(id, since: disk?.visible.rawValue ?? store.presentVersion)
         // Entries on disk and in memory are judged by the registry: its end is the moment at which the drop happens.
-        defer {
-            memory.context.tags.end(id, at: version)
-            // What loads will carry is not known before they have ended.
-            memory.changeAll { shard, _ in shard.detachLoads() }
-        }
+        defer { memory.context.tags.end(id, at: version) }
         if let disk {
             let promised = durability ?? options.durability
             version = try await uncancelled(.tag(id), disk) { () async throws(VarveError) in

@@ -40,7 +40,7 @@ extension Cache {
     public func refresh(_ key: Key, loading load: @escaping Loader) async throws -> Value? {
         let hash = memory.hash(key)
         while true {
-            let found = try await outcome(of: try join(key, hash, skipsDisk: true, load))
+            let found = try await outcome(key, hash, skipsDisk: true, load)
             // It may have been the load of somebody whom what lies on disk is good enough for.
             if !found.isFromDisk { return found.value }
         }
@@ -76,7 +76,7 @@ extension Cache {
             let stale = Stale(value: value, until: found.deadlines.usableUntil)
             return try await refreshed(key, hash, stale, load)
         }
-        let found = try await outcome(of: try join(key, hash, skipsDisk: false, load))
+        let found = try await outcome(key, hash, skipsDisk: false, load)
         guard let value = found.value, let until = found.staleUntil else { return found.value }
         return try await refreshed(key, hash, Stale(value: value, until: until), load)
     }
@@ -107,11 +107,15 @@ extension Cache {
             counts.add(.staleServed)
             return stale.value
         }
+        let asked = Latencies.now()
+        var outdated: Load<Value>?
         while true {
-            let shared = try join(key, hash, skipsDisk: true, load)
+            let seat = try place(key, hash, skipsDisk: true, after: outdated, load)
+            let shared = seat.load
             defer { shared.leave() }
             do {
-                var found = try await shared.wait(atMost: timeout)
+                let waited = Duration.nanoseconds(Latencies.now() &- asked)
+                var found = try await shared.wait(atMost: timeout.map { max(.zero, $0 - waited) })
                 if found == nil {
                     if store.clock.now() < stale.until {
                         shared.goOn()
@@ -120,7 +124,9 @@ extension Cache {
                     }
                     found = try await shared.wait()
                 }
-                if let found, !found.isFromDisk || found.staleUntil == nil { return found.value }
+                guard let found else { continue }
+                outdated = outdated == nil && isOutdated(found, for: seat) ? shared : nil
+                if outdated == nil, !found.isFromDisk || found.staleUntil == nil { return found.value }
             } catch {
                 if Task.isCancelled || store.clock.now() >= stale.until { throw error }
                 counts.add(.staleServed)
@@ -129,15 +135,26 @@ extension Cache {
         }
     }
 
+    /// What the key's load finds, or that of one more where it was outdated before this caller came.
+    private func outcome(
+        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
+    ) async throws -> Load<Value>.Found {
+        let seat = try place(key, hash, skipsDisk: skipsDisk, load)
+        let found = try await outcome(of: seat.load)
+        guard isOutdated(found, for: seat) else { return found }
+        return try await outcome(of: try place(key, hash, skipsDisk: skipsDisk, after: seat.load, load).load)
+    }
+
     private func outcome(of shared: Load<Value>) async throws -> Load<Value>.Found {
         defer { shared.leave() }
         return try await shared.wait()
     }
 
-    private func join(
-        _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
-    ) throws(VarveError) -> Load<Value> {
-        try place(key, hash, skipsDisk: skipsDisk, load).load
+    /// Whether a tag of what was found was dropped after its load began and before the caller came, who must not get it
+    /// then. Any load that begins after this one's end is good enough: it begins after the caller came.
+    func isOutdated(_ found: Load<Value>.Found, for seat: Seat) -> Bool {
+        memory.context.tags.wasDropped(
+            found.tags, from: found.version, after: seat.load.drops, upTo: seat.drops)
     }
 
     /// How a load asks the source.
@@ -147,31 +164,50 @@ extension Cache {
         case batch(BatchLoad<Key, Value>)
     }
 
-    func place(
-        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, _ load: @escaping Loader
-    ) throws(VarveError) -> (load: Load<Value>, isNew: Bool) {
-        try place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, from: .alone(load))
+    /// A caller's place in a load, to be given back.
+    struct Seat: Sendable {
+        let load: Load<Value>
+        /// Whether the load was begun for this caller.
+        let isNew: Bool
+        /// How many drops of tags there had been when the caller came. A load's tags are known when it has ended, so
+        /// all share it until then.
+        let drops: UInt64
     }
 
-    /// The load of a key that is under way, with a place in it, or a new one, and whether it is new. In the background:
-    /// without a place, and one that goes on by itself where it is new.
     func place(
-        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, from source: Source
-    ) throws(VarveError) -> (load: Load<Value>, isNew: Bool) {
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, after outdated: Load<Value>? = nil,
+        _ load: @escaping Loader
+    ) throws(VarveError) -> Seat {
+        try place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, after: outdated, from: .alone(load))
+    }
+
+    /// A place in the load of a key that is under way, or in a new one. In the background: without a place, and in one
+    /// that goes on by itself where it is new. `after`: in the one that began after the end of this one.
+    func place(
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, after outdated: Load<Value>? = nil,
+        from source: Source
+    ) throws(VarveError) -> Seat {
         if gate.isClosed { throw OperationGate.refusal }
         let now = store.clock.now()
-        let (shared, isNew) = memory.withShard(hash) { shard in
-            if let present = shard.loads[key] {
-                if isBackground ? !present.isOver(at: now) : present.join(at: now) { return (present, false) }
+        let drops = memory.context.tags.generation
+        // The former one may be the last of a value's owners, and ends when the lock is free.
+        let (shared, isNew, _) = memory.withShard(hash) { shard -> (Load<Value>, Bool, Load<Value>?) in
+            let former = outdated?.successor
+            if let former, former.join(at: now) { return (former, false, former) }
+            if let present = shard.loads[key], present.join(at: now, isBackground: isBackground) {
+                outdated?.successor = present
+                return (present, false, former)
             }
-            let new = Load<Value>(goesOn: isBackground)
+            let new = Load<Value>(goesOn: isBackground, drops: drops)
             shard.loads[key] = new
+            outdated?.successor = new
             shard.beginFlight(key)
-            return (new, true)
+            return (new, true, former)
         }
         if !isNew {
-            if !isBackground { counts.add(.joined) }
-            return (shared, false)
+            // Who waits for another in the end is counted once.
+            if !isBackground, outdated == nil { counts.add(.joined) }
+            return Seat(load: shared, isNew: false, drops: drops)
         }
         if !loadsUnderWay.add(shared) {
             // The cache was closed meanwhile.
@@ -183,7 +219,7 @@ extension Cache {
             throw OperationGate.refusal
         }
         shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, source) })
-        return (shared, true)
+        return Seat(load: shared, isNew: true, drops: drops)
     }
 
     private func carryOut(
@@ -208,22 +244,24 @@ extension Cache {
             held.deadlines.freshUntil > store.clock.now()
         {
             shared.found(usableUntil: held.deadlines.usableUntil)
-            return Load.Found(value: held.value, isFromDisk: true, staleUntil: nil)
+            return Load.Found(
+                value: held.value, isFromDisk: true, staleUntil: nil, tags: held.tags, version: held.version)
         }
         if !skipsDisk, let held = try await fetch(key, isForLoad: true) {
             shared.found(usableUntil: held.deadlines.usableUntil)
             let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
             return Load.Found(
-                value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil)
+                value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil,
+                tags: held.tags, version: held.version)
         }
-        return Load.Found(value: try await loadAndStore(shared, key, hash, isFirst: !skipsDisk, source))
+        return try await loadAndStore(shared, key, hash, isFirst: !skipsDisk, source)
     }
 
     /// One load, guarded, and its result stored unless something newer has come.
     /// `isFirst`: the disk holds nothing of the key that the result would have to replace.
     private func loadAndStore(
         _ shared: Load<Value>, _ key: Key, _ hash: UInt64, isFirst: Bool, _ source: Source
-    ) async throws -> Value? {
+    ) async throws -> Load<Value>.Found {
         do throws(LoadRefused) { try loadGuard.check(key, at: store.clock.now()) } catch {
             counts.add(.loadRefused)
             throw error
@@ -241,7 +279,7 @@ extension Cache {
             case .batch(let batch): try await batch.answer(for: key)
             }
         try await keep(loaded, of: shared, key, hash, began: began, took: took, isFirst: isFirst)
-        return loaded.value
+        return Load.Found(value: loaded.value, tags: loaded.options.tagNumbers, version: began + 1)
     }
 }
 

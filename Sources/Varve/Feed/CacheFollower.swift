@@ -68,10 +68,7 @@ extension Cache {
                 shard.beginMassRemoval(&discarded) { range.contains($0.key) }
                 shard.endMassRemoval(at: store.nextVersion()) { range.contains($0) }
             }
-        case .tagDrop(let number):
-            memory.context.tags.note(number, at: store.nextVersion())
-            // What loads will carry is not known before they have ended.
-            memory.changeAll { shard, _ in shard.detachLoads() }
+        case .tagDrop(let number): memory.context.tags.note(number, at: store.nextVersion())
         case .namespaceMade, .clock, .mark, .progress: break
         }
         return true

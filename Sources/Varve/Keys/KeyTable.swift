@@ -25,9 +25,6 @@ struct KeyTable<Key: CacheKey, Value> {
         get { values[Place(key: key)] }
         set { values[Place(key: key)] = newValue }
     }
-
-    @usableFromInline
-    mutating func removeAll() { values.removeAll() }
 }
 
 extension KeyTable: Sendable where Value: Sendable {}

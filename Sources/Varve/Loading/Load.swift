@@ -15,6 +15,9 @@ final class Load<Value: Sendable>: Sendable {
         var isFromDisk = false
         /// It is due for a refresh, and may be served until then; nil: it is fresh.
         var staleUntil: Int64?
+        /// What it carries: a drop of one of these at this version or later outdates it.
+        var tags: [UInt64] = []
+        var version: UInt64 = 0
     }
     typealias Outcome = Result<Found, any Error>
 
@@ -31,24 +34,35 @@ final class Load<Value: Sendable>: Sendable {
         /// When the value that was found may no longer be served; the load goes on to its end, a loaded one is being stored.
         var usableUntil = Int64.max
         var task: Task<Void, Never>?
+        var successor: Load?
     }
 
+    /// How many drops of tags there had been before it began.
+    let drops: UInt64
     private let state: Mutex<State>
 
     /// The creator has the first place. `goesOn`: the load is carried out whether or not anybody waits.
-    init(goesOn: Bool = false) { state = Mutex(State(goesOn: goesOn)) }
+    init(goesOn: Bool = false, drops: UInt64 = 0) {
+        self.drops = drops
+        state = Mutex(State(goesOn: goesOn))
+    }
+
+    /// The load that began after this one's end, for those who came after a drop of a tag that this one's result carries:
+    /// all of them share it, however late they look.
+    var successor: Load? {
+        get { state.withLock { $0.successor } }
+        set { state.withLock { $0.successor = newValue } }
+    }
 
     /// The value is there: who comes when it may no longer be served has another loaded.
     func found(usableUntil: Int64) { state.withLock { $0.usableUntil = usableUntil } }
 
-    /// Whether what it brings may no longer be served.
-    func isOver(at now: Int64) -> Bool { state.withLock { $0.usableUntil <= now } }
-
     /// Takes a place; false where the load was abandoned, or what it brings is over, and another must be begun.
-    func join(at now: Int64) -> Bool {
+    /// `isBackground`: for nobody who waits, without a place.
+    func join(at now: Int64, isBackground: Bool = false) -> Bool {
         state.withLock { state in
             if state.isAbandoned || state.usableUntil <= now { return false }
-            state.places += 1
+            if !isBackground { state.places += 1 }
             return true
         }
     }

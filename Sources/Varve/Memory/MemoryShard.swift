@@ -256,9 +256,6 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         discarded.add(remove(slot))
     }
 
-    /// Leaves the loads under way to those who wait for them: who comes later begins another.
-    mutating func detachLoads() { loads.removeAll() }
-
     /// Whether somebody wrote or removed the key after `version` while a flight was out.
     @inlinable
     func isOutdated(_ key: Key, since version: UInt64) -> Bool {

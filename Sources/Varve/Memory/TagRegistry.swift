@@ -9,7 +9,8 @@ internal import Synchronization
 /// Entries in memory remember up to which drop they were checked; while no tag is dropped a hit reads one number.
 @usableFromInline
 final class TagRegistry: Sendable {
-    private let generation = Atomic<UInt64>(0)
+    /// How many drops there were.
+    private let drops = Atomic<UInt64>(0)
     /// A drop that has begun and not ended.
     private struct Pending {
         var count = 0
@@ -20,6 +21,8 @@ final class TagRegistry: Sendable {
     private struct State {
         /// By slot, the version of the latest drop.
         var drops: [UInt64: UInt64] = [:]
+        /// The slots of the latest drops, each at its number.
+        var latest = [UInt64](repeating: 0, count: TagRegistry.remembered)
         var pending: [UInt64: Pending] = [:]
     }
     private let state = Mutex(State())
@@ -30,6 +33,12 @@ final class TagRegistry: Sendable {
     private static let slots: UInt64 = 1 << 20
     /// Under which drops of the tag are kept.
     static func slot(of tag: UInt64) -> UInt64 { tag % slots }
+
+    /// Of so many drops it is known in which order they came.
+    private static let remembered = 1024
+
+    /// Grows with each drop: who sees one, by whatever way, finds it counted here.
+    var generation: UInt64 { drops.load(ordering: .acquiring) }
 
     /// How many drops are remembered.
     var count: Int { state.withLock { $0.drops.count } }
@@ -48,8 +57,8 @@ final class TagRegistry: Sendable {
 
     /// The same for an entry in memory, which remembers the answer.
     func keeps<Key, Value>(_ entry: inout MemoryEntry<Key, Value>) -> Bool {
-        // Acquiring: who sees the generation sees the drop that raised it.
-        let present = generation.load(ordering: .acquiring)
+        // Before the look at the drops: who sees the generation sees the drop that raised it.
+        let present = generation
         if entry.checkedGeneration == present { return true }
         guard keeps(entry.tags, version: entry.version) else { return false }
         entry.checkedGeneration = present
@@ -102,7 +111,24 @@ final class TagRegistry: Sendable {
     /// A tag was dropped at a version.
     func note(_ tag: UInt64, at version: UInt64) {
         let slot = TagRegistry.slot(of: tag)
-        state.withLock { $0.drops[slot] = max($0.drops[slot] ?? 0, version) }
-        generation.add(1, ordering: .releasing)
+        state.withLock { state in
+            state.drops[slot] = max(state.drops[slot] ?? 0, version)
+            let number = drops.add(1, ordering: .releasing).newValue
+            state.latest[Int(number % UInt64(TagRegistry.remembered))] = slot
+        }
+    }
+
+    /// Whether what is of this version was outdated by drops of its tags, and one of them came between these generations.
+    /// Where that is too many drops ago to tell, it did.
+    func wasDropped(_ tags: [UInt64], from version: UInt64, after first: UInt64, upTo last: UInt64) -> Bool {
+        guard first < last, !tags.isEmpty else { return false }
+        return state.withLock { state in
+            let slots = tags.map(TagRegistry.slot).filter { (state.drops[$0] ?? 0) >= version }
+            if slots.isEmpty { return false }
+            if generation - first > TagRegistry.remembered { return true }
+            return (first + 1...last).contains { number in
+                slots.contains(state.latest[Int(number % UInt64(TagRegistry.remembered))])
+            }
+        }
     }
 }

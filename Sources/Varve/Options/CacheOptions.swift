@@ -137,6 +137,9 @@ public struct EntryOptions: Sendable {
     /// What an entry that another cache gave brings along.
     var carried: CarriedFields?
 
+    /// All of its tags, as the numbers that stand for them.
+    var tagNumbers: [UInt64] { tags.map { TagRegistry.id(of: $0) } + (carried?.tags ?? []) }
+
     /// Options with these values; what is left out is as the cache has it.
     public init(
         expiry: Expiry? = nil, tags: [String] = [], sourceVersion: UInt64? = nil, isPinned: Bool = false,

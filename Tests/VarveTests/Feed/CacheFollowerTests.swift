@@ -64,10 +64,13 @@ import VarveTestSupport
         }
         try await follower.waitUntilFollowed(owner.changeCursor)
         // Who comes now does not get what that load will bring.
-        let later = try await mine.value(for: "k") { _ in "new" }
-        #expect(later == "new")
+        let later = Task { try await mine.value(for: "k") { _ in "new" } }
+        // After the drop of a tag that load is waited for: it may carry another.
+        if way == 2 { while mine.statistics.loadsShared == 0 { await Task.yield() } }
+        if way != 2 { #expect(try await later.value == "new") }
         await door.open()
         #expect(try await load.value == "old")
+        #expect(try await later.value == "new")
         #expect(mine.valueInMemory(for: "k") == "new")
         try await owner.close()
     }
