@@ -77,7 +77,8 @@ enum LogFormat {
     static let lonePayloadBytes = 32 << 10
     /// A segment ends before its LSNs could outgrow the 32 bits that a frame spells out.
     static let segmentLSNs: UInt64 = 1 << 31
-    /// Commit times end here, in the year 2257: what follows may still count on from any that was read.
+    /// Commit times end here, in the year 2257, so that no arithmetic on them overflows. A log that has reached that is read,
+    /// and takes no more writes.
     static let latestTime = Timestamp.max - (1 << 57)
 
     /// A frame of any payload of `count` bytes is at most this long.
