@@ -59,6 +59,8 @@ extension Cache {
     func fetch(_ key: Key, isForLoad: Bool = false) async throws(VarveError) -> MemoryEntry<Key, Value>? {
         let hash = memory.hash(key)
         guard let disk else {
+            try gate.enter()
+            defer { gate.leave() }
             noteMiss(hash)
             return nil
         }
