@@ -48,6 +48,8 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         public static let timedOut = Code(.timedOut)
         /// Memory alone cannot answer, and the caller asked not to touch the disk.
         public static let wouldBlock = Code(.wouldBlock)
+        /// The caller's task was cancelled while it waited. What it wrote stands if the log had it by then, as after a
+        /// connection that was lost: read before writing again what must not be done twice.
         public static let cancelled = Code(.cancelled)
         /// The degraded mark is set: what the store holds may have been changed in memory alone, and must not be shown or
         /// copied. Opened to write, the store drops it.
