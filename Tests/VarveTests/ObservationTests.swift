@@ -251,6 +251,22 @@ struct MetricsTests {
         #expect(backend["varve_cache_evictions_total store=s cache=c tier=disk"] == 3)
     }
 
+    @Test("A counter that dips for a moment is not told twice, nor as a leap")
+    func dips() {
+        let backend = RecordingMetrics()
+        let reporter = MetricsReporter(backend, store: "s", cache: "c")
+        var statistics = CacheStatistics()
+        for evictions in [10, 7, 9, 12] as [UInt64] {
+            statistics.evictions = evictions
+            reporter.report(statistics)
+        }
+        #expect(backend["varve_cache_evictions_total store=s cache=c tier=memory"] == 12)
+        var later = CacheStatistics()
+        (later.evictions, statistics.evictions) = (7, 10)
+        later.subtract(statistics)
+        #expect(later.evictions == 0, "a window does not lead back beyond its beginning")
+    }
+
     @Test("However many times there are, a timer gets a bounded sample of them, in their proportions")
     func sampled() {
         let backend = RecordingMetrics()

@@ -24,10 +24,10 @@ extension CacheStatistics {
         }
 
         mutating func subtract(_ earlier: DegradationUse) {
-            episodes &-= earlier.episodes
-            time -= earlier.time
-            writesRefused &-= earlier.writesRefused
-            damagedReads &-= earlier.damagedReads
+            episodes.lessen(by: earlier.episodes)
+            time = max(.zero, time - earlier.time)
+            writesRefused.lessen(by: earlier.writesRefused)
+            damagedReads.lessen(by: earlier.damagedReads)
         }
     }
 }

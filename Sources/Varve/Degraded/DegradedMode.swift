@@ -355,9 +355,9 @@ final class DegradedMode: Sendable {
     }
 
     private func endLeaving(_ refusal: VarveError?) {
-        let now = clock.now()
-        let (waiting, since, changes) = state.withLock { state in
-            let since = state.since
+        let (waiting, now, since, changes) = state.withLock { state in
+            // Under the lock, so that no reader has told a longer time already.
+            let (now, since) = (clock.now(), state.since)
             let changes = state.shadows.values.reduce(0) { $0 + $1.count }
             state.retries.tried(at: now)
             state.lastRefusal = refusal
@@ -367,7 +367,7 @@ final class DegradedMode: Sendable {
                 state.cause = nil
                 for shadow in state.shadows.values { shadow.reset() }
             }
-            return (state.leaveChange(to: refusal == nil ? .onDisk : .inMemory), since, changes)
+            return (state.leaveChange(to: refusal == nil ? .onDisk : .inMemory), now, since, changes)
         }
         if refusal == nil { log.returned(after: .nanoseconds(max(0, now &- since)), changes: changes) }
         for waiter in waiting { waiter.resume() }

@@ -4,7 +4,13 @@ internal import Synchronization
 /// Hands a cache's statistics to swift-metrics: what came on top since the last time to counters, what is now to gauges,
 /// and a sample of the times to timers. One thread at a time; no request waits for a metrics backend.
 final class MetricsReporter: Sendable {
-    private let last = Mutex(CacheStatistics())
+    private struct Told: Sendable {
+        var statistics = CacheStatistics()
+        /// The highest value of each counter: what dips for a moment is not told twice.
+        var counters: [UInt64] = []
+    }
+
+    private let told = Mutex(Told())
     private let counters: [Metric<Counter>]
     private let gauges: [Metric<Recorder>]
     private let timers: [(timer: CoreMetrics.Timer, of: @Sendable (CacheStatistics) -> LatencyHistogram)]
@@ -39,13 +45,16 @@ final class MetricsReporter: Sendable {
     }
 
     func report(_ statistics: CacheStatistics) {
-        let before = last.withLock { last in
-            defer { last = statistics }
-            return last
+        let values = counters.map { $0.value(statistics) ?? 0 }
+        let (before, counted) = told.withLock { told in
+            let old = told
+            told.statistics = statistics
+            told.counters = old.counters.isEmpty ? values : zip(values, old.counters).map { max($0, $1) }
+            return (old.statistics, old.counters)
         }
-        for counter in counters {
-            let added = (counter.value(statistics) ?? 0) &- (counter.value(before) ?? 0)
-            if added > 0 { counter.instrument.increment(by: Int64(clamping: added)) }
+        for (index, counter) in counters.enumerated() {
+            let highest = counted.isEmpty ? 0 : counted[index]
+            if values[index] > highest { counter.instrument.increment(by: Int64(clamping: values[index] - highest)) }
         }
         for gauge in gauges {
             if let value = gauge.value(statistics) { gauge.instrument.record(Int64(clamping: value)) }

@@ -89,24 +89,30 @@ final class StatisticsWindows: Sendable {
     }
 }
 
+extension UInt64 {
+    /// Takes an earlier value of a counter off a later one: 0 where the later is smaller. What several threads count is not
+    /// read at one moment, and may seem to have dipped.
+    mutating func lessen(by earlier: UInt64) { self = self > earlier ? self - earlier : 0 }
+}
+
 extension CacheStatistics {
     /// Makes counts since the start to counts since an earlier moment.
     mutating func subtract(_ earlier: CacheStatistics) {
-        memoryHits &-= earlier.memoryHits
-        diskHits &-= earlier.diskHits
-        for cause in MissCause.allCases { misses[cause, default: 0] &-= earlier.misses[cause] ?? 0 }
-        loads &-= earlier.loads
-        loadFailures &-= earlier.loadFailures
-        loadsRefused &-= earlier.loadsRefused
-        loadTimeouts &-= earlier.loadTimeouts
-        loadsShared &-= earlier.loadsShared
-        loadsOutdated &-= earlier.loadsOutdated
-        loadsUnstored &-= earlier.loadsUnstored
-        diskWritesAvoided &-= earlier.diskWritesAvoided
-        staleServed &-= earlier.staleServed
-        undecodable &-= earlier.undecodable
-        evictions &-= earlier.evictions
-        expired &-= earlier.expired
+        memoryHits.lessen(by: earlier.memoryHits)
+        diskHits.lessen(by: earlier.diskHits)
+        for cause in MissCause.allCases { misses[cause, default: 0].lessen(by: earlier.misses[cause] ?? 0) }
+        loads.lessen(by: earlier.loads)
+        loadFailures.lessen(by: earlier.loadFailures)
+        loadsRefused.lessen(by: earlier.loadsRefused)
+        loadTimeouts.lessen(by: earlier.loadTimeouts)
+        loadsShared.lessen(by: earlier.loadsShared)
+        loadsOutdated.lessen(by: earlier.loadsOutdated)
+        loadsUnstored.lessen(by: earlier.loadsUnstored)
+        diskWritesAvoided.lessen(by: earlier.diskWritesAvoided)
+        staleServed.lessen(by: earlier.staleServed)
+        undecodable.lessen(by: earlier.undecodable)
+        evictions.lessen(by: earlier.evictions)
+        expired.lessen(by: earlier.expired)
         diskReadLatency = diskReadLatency.since(earlier.diskReadLatency)
         loadLatency = loadLatency.since(earlier.loadLatency)
         writeLatency = writeLatency.since(earlier.writeLatency)
@@ -118,21 +124,21 @@ extension CacheStatistics {
 
 extension CacheStatistics.DiskUse {
     fileprivate mutating func subtract(_ earlier: CacheStatistics.DiskUse) {
-        bytesLogged &-= earlier.bytesLogged
-        bytesRewritten &-= earlier.bytesRewritten
-        entriesLogged &-= earlier.entriesLogged
-        entriesRewritten &-= earlier.entriesRewritten
-        entriesEvicted &-= earlier.entriesEvicted
+        bytesLogged.lessen(by: earlier.bytesLogged)
+        bytesRewritten.lessen(by: earlier.bytesRewritten)
+        entriesLogged.lessen(by: earlier.entriesLogged)
+        entriesRewritten.lessen(by: earlier.entriesRewritten)
+        entriesEvicted.lessen(by: earlier.entriesEvicted)
     }
 }
 
 extension CacheStatistics.OwnDiskUse {
     fileprivate mutating func subtract(_ earlier: CacheStatistics.OwnDiskUse) {
-        bytesLogged &-= earlier.bytesLogged
-        bytesRewritten &-= earlier.bytesRewritten
-        entriesLogged &-= earlier.entriesLogged
-        entriesRewritten &-= earlier.entriesRewritten
-        entriesEvicted &-= earlier.entriesEvicted
+        bytesLogged.lessen(by: earlier.bytesLogged)
+        bytesRewritten.lessen(by: earlier.bytesRewritten)
+        entriesLogged.lessen(by: earlier.entriesLogged)
+        entriesRewritten.lessen(by: earlier.entriesRewritten)
+        entriesEvicted.lessen(by: earlier.entriesEvicted)
     }
 }
 

@@ -16,7 +16,7 @@ extension Engine {
     /// the store stays locked, and it may be called again. Blocks; one call at a time, and none beside `close`.
     package func reopened() throws(VarveError) -> Engine {
         try probeDisk()
-        if !isRetired, let writing { accounts.carry(writing.pipeline.reading.counts.traffic) }
+        carryTraffic()
         retire()
         guard let lock = hold.passOn() else { throw VarveError(.closed, "the store was closed") }
         let handover = StoreHandover(
@@ -31,6 +31,12 @@ extension Engine {
         ).open()
         hold.letGo()
         return engine
+    }
+
+    /// Leaves to the store's accounts what this engine has sent to the log, so that the next one goes on from there.
+    func carryTraffic() {
+        guard let writing else { return }
+        accounts.carry(writing.pipeline.reading.counts.traffic, of: opening)
     }
 
     /// Opens a store whose disk takes no writes, to be read until it can be `reopened`: the lock is taken, nothing is

@@ -81,8 +81,8 @@ extension Engine {
         result.bytesFlushed = state.counts.bytesFlushed
         result.entriesRewritten = state.counts.entriesRewritten
         result.bytesRewritten = state.counts.bytesRewritten
-        // What an engine has counted that another one has replaced is carried over.
-        let logged = isRetired ? nil : reading?.counts.traffic[id]
+        // What an engine has carried over to the account counts there.
+        let logged = state.carried >= opening ? nil : reading?.counts.traffic[id]
         result.recordsLogged = state.logged.records &+ (logged?.records ?? 0)
         result.bytesLogged = state.logged.bytes &+ (logged?.bytes ?? 0)
         return result

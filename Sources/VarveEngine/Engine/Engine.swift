@@ -60,6 +60,8 @@ public final class Engine: Sendable {
 
     var options: EngineOptions { context.options }
     let accounts: NamespaceAccounts
+    /// Tells the engines apart that count there one after the other.
+    let opening: UInt64
     private let hasBudget: Bool
     /// Only a store that has to forget ever asks the policy.
     @inline(__always)
@@ -83,6 +85,7 @@ public final class Engine: Sendable {
         clock = parts.clock
         catalog = parts.catalog
         accounts = parts.accounts
+        opening = parts.accounts.nextOpening()
         feedGate = parts.feedGate
         hasBudget = parts.context.options.hasBudget
         openedAt = parts.position

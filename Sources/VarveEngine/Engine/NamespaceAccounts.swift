@@ -49,8 +49,9 @@ final class NamespaceAccount: Sendable {
         var name: String?
         var limit: NamespaceLimit?
         var counts = Counts()
-        /// What engines before this one sent to the log.
+        /// What engines that were replaced sent to the log, and the opening of the last of them.
         var logged = NamespaceTraffic.Count()
+        var carried: UInt64 = 0
     }
 
     private let locked = Mutex(State())
@@ -71,6 +72,10 @@ final class NamespaceAccount: Sendable {
 final class NamespaceAccounts: Sendable {
     private let accounts = Mutex<[NamespaceID: NamespaceAccount]>([:])
     private let limited = Atomic<Bool>(false)
+    private let openings = Atomic<UInt64>(0)
+
+    /// A number for one more engine that counts here: from 1, each larger than the one before.
+    func nextOpening() -> UInt64 { openings.add(1, ordering: .relaxed).newValue }
 
     /// Whether some namespace has a limit, so that reads have to be remembered.
     @inline(__always)
@@ -111,12 +116,15 @@ final class NamespaceAccounts: Sendable {
         }
     }
 
-    /// Takes over what an engine has counted whose place another one takes.
-    func carry(_ traffic: NamespaceTraffic) {
+    /// Takes over what an engine has counted whose place another one takes, once. Who reads an account sees with it whose
+    /// counts stand there already, so that nothing is counted twice while that engine is still asked.
+    func carry(_ traffic: NamespaceTraffic, of opening: UInt64) {
         for (namespace, count) in traffic.all {
             self[namespace].update { state in
+                guard state.carried < opening else { return }
                 state.logged.records &+= count.records
                 state.logged.bytes &+= count.bytes
+                state.carried = opening
             }
         }
     }

@@ -5,6 +5,22 @@ import VarveTestSupport
 @testable import VarveEngine
 
 @Suite struct NamespaceTests {
+    @Test("What an engine leaves to the one that takes its place is counted once, also before it is gone")
+    func carriedOnce() throws {
+        let engine = try Fixture.store(SimulatedFileSystem())
+        let namespace = try engine.namespace(named: "a")
+        try engine.put(Fixture.key(1), Fixture.value(1, 0), in: namespace)
+        let before = engine.statistics(of: namespace)
+        #expect(before.recordsLogged > 0 && before.bytesLogged > 0)
+        for _ in 0..<2 {
+            engine.carryTraffic()
+            let after = engine.statistics(of: namespace)
+            #expect(after.recordsLogged == before.recordsLogged)
+            #expect(after.bytesLogged == before.bytesLogged)
+        }
+        try engine.close()
+    }
+
     @Test("Namespaces are made once, keep their keys apart and survive reopening")
     func isolation() throws {
         let files = SimulatedFileSystem()
