@@ -390,6 +390,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         changes &+= 1
         guard let version else { return }
         for (key, flight) in flights where flight.isSpelledTwice || matches(key) { note(key, .at(version)) }
+        // Loads go by their bytes: which of two spellings a flight's key has says nothing of the other's load.
+        if flights.values.contains(where: \.isSpelledTwice) { loads = KeyTable() }
     }
 
     /// Gives back the memory of what has expired, looking at so many entries at a time. Exactness is not its business:
