@@ -74,6 +74,37 @@ struct SharedFloorTests {
         try await cache.close()
     }
 
+    @Test(
+        "A load that began before a value which is refused so is for nobody who comes later, and is not kept",
+        arguments: CacheRig.Home.allCases)
+    func joinable(_ home: CacheRig.Home) async throws {
+        let cache = try await open(home)
+        try await raiseFloor(cache)
+        let door = Door()
+        let load = await cache.hangingLoad("a", of: 3, behind: door)
+        #expect(await refusal { try await cache.set(4, for: "a", EntryOptions(sourceVersion: 4)) } == shared)
+        #expect(try await cache.value(for: "a") { _ in 4 } == 4)
+        await door.open()
+        #expect(try await load.value == 3)
+        #expect(try await cache.value(for: "a") == 4)
+        try await cache.close()
+    }
+
+    @Test("Written through, it is removed once: nobody else's change is seen in that", arguments: CacheRig.Home.allCases)
+    func writtenThrough(_ home: CacheRig.Home) async throws {
+        let cache = try await open(home)
+        try await cache.set(3, for: "a")
+        try await raiseFloor(cache)
+        func changes() -> UInt64 { cache.disk?.visible.rawValue ?? cache.store.presentVersion }
+        let before = changes()
+        let written = try await cache.set(4, for: "a", EntryOptions(sourceVersion: 4)) { _, _ in }
+        #expect(written == nil)
+        #expect(try await cache.value(for: "a") == nil)
+        // The removal before the origin is asked, and the one in the value's place.
+        #expect(changes() == before + 2)
+        try await cache.close()
+    }
+
     @Test("So it is with conditional writes, whose condition holds", arguments: CacheRig.Home.allCases)
     func conditional(_ home: CacheRig.Home) async throws {
         let cache = try await open(home)

@@ -134,14 +134,21 @@ extension Cache {
         let bytes = keyBytes(key)
         let batch = try batch(bytes, change, demand, disk)
         // From here on no load's result takes the place of another's.
-        let isAsExpected = memory.withShard(hash) { shard in
+        let (isAsExpected, refusal) = memory.withShard(hash) { shard in
             shard.beginFlight(key, writes: true)
-            return demand.load == 0 || shard.peek(key, hash)?.load == demand.load
+            let held = shard.peek(key, hash)
+            // Of what was set while the disk took no writes, and is to be saved yet, the disk does not know.
+            let unsaved = held.map { $0.traits.contains(.onDisk) ? 0 : $0.sourceVersion } ?? 0
+            return (
+                demand.load == 0 || held?.load == demand.load,
+                self.refusal(key, change, demand, own: unsaved, floor: 0)
+            )
         }
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
         guard isAsExpected else {
             throw VarveError(.conditionFailed, "the key has another version; nothing was written")
         }
+        if let refusal { throw refusal }
         do throws(VarveError) {
             return Made(write: try await writeChange(batch, change, key, hash, durability, disk))
         } catch {
@@ -253,8 +260,14 @@ extension Cache {
                 }
             }
             if let refusal = refusal(key, change, demand, own: held?.sourceVersion ?? 0, floor: shard.floor(hash)) {
-                // What it would have replaced may be what it outdates.
-                if refusal.isOfSharedFloor, held != nil { shard.erase(key, hash, at: version, &discarded) }
+                // What it would have replaced may be what it outdates, and so may what loads bring that began before.
+                if refusal.isOfSharedFloor {
+                    if held == nil {
+                        shard.note(key, .at(version))
+                    } else {
+                        shard.erase(key, hash, at: version, &discarded)
+                    }
+                }
                 return .failure(refusal)
             }
             switch change {
@@ -351,10 +364,10 @@ extension Cache.Change {
     /// Whether floors that keys share may refuse it.
     var regardsFloors: Bool { if case .entry = self { true } else { false } }
 
-    /// What is left of it to be done where such a floor refuses it: the removal of what it would have replaced. It names no
-    /// source version, since the floor stands above that.
+    /// What is left of it to be done where such a floor refuses it: the removal of what it would have replaced. It names the
+    /// source version: the floor stands above that, but one of the degraded mark's may not stay.
     var refused: Self {
-        .removal(sourceVersion: nil, cause: isLoad ? .loaded : .explicit)
+        .removal(sourceVersion: sourceVersion, cause: isLoad ? .loaded : .explicit)
     }
 
     /// What an entry carries.

@@ -73,36 +73,49 @@ extension Cache {
                 try? await leaveAbsent(key, hash, since: removed)
                 throw error
             }
-            if let written, let version = await storeWritten(written, key, hash, since: removed) {
-                return (result, self.version(version))
+            switch await storeWritten(written, key, hash, since: removed) {
+            case .stored(let version): return (result, self.version(version))
+            case .absent: return (result, nil)
+            case .unknown: break
             }
             try await leaveAbsent(key, hash, since: removed)
             return (result, nil)
         }
     }
 
-    /// Stores what the origin has, unless anybody wrote or removed the key since; nil then, and where the disk does not
-    /// take it. It is the origin that was asked to write, and did.
+    /// What came of storing what the origin has.
+    private enum Stored {
+        case stored(UInt64)
+        /// A floor that keys share refuses it, and the key has been removed once more.
+        case absent
+        /// Somebody wrote or removed the key meanwhile, or the disk did not take it.
+        case unknown
+    }
+
+    /// Stores what the origin has, unless anybody wrote or removed the key since. It is the origin that was asked to write,
+    /// and did.
     private func storeWritten(
-        _ written: Written, _ key: Key, _ hash: UInt64, since removed: UInt64
-    ) async -> UInt64? {
+        _ written: Written?, _ key: Key, _ hash: UInt64, since removed: UInt64
+    ) async -> Stored {
+        guard let written else { return .unknown }
         let change = written.change
         // The key is absent already; a source version is still to be told.
-        if case .removal(nil, _) = change { return nil }
+        if case .removal(nil, _) = change { return .unknown }
         for _ in 0..<16 {
             let looked = disk?.visible.rawValue ?? store.presentVersion
             guard !memory.withShard(hash, { $0.mayBeOutdated(key, since: removed, isLoaded: false) }),
                 memory.context.tags.keeps(change.tags, version: removed + 1, evenIfPending: false)
-            else { return nil }
+            else { return .unknown }
             let demand = Demand.unchanged(since: disk == nil ? removed : looked, notOlder: change.sourceVersion)
             do throws(VarveError) {
-                return try await commit(key, change, demand, written.durability)
+                return .stored(try await commit(key, change, demand, written.durability))
             } catch {
-                guard let disk, case .changed = error.failedCondition?.reason else { return nil }
+                if error.isOfSharedFloor { return .absent }
+                guard let disk, case .changed = error.failedCondition?.reason else { return .unknown }
                 try? await settle(disk)
             }
         }
-        return nil
+        return .unknown
     }
 
     /// Makes sure that the key is absent, and that no load which began before now stores what it brings.
