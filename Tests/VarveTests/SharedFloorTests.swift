@@ -90,7 +90,9 @@ struct SharedFloorTests {
         try await cache.close()
     }
 
-    @Test("Written through, it is removed once: nobody else's change is seen in that", arguments: CacheRig.Home.allCases)
+    @Test(
+        "Written through, it is removed once: nobody else's change is seen in that",
+        arguments: CacheRig.Home.allCases)
     func writtenThrough(_ home: CacheRig.Home) async throws {
         let cache = try await open(home)
         try await cache.set(3, for: "a")
