@@ -364,10 +364,10 @@ extension Cache.Change {
     /// Whether floors that keys share may refuse it.
     var regardsFloors: Bool { if case .entry = self { true } else { false } }
 
-    /// What is left of it to be done where such a floor refuses it: the removal of what it would have replaced. It names the
-    /// source version: the floor stands above that, but one of the degraded mark's may not stay.
+    /// What is left of it to be done where such a floor refuses it: the removal of what it would have replaced. It names no
+    /// source version, since the floor stands above that.
     var refused: Self {
-        .removal(sourceVersion: sourceVersion, cause: isLoad ? .loaded : .explicit)
+        .removal(sourceVersion: nil, cause: isLoad ? .loaded : .explicit)
     }
 
     /// What an entry carries.
