@@ -1,3 +1,4 @@
+import Synchronization
 import VarveEngine
 import VarveIO
 import VarveTestSupport
@@ -84,6 +85,20 @@ actor Tally {
 }
 
 extension Cache where Key == String, Value == Int {
+    /// A load by one who comes now. When this returns it has asked the source, or joined a load that is under way.
+    func lateLoad(_ key: String, of value: Int) async -> Task<Int?, any Error> {
+        let shared = statistics.loadsShared
+        let hasAsked = Mutex(false)
+        let task = Task<Int?, any Error> {
+            try await self.value(for: key) { _ in
+                hasAsked.withLock { $0 = true }
+                return value
+            }
+        }
+        while !hasAsked.withLock({ $0 }), statistics.loadsShared == shared { await Task.yield() }
+        return task
+    }
+
     /// A load of the key whose source answers once the door is open. It has asked when this returns.
     func hangingLoad(_ key: String, of value: Int, behind door: Door) async -> Task<Int?, any Error> {
         let arrivals = await door.arrivals

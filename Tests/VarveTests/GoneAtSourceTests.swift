@@ -1,4 +1,3 @@
-import Synchronization
 import Testing
 import VarveEngine
 import VarveTestSupport
@@ -125,14 +124,7 @@ struct GoneAtSourceTests {
         // It begins where the load that found none did, and the next write takes the number behind that.
         let second = await cache.hangingLoad("a", of: 2, behind: old)
         try await cache.remove("a")
-        let hasAsked = Mutex(false)
-        let third = Task {
-            try await cache.value(for: "a") { _ in
-                hasAsked.withLock { $0 = true }
-                return 3
-            }
-        }
-        while !hasAsked.withLock({ $0 }), cache.statistics.loadsShared == 0 { await Task.yield() }
+        let third = await cache.lateLoad("a", of: 3)
         await old.open()
         #expect(try await third.value == 3)
         await oldest.open()
