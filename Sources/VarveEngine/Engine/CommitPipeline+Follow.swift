@@ -28,7 +28,8 @@ extension CommitPipeline {
         defer { state.statistics.traffic = taken.statistics.traffic }
         do throws(VarveError) {
             unsafe try bytes.withBytes { (bytes) throws(VarveError) in
-                _ = unsafe try log.appendVerbatim(bytes, via: .map) { (frame) throws(VarveError) in
+                _ = unsafe try log.appendVerbatim(bytes, via: .map, check: FollowedFrames.check) {
+                    (frame) throws(VarveError) in
                     try taken.take(frame)
                 }
             }
@@ -68,6 +69,16 @@ private struct FollowedFrames: ~Copyable {
         statistics.traffic = traffic
     }
 
+    /// A batch that a memtable would not take whole must not stand in this log: no opening would read it.
+    static func check(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws(VarveError) {
+        guard header.kind == .batch else { return }
+        guard unsafe (try? MemtableInserter.count(payload)) == header.count else { throw malformed(header) }
+    }
+
+    private static func malformed(_ header: FrameHeader) -> VarveError {
+        VarveError(.corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")
+    }
+
     mutating func take(_ frame: DecodedFrame) throws(VarveError) {
         let header = frame.header
         times = (times?.lowerBound ?? header.commitTime)...header.commitTime
@@ -83,8 +94,7 @@ private struct FollowedFrames: ~Copyable {
                 frame.payload, from: header.firstLSN, count: header.count, into: memtable, key: &key,
                 traffic: &statistics.traffic)
         {
-            throw VarveError(
-                .corruption, "the batch at LSN \(header.firstLSN) is malformed, though its frame is whole")
+            throw FollowedFrames.malformed(header)
         }
     }
 }

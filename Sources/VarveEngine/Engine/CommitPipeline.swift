@@ -186,6 +186,7 @@ extension CommitPipeline {
         } catch {
             throw .failed(error)
         }
+        state.clock.observe(time)
         let first = LSN(position.lsn.rawValue &- UInt64(count) &+ 1)
         unsafe insert(&state, payload, from: first, count)
         state.note(time, count, payload.count)
@@ -224,6 +225,7 @@ extension CommitPipeline {
         } catch {
             throw .failed(error)
         }
+        state.clock.observe(time)
         (state.clockLogged, state.readingLogged) = (time, reading)
     }
 
@@ -284,14 +286,15 @@ extension CommitPipeline {
             return try state.withLock { (state) throws(Refusal) in
                 try prepare(&state, 0, 0)
                 let position: LogPosition
-                let first = log.appendedLSN.next
+                let (first, time) = (log.appendedLSN.next, state.clock.next())
                 let count = last > first ? last.rawValue &- first.rawValue &+ 1 : 1
                 do throws(VarveError) {
                     position = unsafe try log.append(
-                        kind, payload: payload, count: count, commitTime: state.clock.next(), via: .buffer)
+                        kind, payload: payload, count: count, commitTime: time, via: .buffer)
                 } catch {
                     throw .failed(error)
                 }
+                state.clock.observe(time)
                 state.unsyncedEnd = position.lsn
                 return Ticket(first: first, last: position.lsn, waitsFor: position.lsn)
             }
@@ -341,7 +344,9 @@ extension CommitPipeline {
     /// The record that begins a timeline, as the log's next. At opening, before the first write.
     func begin(_ origin: TimelineOrigin) throws(VarveError) {
         try state.withLock { (state) throws(VarveError) in
-            _ = try log.appendTimeline(origin, commitTime: state.clock.next(), via: .map)
+            let time = state.clock.next()
+            _ = try log.appendTimeline(origin, commitTime: time, via: .map)
+            state.clock.observe(time)
             visible.store(log.appendedLSN.rawValue, ordering: .releasing)
         }
     }

@@ -41,6 +41,8 @@ final class StoreClock: Sendable {
 ///
 /// A wall clock that runs more than an hour ahead of the boot clock since open is not believed: the time is held back to
 /// what the boot clock says, and counted. Guarded by the commit lock.
+///
+/// A time counts once the log has taken it: one that the log refused must reach no manifest.
 struct CommitClock {
     static let tolerance: Int64 = 3_600_000_000_000
 
@@ -58,6 +60,7 @@ struct CommitClock {
         openBoot = clock.bootNanoseconds
     }
 
+    /// The time of the commit that follows: `observe` it once the log has taken it.
     mutating func next() -> Timestamp {
         var wall = clock.wallNanoseconds
         if wall &- last > CommitClock.tolerance {
@@ -68,10 +71,9 @@ struct CommitClock {
                 heldBack += 1
             }
         }
-        last = max(wall, last &+ 1)
-        return last
+        return max(wall, last &+ 1)
     }
 
-    /// A time that came with the log of another store.
+    /// A time that the log took, from here or with the log of another store.
     mutating func observe(_ time: Timestamp) { last = max(last, time) }
 }

@@ -1,5 +1,8 @@
 internal import VarveIO
 
+/// Judges a frame's payload by its header, before a byte of it is stored.
+typealias FrameCheck = (FrameHeader, UnsafeRawBufferPointer) throws(VarveError) -> Void
+
 /// A log that takes another log's frames byte for byte: followers and restore stand on it.
 ///
 /// Everything handed in at once is verified first (checksums, LSNs, commit times, running hash); only then is a byte of
@@ -75,11 +78,11 @@ final class LogFollower {
         let position: LogPosition
     }
 
-    /// Verifies whole frames. Nothing has changed where it throws.
-    func verify(_ bytes: UnsafeRawBufferPointer) throws(VarveError) -> Batch {
+    /// Verifies whole frames, and with `check` what those mean that are new. Nothing has changed where it throws.
+    func verify(_ bytes: UnsafeRawBufferPointer, _ check: FrameCheck) throws(VarveError) -> Batch {
         decoder.mark()
         do throws(VarveError) {
-            return try unsafe take(bytes)
+            return try unsafe take(bytes, check)
         } catch {
             decoder.goBack()
             comparer = nil
@@ -107,7 +110,7 @@ final class LogFollower {
         return frame.length
     }
 
-    private func take(_ bytes: UnsafeRawBufferPointer) throws(VarveError) -> Batch {
+    private func take(_ bytes: UnsafeRawBufferPointer, _ check: FrameCheck) throws(VarveError) -> Batch {
         frames.removeAll(keepingCapacity: true)
         payloads.removeAll()
         var offset = 0
@@ -141,6 +144,7 @@ final class LogFollower {
                         "a batch of LSNs \(frame.header.firstLSN) to \(after.lsn) spans LSN \(position.lsn)")
                 }
                 joined = true
+                unsafe try check(frame.header, frame.payload)
                 let begin = payloads.count
                 unsafe payloads.append(frame.payload)
                 frames.append(
@@ -243,14 +247,16 @@ extension LogWriter {
     /// `deliver`. Frames that this log holds already are compared and passed over. Where it throws before `deliver` was
     /// called, nothing was done.
     ///
-    /// What `deliver` throws leaves the log ahead of the caller, who must then stop.
+    /// What `deliver` throws leaves the log ahead of the caller, who must then stop: what can be refused of a frame,
+    /// `check` refuses.
     func appendVerbatim(
         _ bytes: UnsafeRawBufferPointer, via route: AppendRoute,
+        check: FrameCheck = { (_, _) throws(VarveError) in },
         deliver: (DecodedFrame) throws(VarveError) -> Void
     ) throws(VarveError) -> LogPosition {
         try sink.checkUsable()
         let follower = try requireFollower()
-        let batch = unsafe try follower.verify(bytes)
+        let batch = unsafe try follower.verify(bytes, check)
         let stored = unsafe UnsafeRawBufferPointer(rebasing: bytes[batch.stored])
         do throws(VarveError) {
             if stored.count > 0 {

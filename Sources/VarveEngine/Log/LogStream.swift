@@ -37,8 +37,10 @@ final class LogStream: @unchecked Sendable {
         return queue.isEmpty ? nil : queue.removeFirst()
     }
 
+    /// Reads about as many bytes as a piece has, whatever the pieces are that they make: a backlog stays in its files.
     private func fill() throws(VarveError) {
-        while beyond == nil, bytes.count < LogStream.pieceBytes, let frame = try reader.next() {
+        var taken = 0
+        while beyond == nil, taken < LogStream.pieceBytes, let frame = try reader.next() {
             if frame.header.lastLSN > bound.lsn || frame.header.commitTime > bound.time {
                 beyond = frame.header
                 break
@@ -53,6 +55,7 @@ final class LogStream: @unchecked Sendable {
             let count = frame.records ?? 0
             if records + count > Limits.batchRecords || rawBytes + frame.rawLength > Limits.batchBytes { close() }
             unsafe bytes.append(contentsOf: frame.bytes)
+            unsafe taken += frame.bytes.count
             rawBytes += frame.rawLength
             records += count
             lastLSN = frame.header.lastLSN

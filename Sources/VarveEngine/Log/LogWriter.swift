@@ -159,10 +159,15 @@ final class LogWriter: @unchecked Sendable {
     ) throws(VarveError) -> LogPosition {
         do throws(VarveError) { try sink.checkUsable() } catch { throw error.at(.admission) }
         precondition(follower == nil, "a follower's log takes its source's frames only")
-        // It would not be read back.
+        // What is beyond either would not be read back.
         guard commitTime <= LogFormat.latestTime else {
             throw VarveError(
-                .limitExceeded, "commit time \(commitTime) is beyond what the log takes; set the machine's clock right")
+                .limitExceeded,
+                "commit time \(commitTime) is beyond the last that a log takes, \(LogFormat.latestTime): the machine's "
+                    + "clock is wrong, or was when the log's last frame was written")
+        }
+        guard count < LSN.max.rawValue &- position.lsn.rawValue else {
+            throw VarveError(.limitExceeded, "the log is at \(position), and no log reaches LSN \(LSN.max)")
         }
         let bound = LogFormat.frameBound(payload.count)
         if sink.room < bound || spansTooManyLSNs(count) { try beginNextSegment(minimum: bound) }

@@ -69,6 +69,29 @@ import VarveTestSupport
         try engine.close()
     }
 
+    @Test("A follower stores no batch that holds other than it counts", arguments: [[1, 0, 1, 107, 0], [9]])
+    func unstored(payload: [UInt8]) throws {
+        let engine = try Fixture.store(files)
+        try engine.put(bytes("k"), [1])
+        try engine.checkpoint(to: "/f", slot: "f")
+        let follower = try Engine.openFollower(at: "/f", Fixture.options(), fileSystem: files)
+        let before = follower.position
+        let log = try #require(engine.writing).log
+        var buffer = ByteBuffer()
+        buffer.append(payload)
+        _ = unsafe try log.append(
+            .batch, payload: buffer.bytes, count: payload.count > 1 ? 2 : 1, commitTime: log.lastCommitTime + 1,
+            via: .map)
+        try log.sync()
+        #expect(code { try follower.apply(from: engine) } == .corruption)
+        #expect(follower.position == before)
+        try follower.close()
+        let again = try Engine.openFollower(at: "/f", Fixture.options(), fileSystem: files)
+        #expect(again.position == before)
+        #expect(try Fixture.contents(again) == [bytes("k"): [1]])
+        try again.close()
+    }
+
     @Test("LSNs that a no-op passes over are no records")
     func noOps() throws {
         let engine = try Fixture.store(files)

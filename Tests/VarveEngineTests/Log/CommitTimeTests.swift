@@ -62,4 +62,25 @@ import VarveTestSupport
         try writer.close()
         #expect(try folder.recover().1.map(\.payload) == [[1], [2]])
     }
+
+    @Test("What a log refused for its time reaches no manifest: the store opens again")
+    func refused() throws {
+        let files = SimulatedFileSystem()
+        let before = try Fixture.store(files)
+        try before.put(bytes("k"), [1])
+        try before.flush()
+        try before.close()
+        let beyond = ManualClock(wallNanoseconds: LogFormat.latestTime + 1)
+        let engine = try Fixture.store(files, Fixture.options(clock: beyond))
+        #expect(code { try engine.put(bytes("k"), [2]) } == .limitExceeded)
+        // The memtable, though empty, makes way for it before the log is asked.
+        #expect(code { try engine.put(bytes("k"), [UInt8](repeating: 3, count: 48 << 20)) } == .limitExceeded)
+        try engine.flush()
+        #expect(engine.statistics.lastCommitTime <= LogFormat.latestTime)
+        try engine.close()
+        let after = try Fixture.store(files)
+        #expect(try Fixture.contents(after) == [bytes("k"): [1]])
+        try after.put(bytes("k"), [4])
+        try after.close()
+    }
 }

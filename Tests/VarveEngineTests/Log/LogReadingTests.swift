@@ -48,6 +48,25 @@ import VarveTestSupport
         #expect(try folder.logNames.count > 2)
     }
 
+    @Test("A stream reads a piece's worth at a time, though a piece ends with each small segment")
+    func backlog() throws {
+        let folder = try LogFolder()
+        let writer = try folder.create()
+        var random = SplitMix(3)
+        for _ in 0..<300 { try writer.record((0..<8000).map { _ in random.byte() }) }
+        try writer.sync()
+        let stream = LogStream(try LogReader(writer, after: .zero))
+        _ = try #require(try stream.next())
+        #expect(stream.lastLSN.rawValue < 150)
+        var yielded = 0
+        while let piece = try stream.next() {
+            if case .frames(let bytes, _, _) = piece { yielded += bytes.count }
+        }
+        #expect(stream.lastLSN == writer.position.lsn)
+        #expect(yielded > 300 * 8000)
+        try writer.close()
+    }
+
     @Test("Waiting readers wake when more is synced, when cancelled and when the log closes")
     func waits() async throws {
         let folder = try LogFolder()

@@ -51,6 +51,21 @@ import VarveTestSupport
         try third.close()
     }
 
+    @Test("At the last LSN a log takes nothing more, and stands")
+    func lastLSN() throws {
+        let folder = try LogFolder()
+        let start = LogPosition(
+            timeline: LogFixture.timeline, lsn: LSN(LSN.max.rawValue - 4), runningHash: RunningHash.initial)
+        let writer = try folder.create(at: start)
+        try writer.record([1])
+        #expect(code { try writer.record([2], count: 3) } == .limitExceeded)
+        try writer.record([3], count: 2)
+        #expect(writer.position.lsn.next == .max)
+        #expect(code { try writer.record([4]) } == .limitExceeded)
+        try writer.close()
+        #expect(try folder.recover(flushed: start.lsn).1.map(\.payload) == [[1], [3]])
+    }
+
     @Test("A batch larger than a segment gets one of its own")
     func largeBatch() throws {
         let folder = try LogFolder()
