@@ -65,6 +65,22 @@ struct WindowTests {
         #expect(windows.counts(counts, over: .lastHour, at: 1_800_000_000_000).memoryHits == counts.memoryHits)
     }
 
+    @Test("Of two who look in the same second, one counts: not who read the clock then and the counts later")
+    func lateLook() {
+        let windows = StatisticsWindows(began: 0)
+        let second: Int64 = 1_000_000_000
+        var counts = CacheStatistics()
+        counts.memoryHits = 5
+        #expect(windows.sample(counts, at: second))
+        counts.memoryHits = 12
+        #expect(!windows.sample(counts, at: second))
+        #expect(windows.sample(counts, at: 3 * second))
+        counts.memoryHits = 20
+        #expect(!windows.sample(counts, at: 2 * second))
+        #expect(windows.counts(counts, over: .lastMinute, at: 61 * second).memoryHits == 15)
+        #expect(windows.counts(counts, over: .lastMinute, at: 63 * second).memoryHits == 8)
+    }
+
     @Test("Every count is of its window alone")
     func allCounts() {
         var counts = CacheStatistics()

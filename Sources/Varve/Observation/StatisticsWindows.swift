@@ -46,13 +46,18 @@ final class StatisticsWindows: Sendable {
         state.withLock { now &- ($0.seconds.last?.time ?? began) >= StatisticsWindows.second }
     }
 
-    func sample(_ counts: CacheStatistics, at now: Int64) {
+    /// Takes what was counted up to `now`. False where that is not due, for another has come with as much meanwhile: what
+    /// was counted later than it says would be told of the wrong second.
+    @discardableResult
+    func sample(_ counts: CacheStatistics, at now: Int64) -> Bool {
         state.withLock { state in
+            if now &- (state.seconds.last?.time ?? began) < StatisticsWindows.second { return false }
             let new = Sample(time: now, counts: counts)
             StatisticsWindows.append(new, to: &state.seconds)
             if now &- (state.minutes.last?.time ?? began) >= StatisticsWindows.minute {
                 StatisticsWindows.append(new, to: &state.minutes)
             }
+            return true
         }
     }
 
@@ -153,7 +158,7 @@ extension Cache {
     func observe(at now: Int64) {
         guard windows.isDue(at: now) else { return }
         let counts = statistics
-        windows.sample(counts, at: now)
+        guard windows.sample(counts, at: now) else { return }
         metrics.report(counts)
         log.look(at: counts, now: now)
         if let warm, !warm.statistics.isDone { warm.changed.raise() }
