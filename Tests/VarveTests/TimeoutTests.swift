@@ -77,6 +77,29 @@ struct TimeoutTests {
         try await cache.close()
     }
 
+    @Test("How early an entry is loaded anew is the owner's to say", arguments: [0.0, 100.0])
+    func earlyRefresh(factor: Double) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
+        options.loading.earlyRefresh = factor
+        let cache = try await rig.cache(.memory, Int.self, options)
+        let load: @Sendable (String) async throws -> Int = { _ in
+            let began = Latencies.now()
+            while Latencies.now() - began < 2_000_000 { await Task.yield() }
+            return 1
+        }
+        _ = try await cache.value(for: "a", load: load)
+        // A fifth of a second is what counts at the least: it is hardly ever not due a microsecond before its deadline.
+        rig.clock.advance(by: .seconds(10) - .microseconds(1))
+        for _ in 0..<100 where cache.statistics.staleServed == 0 { _ = try await cache.value(for: "a", load: load) }
+        #expect((cache.statistics.staleServed > 0) == (factor > 0))
+        try await cache.close()
+        for factor in [-0.1, 101, .nan] {
+            options.loading.earlyRefresh = factor
+            await #expect(throws: VarveError.self) { try await rig.cache(.memory, Int.self, options) }
+        }
+    }
+
     @Test("When the source fails the stale value is served, and only while it is usable", arguments: Place.allCases)
     func staleIfError(_ place: Place) async throws {
         let rig = CacheRig()

@@ -156,7 +156,8 @@ struct EntryRecord: Sendable {
     }
 
     @usableFromInline var weight: Int { Int(storedWeight) }
-    /// How long the source took to load it; 0: it was not loaded. What early refresh goes by.
+    /// How long the source took to load it, times the factor of early refresh, which goes by it; 0: it was not loaded, or
+    /// is not to be loaded early.
     var loadNanoseconds: Int64 { Int64(loadMicroseconds) * 1000 }
     /// How reads move the deadline.
     var idle: IdleRule { extras.fields?.idle ?? .none }
