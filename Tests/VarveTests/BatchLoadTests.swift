@@ -159,4 +159,38 @@ struct BatchLoadTests {
         #expect(try await cache.value(for: "2") { _ in 2 } == 2)
         try await cache.close()
     }
+
+    @Test("What is stale is served at once, and loaded anew in one call", arguments: CacheRig.Home.allCases)
+    func stale(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
+        // On disk memory has no room for most of them.
+        if home == .disk { options.memory = .entries(3) }
+        options.loading.softTimeout = nil
+        options.loading.backOff = .init(initial: .seconds(1), maximum: .seconds(1))
+        let cache = try await rig.cache(home, Int.self, options)
+        for key in Self.keys { try await cache.set(-1, for: key) }
+        try await cache.disk?.engine.flush()
+        rig.clock.advance(by: .seconds(20))
+        // One that is left alone keeps nobody waiting.
+        await #expect(throws: SourceDown.self) { try await cache.refresh("0") { _ in throw SourceDown() } }
+        let (door, calls) = (Door(), Tally())
+        let load: @Sendable ([String]) async throws -> [String: Int] = { keys in
+            #expect(keys.count == 9)
+            await calls.add()
+            await door.pass()
+            return Dictionary(uniqueKeysWithValues: keys.map { ($0, 1) })
+        }
+        for _ in 0..<3 {
+            let found = try await cache.values(for: Self.keys, load: load)
+            #expect(found == Dictionary(uniqueKeysWithValues: Self.keys.map { ($0, -1) }))
+        }
+        #expect(cache.statistics.staleServed == 30)
+        await door.open()
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect(await calls.count == 1)
+        let values = try await cache.values(for: Self.keys)
+        #expect(values == Dictionary(uniqueKeysWithValues: Self.keys.map { ($0, $0 == "0" ? -1 : 1) }))
+        try await cache.close()
+    }
 }

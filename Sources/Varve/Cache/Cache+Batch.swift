@@ -5,6 +5,7 @@ extension Cache {
 
     /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that
     /// it brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
+    /// Stale values are served as they are, whatever the soft timeout, and loaded anew in one call that nobody waits for.
     ///
     /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left
     /// alone is not asked for, the others are.
@@ -22,28 +23,37 @@ extension Cache {
     public func values(for keys: [Key], loading load: @escaping BatchLoader) async throws -> [Key: Value] {
         var found: [Key: Value] = [:]
         var missing: [Key] = []
+        var stale: [Key] = []
         for key in Set(keys) {
             switch memory.lookUp(key) {
             case .hit(let value): found[key] = value
             // That the source has none is known.
             case .absent: break
-            case .stale(let value): found[key] = value
+            case .stale(let value):
+                found[key] = value
+                stale.append(key)
             case .miss:
-                if let entry = try foundAtOnce(key, .miss).entry {
-                    found[key] = entry.value
-                } else {
-                    missing.append(key)
-                }
+                let (entry, fresh) = try foundAtOnce(key, .miss)
+                found[key] = entry?.value
+                if entry == nil { missing.append(key) } else if fresh == nil, found[key] != nil { stale.append(key) }
             }
         }
-        if missing.isEmpty { return found }
+        if missing.isEmpty {
+            await refreshBehind(stale, load)
+            return found
+        }
         var outcomes = try await outcomes(for: missing, load)
         let outdated = outcomes.compactMapValues(\.outdated)
         if !outdated.isEmpty {
             let again = try await self.outcomes(for: Array(outdated.keys), after: outdated, load)
             outcomes.merge(again) { _, second in second }
         }
-        for (key, outcome) in outcomes { if case .success(let value) = outcome.result { found[key] = value } }
+        for (key, outcome) in outcomes {
+            if case .success(let value) = outcome.result { found[key] = value }
+            if outcome.isStale { stale.append(key) }
+        }
+        // Last, so that no missing key is refused for the sake of one that is there.
+        await refreshBehind(stale, load)
         if let error = worst(keys.compactMap { outcomes[$0]?.result }) { throw error }
         return found
     }
@@ -51,13 +61,29 @@ extension Cache {
     /// How the load of one of many keys ended.
     private struct Outcome: Sendable {
         var result: Result<Value?, any Error>
-        /// The load, where its result was outdated before this caller came: the key must be loaded again.
-        var outdated: Load<Value>?
+        /// Where the next load stands, if this one's result was outdated before this caller came: the key must be loaded
+        /// again.
+        var outdated: Successor<Value>?
+        /// Whether it is due for a refresh.
+        var isStale = false
+    }
+
+    /// Has keys whose stale values are served loaded anew: in one call, which nobody waits for.
+    private func refreshBehind(_ keys: [Key], _ load: @escaping BatchLoader) async {
+        if keys.isEmpty { return }
+        for _ in keys { counts.add(.staleServed) }
+        let batch = BatchLoad<Key, Value>(keys) { keys in try await self.ask(for: keys) { try await load(keys) } }
+        for key in keys {
+            // Where the cache is just being closed there is none.
+            let seat = try? place(
+                key, memory.hash(key), isBackground: true, skipsDisk: true, from: .batch(batch))
+            if seat?.isNew != true { await batch.end(key) }
+        }
     }
 
     /// How the loads of many keys ended, once all of them have. `after`: loads whose results were outdated.
     private func outcomes(
-        for keys: [Key], after outdated: [Key: Load<Value>] = [:], _ load: @escaping BatchLoader
+        for keys: [Key], after outdated: [Key: Successor<Value>] = [:], _ load: @escaping BatchLoader
     ) async throws -> [Key: Outcome] {
         let batch = BatchLoad<Key, Value>(keys) { keys in try await self.ask(for: keys) { try await load(keys) } }
         return try await withThrowingTaskGroup(of: (Key, Outcome).self) { group in
@@ -74,11 +100,7 @@ extension Cache {
                 // Another's load may wait for a batch of its own, which may wait for a key of this one.
                 if !seat.isNew { await batch.end(key) }
                 let isFirst = outdated[key] == nil
-                group.addTask {
-                    let outcome = await self.outcome(of: seat, isFirst: isFirst)
-                    await batch.end(key)
-                    return (key, outcome)
-                }
+                group.addTask { (key, await self.outcome(of: seat, isFirst: isFirst)) }
             }
             return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
@@ -89,7 +111,9 @@ extension Cache {
         do {
             let found = try await seat.load.wait()
             return Outcome(
-                result: .success(found.value), outdated: isFirst && isOutdated(found, for: seat) ? seat.load : nil)
+                result: .success(found.value),
+                outdated: isFirst && isOutdated(found, for: seat) ? seat.successor : nil,
+                isStale: found.value != nil && found.staleUntil != nil)
         } catch {
             return Outcome(result: .failure(error))
         }

@@ -108,7 +108,7 @@ extension Cache {
             return stale.value
         }
         let asked = Latencies.now()
-        var outdated: Load<Value>?
+        var outdated: Successor<Value>?
         while true {
             let seat = try place(key, hash, skipsDisk: true, after: outdated, load)
             let shared = seat.load
@@ -125,7 +125,7 @@ extension Cache {
                     found = try await shared.wait()
                 }
                 guard let found else { continue }
-                outdated = outdated == nil && isOutdated(found, for: seat) ? shared : nil
+                outdated = outdated == nil && isOutdated(found, for: seat) ? seat.successor : nil
                 if outdated == nil, !found.isFromDisk || found.staleUntil == nil { return found.value }
             } catch {
                 if Task.isCancelled || store.clock.now() >= stale.until { throw error }
@@ -142,7 +142,7 @@ extension Cache {
         let seat = try place(key, hash, skipsDisk: skipsDisk, load)
         let found = try await outcome(of: seat.load)
         guard isOutdated(found, for: seat) else { return found }
-        return try await outcome(of: try place(key, hash, skipsDisk: skipsDisk, after: seat.load, load).load)
+        return try await outcome(of: try place(key, hash, skipsDisk: skipsDisk, after: seat.successor, load).load)
     }
 
     private func outcome(of shared: Load<Value>) async throws -> Load<Value>.Found {
@@ -167,6 +167,8 @@ extension Cache {
     /// A caller's place in a load, to be given back.
     struct Seat: Sendable {
         let load: Load<Value>
+        /// Where the next load stands, should this one be outdated for the caller.
+        let successor: Successor<Value>
         /// Whether the load was begun for this caller.
         let isNew: Bool
         /// How many drops of tags there had been when the caller came. A load's tags are known when it has ended, so
@@ -175,39 +177,43 @@ extension Cache {
     }
 
     func place(
-        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, after outdated: Load<Value>? = nil,
-        _ load: @escaping Loader
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool,
+        after outdated: Successor<Value>? = nil, _ load: @escaping Loader
     ) throws(VarveError) -> Seat {
         try place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, after: outdated, from: .alone(load))
     }
 
     /// A place in the load of a key that is under way, or in a new one. In the background: without a place, and in one
-    /// that goes on by itself where it is new. `after`: in the one that began after the end of this one.
+    /// that goes on by itself where it is new. `after`: in the one that began after the end of an outdated one.
     func place(
-        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, after outdated: Load<Value>? = nil,
-        from source: Source
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool,
+        after outdated: Successor<Value>? = nil, from source: Source
     ) throws(VarveError) -> Seat {
         if gate.isClosed { throw OperationGate.refusal }
         let now = store.clock.now()
         let drops = memory.context.tags.generation
         // The former one may be the last of a value's owners, and ends when the lock is free.
-        let (shared, isNew, _) = memory.withShard(hash) { shard -> (Load<Value>, Bool, Load<Value>?) in
-            let former = outdated?.successor
-            if let former, former.join(at: now) { return (former, false, former) }
-            if let present = shard.loads[key], present.join(at: now, isBackground: isBackground) {
-                outdated?.successor = present
-                return (present, false, former)
+        let (seat, _) = memory.withShard(hash) { shard -> (Seat, Load<Value>?) in
+            let former = outdated?.load
+            if let former, let next = former.join(at: now) {
+                return (Seat(load: former, successor: next, isNew: false, drops: drops), former)
             }
-            let new = Load<Value>(goesOn: isBackground, drops: drops)
+            if let present = shard.loads[key], let next = present.join(at: now, isBackground: isBackground) {
+                outdated?.load = present
+                return (Seat(load: present, successor: next, isNew: false, drops: drops), former)
+            }
+            let next = Successor<Value>()
+            let new = Load<Value>(goesOn: isBackground, drops: drops, successor: next)
             shard.loads[key] = new
-            outdated?.successor = new
+            outdated?.load = new
             shard.beginFlight(key)
-            return (new, true, former)
+            return (Seat(load: new, successor: next, isNew: true, drops: drops), former)
         }
-        if !isNew {
+        let shared = seat.load
+        if !seat.isNew {
             // Who waits for another in the end is counted once.
             if !isBackground, outdated == nil { counts.add(.joined) }
-            return Seat(load: shared, isNew: false, drops: drops)
+            return seat
         }
         if !loadsUnderWay.add(shared) {
             // The cache was closed meanwhile.
@@ -219,7 +225,7 @@ extension Cache {
             throw OperationGate.refusal
         }
         shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, source) })
-        return Seat(load: shared, isNew: true, drops: drops)
+        return seat
     }
 
     private func carryOut(
@@ -232,6 +238,8 @@ extension Cache {
         }
         loadsUnderWay.remove(shared)
         shared.finish(outcome)
+        // A call for many keys must not wait for one that ended before it came to that.
+        if case .batch(let batch) = source { await batch.end(key) }
     }
 
     /// What the disk has, fresh or stale, else what the source has. Who gets a stale value sees to its refresh.

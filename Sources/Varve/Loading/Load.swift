@@ -34,7 +34,8 @@ final class Load<Value: Sendable>: Sendable {
         /// When the value that was found may no longer be served; the load goes on to its end, a loaded one is being stored.
         var usableUntil = Int64.max
         var task: Task<Void, Never>?
-        var successor: Load?
+        /// Nil once it has ended: then only those who waited ask for it.
+        var successor: Successor<Value>?
     }
 
     /// How many drops of tags there had been before it began.
@@ -42,28 +43,22 @@ final class Load<Value: Sendable>: Sendable {
     private let state: Mutex<State>
 
     /// The creator has the first place. `goesOn`: the load is carried out whether or not anybody waits.
-    init(goesOn: Bool = false, drops: UInt64 = 0) {
+    init(goesOn: Bool = false, drops: UInt64 = 0, successor: Successor<Value> = Successor()) {
         self.drops = drops
-        state = Mutex(State(goesOn: goesOn))
-    }
-
-    /// The load that began after this one's end, for those who came after a drop of a tag that this one's result carries:
-    /// all of them share it, however late they look.
-    var successor: Load? {
-        get { state.withLock { $0.successor } }
-        set { state.withLock { $0.successor = newValue } }
+        state = Mutex(State(goesOn: goesOn, successor: successor))
     }
 
     /// The value is there: who comes when it may no longer be served has another loaded.
     func found(usableUntil: Int64) { state.withLock { $0.usableUntil = usableUntil } }
 
-    /// Takes a place; false where the load was abandoned, or what it brings is over, and another must be begun.
-    /// `isBackground`: for nobody who waits, without a place.
-    func join(at now: Int64, isBackground: Bool = false) -> Bool {
+    /// Takes a place, and returns what those who wait here know of the next load; nil where the load was abandoned, or
+    /// what it brings is over, and another must be begun. `isBackground`: for nobody who waits, without a place.
+    func join(at now: Int64, isBackground: Bool = false) -> Successor<Value>? {
         state.withLock { state in
-            if state.isAbandoned || state.usableUntil <= now { return false }
+            if state.isAbandoned || state.usableUntil <= now { return nil }
             if !isBackground { state.places += 1 }
-            return true
+            // Who joins one that has ended comes from the load before it, and takes no third.
+            return state.successor ?? Successor()
         }
     }
 
@@ -87,7 +82,7 @@ final class Load<Value: Sendable>: Sendable {
         let ended: State? = state.withLock { state in
             if state.outcome != nil { return nil }
             state.outcome = outcome
-            defer { (state.waiters, state.timers, state.task) = ([:], [:], nil) }
+            defer { (state.waiters, state.timers, state.task, state.successor) = ([:], [:], nil, nil) }
             return state
         }
         guard let ended else { return nil }
@@ -160,6 +155,20 @@ final class Load<Value: Sendable>: Sendable {
         }
         timer?.cancel()
         waiter?.resume(with: outcome)
+    }
+}
+
+/// Where the load stands that began after the end of another, for those who came to that one after a drop of a tag that its
+/// result carries: all of them share it, however late they look.
+///
+/// It belongs to who waits for the other load, not to that load: one that somebody still holds must not keep all those
+/// alive that came after it. Used under the lock of the key's shard.
+final class Successor<Value: Sendable>: Sendable {
+    private let state = Mutex<Load<Value>?>(nil)
+
+    var load: Load<Value>? {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
     }
 }
 

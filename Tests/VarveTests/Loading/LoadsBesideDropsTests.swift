@@ -174,6 +174,26 @@ struct LoadsBesideDropsTests {
         try await cache.close()
     }
 
+    @Test("A load that somebody still holds keeps the next one alive, and none after that")
+    func chain() throws {
+        let first = Load<Int>()
+        let afterFirst = try #require(first.join(at: 0))
+        first.finish(.success(.init(value: 1)))
+        weak var third: Load<Int>?
+        do {
+            let second = Load<Int>()
+            afterFirst.load = second
+            let afterSecond = try #require(second.join(at: 0))
+            second.finish(.success(.init(value: 2)))
+            let last = Load<Int>()
+            afterSecond.load = last
+            third = last
+            #expect(third != nil)
+        }
+        #expect(third == nil)
+        #expect(afterFirst.load != nil)
+    }
+
     @Test("A registry knows between which drops a tag was dropped, and where it cannot tell says that it was")
     func betweenDrops() {
         let tags = TagRegistry()
