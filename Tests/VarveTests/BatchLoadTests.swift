@@ -160,6 +160,28 @@ struct BatchLoadTests {
         try await cache.close()
     }
 
+    @Test("What is missing and what is stale is asked for in one call, and what is stale is not waited for")
+    func staleAndMissing() async throws {
+        let rig = CacheRig()
+        let options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
+        let cache = try await rig.cache(.memory, Int.self, options)
+        for key in Self.keys.prefix(4) { try await cache.set(-1, for: key) }
+        rig.clock.advance(by: .seconds(20))
+        let calls = Tally()
+        let found = try await cache.values(for: Self.keys) { keys in
+            #expect(keys.count == 10)
+            await calls.add()
+            return Dictionary(uniqueKeysWithValues: keys.map { ($0, 1) })
+        }
+        let old = Set(Self.keys.prefix(4))
+        #expect(found == Dictionary(uniqueKeysWithValues: Self.keys.map { ($0, old.contains($0) ? -1 : 1) }))
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect(await calls.count == 1)
+        #expect(try await cache.values(for: Self.keys).values.allSatisfy { $0 == 1 })
+        #expect(cache.statistics.staleServed == 4)
+        try await cache.close()
+    }
+
     @Test("What is stale is served at once, and loaded anew in one call", arguments: CacheRig.Home.allCases)
     func stale(_ home: CacheRig.Home) async throws {
         let rig = CacheRig()

@@ -5,7 +5,8 @@ extension Cache {
 
     /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that
     /// it brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
-    /// Stale values are served as they are, whatever the soft timeout, and loaded anew in one call that nobody waits for.
+    /// Stale values are served as they are, whatever the soft timeout, and asked for in the same call, but not waited for.
+    /// Each key is judged when it is found, though the others take their time.
     ///
     /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left
     /// alone is not asked for, the others are.
@@ -34,28 +35,35 @@ extension Cache {
                 stale.append(key)
             case .miss:
                 let (entry, fresh) = try foundAtOnce(key, .miss)
-                found[key] = entry?.value
-                if entry == nil { missing.append(key) } else if fresh == nil, found[key] != nil { stale.append(key) }
+                if let entry {
+                    found[key] = entry.value
+                    if entry.value != nil, fresh == nil { stale.append(key) }
+                } else {
+                    missing.append(key)
+                }
             }
         }
-        if missing.isEmpty {
-            await refreshBehind(stale, load)
-            return found
-        }
-        var outcomes = try await outcomes(for: missing, load)
+        if missing.isEmpty, stale.isEmpty { return found }
+        var outcomes = try await outcomes(for: missing, behind: stale, load)
         let outdated = outcomes.compactMapValues(\.outdated)
         if !outdated.isEmpty {
             let again = try await self.outcomes(for: Array(outdated.keys), after: outdated, load)
             outcomes.merge(again) { _, second in second }
         }
-        for (key, outcome) in outcomes {
-            if case .success(let value) = outcome.result { found[key] = value }
-            if outcome.isStale { stale.append(key) }
-        }
-        // Last, so that no missing key is refused for the sake of one that is there.
-        await refreshBehind(stale, load)
+        for (key, outcome) in outcomes { if case .success(let value) = outcome.result { found[key] = value } }
+        // What was found stale where it had to be waited for, unless somebody has seen to it meanwhile.
+        let due = outcomes.filter { $0.value.isStale && !isFresh($0.key) }.map(\.key)
+        if !due.isEmpty, !Task.isCancelled { _ = try await self.outcomes(for: [], behind: due, load) }
         if let error = worst(keys.compactMap { outcomes[$0]?.result }) { throw error }
+        for _ in 0..<stale.count + due.count { counts.add(.staleServed) }
         return found
+    }
+
+    /// Whether memory has a value that is due for no refresh.
+    private func isFresh(_ key: Key) -> Bool {
+        let hash = memory.hash(key)
+        guard let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held) else { return false }
+        return held.deadlines.freshUntil > store.clock.now()
     }
 
     /// How the load of one of many keys ended.
@@ -68,33 +76,29 @@ extension Cache {
         var isStale = false
     }
 
-    /// Has keys whose stale values are served loaded anew: in one call, which nobody waits for.
-    private func refreshBehind(_ keys: [Key], _ load: @escaping BatchLoader) async {
-        if keys.isEmpty { return }
-        for _ in keys { counts.add(.staleServed) }
-        let batch = BatchLoad<Key, Value>(keys) { keys in try await self.ask(for: keys) { try await load(keys) } }
-        for key in keys {
+    /// How the loads of many keys ended, once all of them have. `after`: those whose results were outdated. `behind`: keys
+    /// that are asked for in the same call, and that nobody waits for.
+    private func outcomes(
+        for keys: [Key], after outdated: [Key: Successor<Value>] = [:], behind stale: [Key] = [],
+        _ load: @escaping BatchLoader
+    ) async throws -> [Key: Outcome] {
+        let batch = BatchLoad<Key, Value>(keys + stale) { keys in
+            try await self.ask(for: keys) { try await load(keys) }
+        }
+        for key in stale {
             // Where the cache is just being closed there is none.
-            let seat = try? place(
-                key, memory.hash(key), isBackground: true, skipsDisk: true, from: .batch(batch))
+            let seat = try? place(key, memory.hash(key), isBackground: true, skipsDisk: true, from: .batch(batch))
             if seat?.isNew != true { await batch.end(key) }
         }
-    }
-
-    /// How the loads of many keys ended, once all of them have. `after`: loads whose results were outdated.
-    private func outcomes(
-        for keys: [Key], after outdated: [Key: Successor<Value>] = [:], _ load: @escaping BatchLoader
-    ) async throws -> [Key: Outcome] {
-        let batch = BatchLoad<Key, Value>(keys) { keys in try await self.ask(for: keys) { try await load(keys) } }
         return try await withThrowingTaskGroup(of: (Key, Outcome).self) { group in
-            for key in keys {
+            for (index, key) in keys.enumerated() {
                 let seat: Seat
                 do {
                     seat = try place(
                         key, memory.hash(key), skipsDisk: false, after: outdated[key], from: .batch(batch))
                 } catch {
                     // The cache was closed: what has begun must not wait for what will not.
-                    for key in keys { await batch.end(key) }
+                    for key in keys[index...] { await batch.end(key) }
                     throw error
                 }
                 // Another's load may wait for a batch of its own, which may wait for a key of this one.

@@ -9,8 +9,8 @@ extension Cache {
         _ loaded: Loaded<Value>, of load: Load<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64,
         isFirst: Bool
     ) async throws {
-        // Beyond an hour it makes no difference, and the product stays a number.
-        let dearness = options.loading.earlyRefresh * Double(min(took, 3_600_000_000_000))
+        // Beyond an hour it makes no difference, and it stays a number.
+        let dearness = min(options.loading.earlyRefresh * Double(took), 3_600_000_000_000)
         let change = try change(loaded, .loaded, loadNanoseconds: Int64(dearness))
         switch change {
         case .entry(let new):

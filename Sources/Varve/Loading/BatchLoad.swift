@@ -26,7 +26,7 @@ actor BatchLoad<Key: CacheKey, Value: Sendable> {
     /// Keys whose loads have neither arrived nor ended.
     private var awaited: Set<Key>
     private var arrived: [Key] = []
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var waiting: [CheckedContinuation<Call, Never>] = []
     private var call: Call?
 
     init(_ keys: [Key], _ ask: @escaping Ask) {
@@ -42,15 +42,14 @@ actor BatchLoad<Key: CacheKey, Value: Sendable> {
 
     /// What the call brings for a key, and how long it took. Nothing that comes after the key's load was given up.
     func answer(for key: Key) async throws -> (loaded: Loaded<Value>, took: Int64) {
-        awaited.remove(key)
-        // Where the call was made without it, because its first caller had gone, it gets one of its own.
-        let isLate = call != nil
-        if !isLate {
-            arrived.append(key)
+        // One that nobody waits for any more is not asked for; it ends.
+        try Task.checkCancellation()
+        precondition(awaited.remove(key) != nil, "a key arrives once, and not after its end: the call waits for it")
+        arrived.append(key)
+        let call = await withCheckedContinuation {
+            waiting.append($0)
             beginIfReady()
-            if call == nil { await withCheckedContinuation { waiting.append($0) } }
         }
-        let call = isLate ? Call([key], ask) : self.call ?? Call([key], ask)
         let (answer, took) = try await withTaskCancellationHandler {
             try await call.task.value
         } onCancel: {
@@ -62,8 +61,9 @@ actor BatchLoad<Key: CacheKey, Value: Sendable> {
 
     private func beginIfReady() {
         guard awaited.isEmpty, call == nil, !arrived.isEmpty else { return }
-        call = Call(arrived, ask)
-        for waiter in waiting { waiter.resume() }
+        let call = Call(arrived, ask)
+        self.call = call
+        for waiter in waiting { waiter.resume(returning: call) }
         waiting = []
     }
 }

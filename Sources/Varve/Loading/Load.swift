@@ -34,7 +34,7 @@ final class Load<Value: Sendable>: Sendable {
         /// When the value that was found may no longer be served; the load goes on to its end, a loaded one is being stored.
         var usableUntil = Int64.max
         var task: Task<Void, Never>?
-        /// Nil once it has ended: then only those who waited ask for it.
+        /// Nil once the load has ended: those who waited have it in their seats.
         var successor: Successor<Value>?
     }
 

@@ -43,15 +43,19 @@ final class StatisticsWindows: Sendable {
 
     /// Whether a second has passed since the last sample.
     func isDue(at now: Int64) -> Bool {
-        state.withLock { now &- ($0.seconds.last?.time ?? began) >= StatisticsWindows.second }
+        state.withLock { isDue($0, at: now) }
     }
 
-    /// Takes what was counted up to `now`. False where that is not due, for another has come with as much meanwhile: what
-    /// was counted later than it says would be told of the wrong second.
+    private func isDue(_ state: State, at now: Int64) -> Bool {
+        now &- (state.seconds.last?.time ?? began) >= StatisticsWindows.second
+    }
+
+    /// Takes what was counted up to `now`. False, and nothing is taken, where less than a second has passed since the last
+    /// sample: of two who found one due together, the second has counted beyond the time that it names.
     @discardableResult
     func sample(_ counts: CacheStatistics, at now: Int64) -> Bool {
         state.withLock { state in
-            if now &- (state.seconds.last?.time ?? began) < StatisticsWindows.second { return false }
+            guard isDue(state, at: now) else { return false }
             let new = Sample(time: now, counts: counts)
             StatisticsWindows.append(new, to: &state.seconds)
             if now &- (state.minutes.last?.time ?? began) >= StatisticsWindows.minute {

@@ -248,7 +248,7 @@ extension LogWriter {
     /// called, nothing was done.
     ///
     /// What `deliver` throws leaves the log ahead of the caller, who must then stop: what can be refused of a frame,
-    /// `check` refuses.
+    /// `check` refuses, and with it all that came along.
     func appendVerbatim(
         _ bytes: UnsafeRawBufferPointer, via route: AppendRoute,
         check: FrameCheck = { (_, _) throws(VarveError) in },
