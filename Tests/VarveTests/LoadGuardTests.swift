@@ -53,6 +53,61 @@ struct LoadGuardTests {
         }
     }
 
+    @Test(
+        "Held against a dictionary of any size: a key that is left alone has failed, and none is forgotten within the bound",
+        arguments: 1...8 as ClosedRange<UInt64>)
+    func model(seed: UInt64) {
+        struct SourceDown: Error {}
+        /// A key's failures in a row, and until when it is left alone; the least of both where it may have been forgotten.
+        struct Failures {
+            var count = 0...0
+            var until = Int64.min...Int64.min
+        }
+        var random = SplitMix(seed)
+        let waits = [1, 2, 4, 8, 16, 20].map { Int64($0) * 1_000_000_000 }
+        var options = LoadOptions()
+        options.backOff = .init(initial: .seconds(1), maximum: .seconds(20))
+        let loads = LoadGuard<Int>(options)
+        // From fewer keys than are remembered to many more.
+        let keys = UInt64(1000) << (seed % 4)
+        var model: [Int: Failures] = [:]
+        var now: Int64 = 0
+        func wait(_ count: Int) -> Int64 { waits[min(max(count, 1), waits.count) - 1] }
+        for step in 0..<600 {
+            let call = (0...random.next() % 60).map { _ in Int(random.next() % keys) }
+            switch random.next() % 10 {
+            case ..<6:
+                for key in call {
+                    if loads.count >= 4096 {
+                        model = model.mapValues { known in
+                            Failures(count: 0...known.count.upperBound, until: .min...known.until.upperBound)
+                        }
+                    }
+                    loads.noteFailure([key], .init(), SourceDown(), at: now)
+                    #expect(loads.count <= 4096, "seed \(seed), step \(step)")
+                    let count = model[key]?.count ?? 0...0
+                    let next = count.lowerBound + 1...count.upperBound + 1
+                    model[key] = Failures(
+                        count: next, until: now + wait(next.lowerBound)...now + wait(next.upperBound))
+                }
+            case 6:
+                loads.noteSuccess(call, .init())
+                for key in call { model[key] = nil }
+            default: now += Int64(random.next() % 4_000_000_000)
+            }
+            for _ in 0..<40 {
+                let key = Int(random.next() % keys)
+                let until = model[key]?.until ?? .min ... .min
+                do throws(LoadRefused) {
+                    try loads.check(key, at: now)
+                    #expect(until.lowerBound <= now, "seed \(seed), step \(step): \(key) was to be left alone")
+                } catch {
+                    #expect(until.upperBound > now, "seed \(seed), step \(step): \(key) was left alone")
+                }
+            }
+        }
+    }
+
     @Test("While the source rests one load is on its way to decide, whatever others come to")
     func oneProbe() throws {
         struct SourceDown: Error {}
