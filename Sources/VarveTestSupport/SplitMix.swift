@@ -5,6 +5,13 @@ public struct SplitMix: RandomNumberGenerator, Sendable {
 
     public init(_ seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 0x1234_5678 }
 
+    /// The same for a course whose steps take as many numbers as they need. The streams of seeds side by side are one and the
+    /// same, a number apart, so that such courses would soon run into each other.
+    public init(course seed: UInt64) {
+        var one = SplitMix(seed)
+        self.init(one.next())
+    }
+
     public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var z = state

@@ -95,7 +95,7 @@ public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Senda
             self.decoder = decoder
         }
 
-        /// The next change; nil once the task is cancelled.
+        /// The next change. Throws `.cancelled` once the task is, whatever has been read ahead.
         public mutating func next() async throws(VarveError) -> Element? { try await next(isolation: nil) }
 
         /// The same without leaving the caller's actor.

@@ -50,6 +50,8 @@ public struct ChangeFeed: AsyncSequence, Sendable {
                 do throws(VarveError) {
                     switch state {
                     case .ended: return nil
+                    // At once: what was read ahead is told no more either.
+                    case _ where Task.isCancelled: throw ChangeReader.cancelled
                     case .fresh: state = .reading(try await feed.open(), nil)
                     case .reading(let source, let chunk?):
                         if let change = try take(source, chunk) { return change }
