@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-/// Every promise of an article names the tests that show it, in docs/testing.md, and those tests are there.
+/// Every promise of an article names the tests that show it, in docs/testing.md; those tests are there, and one of them
+/// draws its course from a seed.
 @Suite struct PromiseTests {
     struct Row {
         let article: String
@@ -30,14 +31,15 @@ import Testing
         }
     }
 
-    /// The tests of this repository as Suite.function.
-    static let tests: Set<String> = {
-        var names: Set<String> = []
+    /// The tests of this repository as Suite.function, and whether each takes a seed.
+    static let tests: [String: Bool] = {
+        var names: [String: Bool] = [:]
         for (file, text) in SourceTree.lexed where file.path.hasPrefix("Tests/") {
             let code = text.code.joined(separator: "\n")
             let suites = code.matches(of: /(?:struct|class|extension) (\w+Tests)\b/).map { $0.output.1 }
-            for function in code.matches(of: /@Test[^@]*?\bfunc (\w+)/) {
-                for suite in suites { names.insert("\(suite).\(function.output.1)") }
+            for function in code.matches(of: /@Test[^@]*?\bfunc (\w+)\(([^)]*)\)/) {
+                let isSeeded = function.output.2.contains(/\bseed:/)
+                for suite in suites { names["\(suite).\(function.output.1)"] = isSeeded }
             }
         }
         return names
@@ -68,8 +70,15 @@ import Testing
         for row in Self.documented {
             #expect(!row.tests.isEmpty, "docs/testing.md: nothing shows: \(row.article), \(row.beginning)")
             for test in row.tests {
-                #expect(Self.tests.contains(test), "docs/testing.md names \(test), which is not there")
+                #expect(Self.tests[test] != nil, "docs/testing.md names \(test), which is not there")
             }
+        }
+    }
+
+    @Test func everyPromiseIsShownFromASeed() {
+        for row in Self.documented {
+            let isSeeded = row.tests.contains { Self.tests[$0] == true }
+            #expect(isSeeded, "docs/testing.md: no test that takes a seed shows: \(row.article), \(row.beginning)")
         }
     }
 
@@ -80,7 +89,8 @@ import Testing
         let rows = Self.rows(in: "| article | a | b |\n|---|---|---|\n| <doc:A-b> | It is `so` | `X.y`, `Z.w` |\n")
         #expect(rows.map(\.article) == ["A-b"] && rows.map(\.beginning) == ["It is so"])
         #expect(rows.first?.tests == ["X.y", "Z.w"])
-        #expect(Self.tests.contains("PromiseTests.promisesAndRowsAreFound"))
-        #expect(!Self.tests.contains("PromiseTests.rows"))
+        #expect(Self.tests["PromiseTests.promisesAndRowsAreFound"] == false)
+        #expect(Self.tests["TimeModelTests.disk"] == true)
+        #expect(Self.tests["PromiseTests.rows"] == nil)
     }
 }
