@@ -14,7 +14,7 @@ struct BoundsModelTests {
         "What is larger than its shard's part is not kept in memory, and what was there stays",
         arguments: EvictionPolicyKind.allCases, 1...4 as ClosedRange<UInt64>)
     func oversized(_ policy: EvictionPolicyKind, _ seed: UInt64) async throws {
-        var random = SplitMix(seed)
+        var random = SplitMix(course: seed)
         // One shard to four.
         let limit = [64 << 10, 512 << 10, 1 << 20, 2 << 20][Int(seed % 4)]
         let cache = try Cache<Int, Blob>.inMemory(
@@ -89,7 +89,7 @@ private struct QuotaRun {
 
     init(seed: UInt64) async throws {
         self.seed = seed
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         store = try await CacheRig().store { options in
             options.diskBudgetBytes = 64 << 20
             options.memtableEntries = 50

@@ -50,7 +50,7 @@ private struct OriginRun {
 
     init(seed: UInt64, home: CacheRig.Home) async throws {
         (self.seed, self.home) = (seed, home)
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         cache = try await rig.cache(home)
     }
 

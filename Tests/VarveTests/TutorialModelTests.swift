@@ -8,7 +8,7 @@ import VarveTestSupport
 /// What the tutorial promises, over random days of its catalogue: requests that overlap, prices that change, shelves that
 /// are recalled, loads that are slow, writers that are late, deploys and kills.
 @Suite struct TutorialModelTests {
-    @Test("The catalogue beside a model of it", arguments: 1...10 as ClosedRange<UInt64>)
+    @Test("The catalogue beside a model of it", .timeLimit(.minutes(15)), arguments: 1...10 as ClosedRange<UInt64>)
     func catalogue(seed: UInt64) async throws {
         var run = try await CatalogueRun(seed: seed)
         try await run.run(steps: 80)
@@ -38,14 +38,15 @@ private struct CatalogueRun {
 
     init(seed: UInt64) async throws {
         self.seed = seed
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         // The options that the tutorial opens its catalogue with.
         let folder = try TemporaryDirectory()
         let real = try await openCatalogue(in: folder.path + "/catalogue")
         var options = real.options
         try await real.close()
-        // On a machine that is busy elsewhere any load may seem to have no end.
+        // On a machine that is busy elsewhere any load may seem to have no end, and to be dear.
         options.loading.hardTimeout = nil
+        options.loading.earlyRefresh = 0
         self.options = options
         catalogue = try await CatalogueRun.open(rig, options)
         // Else one would be refused for another's sake: their versions are not comparable.
@@ -111,7 +112,7 @@ private struct CatalogueRun {
             }
             return try await group.reduce(into: []) { $0.append($1) }
         }
-        while catalogue.loadsUnderWay.count > 0 { await Task.yield() }
+        while catalogue.loadsUnderWay.count > 0, !Task.isCancelled { await Task.yield() }
         expect(answers, id, age, questions - before)
     }
 
@@ -150,7 +151,7 @@ private struct CatalogueRun {
             try await setPrice(of: id, to: cents, in: catalogue, and: database)
             return try await group.reduce(into: []) { $0.append($1) }
         }
-        while catalogue.loadsUnderWay.count > 0 { await Task.yield() }
+        while catalogue.loadsUnderWay.count > 0, !Task.isCancelled { await Task.yield() }
         guard let row = database.row(id) else {
             // Nobody has it. Who asked may have found that out.
             if !answers.isEmpty, age(id) == nil { held[id] = Held(product: nil, since: now) }

@@ -108,6 +108,8 @@ final class FollowerProgress: Sendable {
 
     /// The other is not heard any more: what it changes from now on is not known.
     private func lose(_ failure: VarveError?) {
+        // First: whoever sees that it waits finds nothing held.
+        setShut(true)
         now.withLock { now in
             now.failure =
                 failure
@@ -117,7 +119,6 @@ final class FollowerProgress: Sendable {
                         + "nothing is to be done: the follower asks for it anew")
             if now.state == .following { now.state = .waiting }
         }
-        setShut(true)
         moved.raise()
     }
 

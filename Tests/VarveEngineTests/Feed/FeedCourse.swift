@@ -33,8 +33,6 @@ struct FeedCourse {
     struct Met {
         var parts = 0
         var larger = 0
-        var repeats = 0
-        var gaps = 0
     }
 
     private let seed: UInt64
@@ -128,14 +126,12 @@ struct FeedCourse {
     private mutating func cut(_ index: Int) throws {
         let feed = feeds[index]
         let kept = try #require(ChangeCursor(feed.cursor.description))
-        let wasTold = feed.place
         do throws(VarveError) { feeds[index].reader = try makeReader(feed.prefix, kept) } catch {
             guard error.code == .logGap else { throw error }
             return try meetGap(index)
         }
         feeds[index].place = kept.lsn.rawValue
         feeds[index].isWithin = false
-        if kept.lsn.rawValue < wasTold { met.repeats += 1 }
     }
 
     private func makeReader(_ prefix: [UInt8], _ cursor: ChangeCursor) throws(VarveError) -> ChangeReader {
@@ -153,7 +149,6 @@ struct FeedCourse {
     private mutating func meetGap(_ index: Int) throws {
         let oldest = engine.oldestChangeCursor
         #expect(oldest.lsn > feeds[index].cursor.lsn, "\(name), feed \(index): nothing is missing")
-        met.gaps += 1
         feeds[index] = try begin(.oldest, feeds[index].prefix)
     }
 

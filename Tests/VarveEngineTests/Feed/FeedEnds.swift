@@ -142,10 +142,15 @@ struct FeedEnds {
 
     /// One that thinks has the rest of what was read ahead before it, and is told none of it.
     private mutating func cancel() async {
-        let thinking = followers.indices.filter { followers[$0].seen.current.isThinking }
-        let index = draw(2) == 0 ? thinking.randomElement(using: &random) : nil
-        let follower = followers.remove(at: index ?? draw(followers.count))
-        let isThinking = follower.seen.current.isThinking
+        func thinks(_ follower: Follower) -> Bool {
+            let seen = follower.seen.current
+            return seen.isThinking && !seen.isLetGo
+        }
+        // As many numbers are drawn whoever thinks just now, so that the course is the seed's.
+        let (wantsOne, which, other) = (draw(2) == 0, draw(1000), draw(followers.count))
+        let thinking = followers.indices.filter { thinks(followers[$0]) }
+        let follower = followers.remove(at: wantsOne && !thinking.isEmpty ? thinking[which % thinking.count] : other)
+        let isThinking = thinks(follower)
         follower.task.cancel()
         let told = follower.seen.current.told.count
         // One change may be in the hands of a task that runs.
@@ -172,10 +177,10 @@ struct FeedEnds {
         // They would wait for what is held below.
         if tables.contains(where: { $0.hasPrefix("varve-feed") }) { return }
         log.update { $0 = (isHeld: true, arrivals: 0) }
+        defer { log.update { $0.isHeld = false } }
         for _ in 0..<3 { try await follow(fromNow: false) }
         await log.reached { $0.arrivals >= 2 }
         try await readEntries()
-        log.update { $0.isHeld = false }
     }
 
     private mutating func readEntries() async throws {

@@ -46,7 +46,10 @@ struct CopyRun {
         feedCursor = try await owner.changeSlot(named: "all").cursor
         remote = RemoteCache(
             storeAt: rig.path, named: "c", coding: .own, timeout: .seconds(600), disk, clock: clock)
-        mine = try CacheStore.inMemory(clock: clock).cacheInMemory()
+        var options = CacheOptions()
+        // It goes by how long a load took on a real clock, and time here is turned by hand.
+        options.loading.earlyRefresh = 0
+        mine = try CacheStore.inMemory(clock: clock).cacheInMemory(options)
         follower = try mine.follow(remote)
         try await follower.waitUntilFollowing()
     }

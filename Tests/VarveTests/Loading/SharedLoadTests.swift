@@ -8,13 +8,17 @@ import VarveTestSupport
 /// What the article on loading promises of callers who overlap, held against a model that says which calls the source may
 /// get: callers of one key and of many come and go while tags are dropped, keys are written and removed, and calls fail.
 struct SharedLoadTests {
-    @Test("Without back-off", arguments: CacheRig.Home.allCases, 1...12 as ClosedRange<UInt64>)
+    @Test(
+        "Without back-off", .timeLimit(.minutes(15)),
+        arguments: CacheRig.Home.allCases, 1...12 as ClosedRange<UInt64>)
     func plain(_ home: CacheRig.Home, seed: UInt64) async throws {
         var run = try await SharedLoadRun(seed: seed, home: home, backOff: nil)
         try await run.run(steps: 150)
     }
 
-    @Test("With keys that are left alone", arguments: CacheRig.Home.allCases, 1...8 as ClosedRange<UInt64>)
+    @Test(
+        "With keys that are left alone", .timeLimit(.minutes(15)),
+        arguments: CacheRig.Home.allCases, 1...8 as ClosedRange<UInt64>)
     func backOff(_ home: CacheRig.Home, seed: UInt64) async throws {
         var run = try await SharedLoadRun(seed: seed, home: home, backOff: .seconds(15))
         try await run.run(steps: 150)
@@ -86,7 +90,7 @@ private struct SharedLoadRun {
 
     init(seed: UInt64, home: CacheRig.Home, backOff: Duration?) async throws {
         (self.seed, self.backOff) = (seed, backOff)
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         var options = CacheOptions(memory: .entries(home == .disk ? 3 : 1000), policy: .lru)
         options.warmRestart = nil
         options.loading.backOff = backOff.map { .init(initial: $0, maximum: $0) }
@@ -146,7 +150,7 @@ private struct SharedLoadRun {
         let waits = model.callers[id]?.waits.values.sorted() ?? []
         caller.waits.update { $0 = waits }
         // Until it waits for all that it should wait for, or something else has come of it.
-        while !caller.hasEnded.current, source.calls <= wanted {
+        while !caller.hasEnded.current, source.calls <= wanted, !Task.isCancelled {
             let hasPlaces = cache.statistics.loadsShared == before.shared + UInt64(joined)
             if !waits.isEmpty, hasPlaces, source.calls == wanted, cache.loadsUnderWay.count == model.loads { break }
             await Task.yield()
@@ -254,6 +258,6 @@ private struct SharedLoadRun {
         source.answer(
             call, brought.map { Dictionary(uniqueKeysWithValues: $0.map { (SharedLoadRun.names[$0.key], $0.value) }) })
         for id in done { await end(id) }
-        while cache.loadsUnderWay.count > model.loads { await Task.yield() }
+        while cache.loadsUnderWay.count > model.loads, !Task.isCancelled { await Task.yield() }
     }
 }

@@ -71,7 +71,7 @@ private struct WarmRun {
 
     init(seed: UInt64, entries: Int, keyBytes: Int) async throws {
         (self.seed, self.entries, self.keyBytes) = (seed, entries, keyBytes)
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         store = try await rig.store()
         for name in ["one", "two"] {
             let cache = try await open(name, limit: entries, isWarm: true)
@@ -215,6 +215,7 @@ private struct WarmRun {
         let (isWarm, noted) = (sides[side].isWarm, sides[side].noted)
         let coming = noted.filter { sides[side].values[$0] != nil }
         gate.shut()
+        defer { gate.open() }
         let cache = try await open(sides[side].name, limit: sides[side].limit, isWarm: isWarm)
         sides[side].cache = cache
         guard isWarm else {
@@ -227,7 +228,10 @@ private struct WarmRun {
         }
         #expect(cache.statistics.warmUp?.keysNoted == noted.count, "\(place): another note than the last one")
         // The warm-up stands still, and nobody waits for it.
-        if !coming.isEmpty { while !gate.isReached { await Task.yield() } }
+        if !coming.isEmpty {
+            while !gate.isReached, cache.statistics.warmUp?.isDone == false { await Task.yield() }
+            #expect(gate.isReached, "\(place): the warm-up read nothing")
+        }
         var wanted: Set<String> = []
         for _ in 0..<draw(10) {
             let key = anyKey()
