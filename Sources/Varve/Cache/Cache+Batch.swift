@@ -104,19 +104,17 @@ extension Cache {
                 // Another's load may wait for a batch of its own, which may wait for a key of this one.
                 if !seat.isNew { await batch.end(key) }
                 let isFirst = outdated[key] == nil
-                group.addTask { (key, await self.outcome(of: seat, isFirst: isFirst)) }
+                group.addTask { (key, await self.ending(of: key, in: seat, isFirst: isFirst)) }
             }
             return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
     }
 
-    private func outcome(of seat: Seat, isFirst: Bool) async -> Outcome {
-        defer { seat.load.leave() }
+    private func ending(of key: Key, in seat: Seat, isFirst: Bool) async -> Outcome {
         do {
-            let found = try await seat.load.wait()
+            let (found, outdated) = try await outcome(key, of: seat)
             return Outcome(
-                result: .success(found.value),
-                outdated: isFirst && isOutdated(found, for: seat) ? seat.successor : nil,
+                result: .success(found.value), outdated: isFirst ? outdated : nil,
                 isStale: found.value != nil && found.staleUntil != nil)
         } catch {
             return Outcome(result: .failure(error))

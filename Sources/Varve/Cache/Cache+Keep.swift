@@ -6,8 +6,7 @@ extension Cache {
     /// Stores it, unless its key was written or removed since the load began. Where the source has none, and that is not to
     /// be remembered, what was there is removed under the same condition.
     func keep(
-        _ loaded: Loaded<Value>, of load: Load<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64,
-        isFirst: Bool
+        _ loaded: Loaded<Value>, of load: Load<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64
     ) async throws {
         // Beyond an hour it makes no difference, and it stays a number.
         let dearness = min(options.loading.earlyRefresh * Double(took), 3_600_000_000_000)
@@ -15,8 +14,8 @@ extension Cache {
         switch change {
         case .entry(let new):
             load.found(usableUntil: new.deadlines.usableUntil)
-            // Whether a source version is too old the disk alone knows.
-            if isFirst, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
+            // A load that has asked the disk replaces nothing there. Whether a source version is too old that alone knows.
+            if !load.skipsDisk, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
                 keepInMemory(new, key, hash, began: began)
                 counts.add(.diskWriteAvoided)
                 return

@@ -52,7 +52,8 @@ extension Cache {
     func foundAtOnce(
         _ key: Key, _ answer: MemoryAnswer<Value>
     ) throws(VarveError) -> (entry: MemoryEntry<Key, Value>?, fresh: Value?) {
-        guard case .miss = answer, case .entry(let entry) = try fetchAtOnce(key, memory.hash(key), forLoad: true) else {
+        guard case .miss = answer, case .entry(let entry) = try fetchAtOnce(key, memory.hash(key), for: .loadCaller)
+        else {
             return (nil, nil)
         }
         let until = entry.back.deadlines.freshUntil
@@ -140,14 +141,29 @@ extension Cache {
         _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
     ) async throws -> Load<Value>.Found {
         let seat = try place(key, hash, skipsDisk: skipsDisk, load)
-        let found = try await outcome(of: seat.load)
-        guard isOutdated(found, for: seat) else { return found }
-        return try await outcome(of: try place(key, hash, skipsDisk: skipsDisk, after: seat.successor, load).load)
+        let (found, outdated) = try await outcome(key, of: seat)
+        guard let outdated else { return found }
+        return try await outcome(key, of: place(key, hash, skipsDisk: skipsDisk, after: outdated, load)).found
     }
 
-    private func outcome(of shared: Load<Value>) async throws -> Load<Value>.Found {
-        defer { shared.leave() }
-        return try await shared.wait()
+    /// What a caller finds in a place, which is given back: what the disk has, where he looks there first, else what the
+    /// load finds; and where the next load stands, if that is outdated for this caller.
+    func outcome(_ key: Key, of seat: Seat) async throws -> (found: Load<Value>.Found, outdated: Successor<Value>?) {
+        defer { seat.load.leave() }
+        if seat.looksFirst {
+            if let held = try await fetch(key, for: .loadCaller) { return (found(held), nil) }
+            counts.add(.joined)
+        }
+        let found = try await seat.load.wait()
+        return (found, isOutdated(found, for: seat) ? seat.successor : nil)
+    }
+
+    /// An entry that stands in memory or on disk, as a load finds it.
+    private func found(_ held: MemoryEntry<Key, Value>) -> Load<Value>.Found {
+        let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
+        return Load.Found(
+            value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil,
+            tags: held.tags, version: held.version)
     }
 
     /// Whether a tag of what was found was dropped after its load began and before the caller came, who must not get it
@@ -174,6 +190,9 @@ extension Cache {
         /// How many drops of tags there had been when the caller came. A load's tags are known when it has ended, so
         /// all share it until then.
         let drops: UInt64
+        /// Whether the caller looks at the disk before he waits: what lies there is good enough for him, and the load under
+        /// way does not ask it. He has his place meanwhile: where there is nothing he shares that load, though it has ended.
+        var looksFirst = false
     }
 
     func place(
@@ -200,10 +219,13 @@ extension Cache {
             }
             if let present = shard.loads[key], let next = present.join(at: now, isBackground: isBackground) {
                 outdated?.load = present
-                return (Seat(load: present, successor: next, isNew: false, drops: drops), former)
+                // For who comes from an outdated load the disk has been asked.
+                let looksFirst = present.skipsDisk && !skipsDisk && disk != nil && outdated == nil
+                let seat = Seat(load: present, successor: next, isNew: false, drops: drops, looksFirst: looksFirst)
+                return (seat, former)
             }
             let next = Successor<Value>()
-            let new = Load<Value>(goesOn: isBackground, drops: drops, successor: next)
+            let new = Load<Value>(goesOn: isBackground, drops: drops, skipsDisk: skipsDisk, successor: next)
             shard.loads[key] = new
             outdated?.load = new
             shard.beginFlight(key)
@@ -211,8 +233,8 @@ extension Cache {
         }
         let shared = seat.load
         if !seat.isNew {
-            // Who waits for another in the end is counted once.
-            if !isBackground, outdated == nil { counts.add(.joined) }
+            // Who waits for another in the end is counted once; who looks at the disk first, where he waits after all.
+            if !isBackground, outdated == nil, !seat.looksFirst { counts.add(.joined) }
             return seat
         }
         if !loadsUnderWay.add(shared) {
@@ -224,14 +246,12 @@ extension Cache {
             }
             throw OperationGate.refusal
         }
-        shared.begin(Task { await self.carryOut(shared, key, hash, skipsDisk, source) })
+        shared.begin(Task { await self.carryOut(shared, key, hash, source) })
         return seat
     }
 
-    private func carryOut(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ skipsDisk: Bool, _ source: Source
-    ) async {
-        let outcome = await Load<Value>.Outcome { try await find(shared, key, hash, skipsDisk: skipsDisk, source) }
+    private func carryOut(_ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ source: Source) async {
+        let outcome = await Load<Value>.Outcome { try await find(shared, key, hash, source) }
         memory.withShard(hash) { shard in
             if shard.loads[key] === shared { shard.loads[key] = nil }
             shard.endFlight(key)
@@ -244,31 +264,27 @@ extension Cache {
 
     /// What the disk has, fresh or stale, else what the source has. Who gets a stale value sees to its refresh.
     private func find(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ source: Source
+        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ source: Source
     ) async throws -> Load<Value>.Found {
         try Task.checkCancellation()
+        if shared.skipsDisk { return try await loadAndStore(shared, key, hash, source) }
         // Another load may have ended between the caller's look at memory and this one's beginning.
-        if !skipsDisk, let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held),
+        if let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held),
             held.deadlines.freshUntil > store.clock.now()
         {
             shared.found(usableUntil: held.deadlines.usableUntil)
-            return Load.Found(
-                value: held.value, isFromDisk: true, staleUntil: nil, tags: held.tags, version: held.version)
+            return found(held)
         }
-        if !skipsDisk, let held = try await fetch(key, isForLoad: true) {
+        if let held = try await fetch(key, for: .load) {
             shared.found(usableUntil: held.deadlines.usableUntil)
-            let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
-            return Load.Found(
-                value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil,
-                tags: held.tags, version: held.version)
+            return found(held)
         }
-        return try await loadAndStore(shared, key, hash, isFirst: !skipsDisk, source)
+        return try await loadAndStore(shared, key, hash, source)
     }
 
     /// One load, guarded, and its result stored unless something newer has come.
-    /// `isFirst`: the disk holds nothing of the key that the result would have to replace.
     private func loadAndStore(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, isFirst: Bool, _ source: Source
+        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ source: Source
     ) async throws -> Load<Value>.Found {
         do throws(LoadRefused) { try loadGuard.check(key, at: store.clock.now()) } catch {
             counts.add(.loadRefused)
@@ -286,7 +302,7 @@ extension Cache {
             case .alone(let load): try await ask(for: [key]) { try await load(key) }
             case .batch(let batch): try await batch.answer(for: key)
             }
-        try await keep(loaded, of: shared, key, hash, began: began, took: took, isFirst: isFirst)
+        try await keep(loaded, of: shared, key, hash, began: began, took: took)
         return Load.Found(value: loaded.value, tags: loaded.options.tagNumbers, version: began + 1)
     }
 }

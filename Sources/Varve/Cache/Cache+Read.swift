@@ -53,10 +53,21 @@ extension Cache {
         EntryVersion(history: store.history, number: number, load: load)
     }
 
+    /// Who asks the disk for a key that memory has not, and what it is to him that there is none.
+    @usableFromInline
+    enum Asker {
+        /// He is told so: a miss is counted.
+        case caller
+        /// It asks the source: a miss is counted.
+        case load
+        /// He waits for a load: nothing is counted, as it looks and counts by itself, or is another's that he shares.
+        case loadCaller
+    }
+
     /// Brings an entry from disk to memory and returns it; one without a value says that the source is known to have none.
-    /// Nil where the disk has nothing that may be served. `isForLoad`: the load of the key goes on from what is found.
+    /// Nil where the disk has nothing that may be served.
     @inlinable
-    func fetch(_ key: Key, isForLoad: Bool = false) async throws(VarveError) -> MemoryEntry<Key, Value>? {
+    func fetch(_ key: Key, for asker: Asker = .caller) async throws(VarveError) -> MemoryEntry<Key, Value>? {
         let hash = memory.hash(key)
         guard let disk else {
             try gate.enter()
@@ -64,17 +75,17 @@ extension Cache {
             noteMiss(hash)
             return nil
         }
-        switch try fetchAtOnce(key, hash) {
+        switch try fetchAtOnce(key, hash, for: asker) {
         case .entry(let found): return found
         case .absent: return nil
-        case .unknown: return try await fetchInFlight(key, hash, disk, isForLoad: isForLoad)
+        case .unknown: return try await fetchInFlight(key, hash, disk, for: asker)
         }
     }
 
     /// The way that may wait.
     @usableFromInline
     func fetchInFlight(
-        _ key: Key, _ hash: UInt64, _ disk: DiskTier, isForLoad: Bool
+        _ key: Key, _ hash: UInt64, _ disk: DiskTier, for asker: Asker
     ) async throws(VarveError) -> MemoryEntry<Key, Value>? {
         try gate.enter()
         defer { gate.leave() }
@@ -92,7 +103,7 @@ extension Cache {
         case .absent(let told):
             if disk.isHidden(key) {
                 if let held = heldInstead(key, hash) { return held }
-                noteMiss(hash)
+                if asker != .loadCaller { noteMiss(hash) }
                 return nil
             }
             cause = told
@@ -100,8 +111,8 @@ extension Cache {
         }
         let seen = disk.visible.rawValue
         memory.change(hash) { shard, discarded in
-            shard.noteMiss(hash, cause)
-            if !isForLoad { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
+            if asker != .loadCaller { shard.noteMiss(hash, cause) }
+            if asker == .caller { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
         }
         return nil
     }
@@ -118,9 +129,8 @@ extension Cache {
 
     /// What the disk can tell without waiting: an entry, brought to memory if it is worth it, or that there is none. Not
     /// where the key was written or removed meanwhile, which only a flight can tell, nor where reads move a deadline.
-    /// `forLoad`: where there is none a load begins, which looks and counts by itself.
     @inlinable
-    func fetchAtOnce(_ key: Key, _ hash: UInt64, forLoad: Bool = false) throws(VarveError) -> FoundAtOnce {
+    func fetchAtOnce(_ key: Key, _ hash: UInt64, for asker: Asker) throws(VarveError) -> FoundAtOnce {
         guard let disk else { return .unknown }
         try gate.enter()
         defer { gate.leave() }
@@ -134,7 +144,7 @@ extension Cache {
             noteDiskHit(since: began)
             return .entry(entry)
         case .absent(let cause):
-            return !forLoad && isMissingFromBoth(key, hash, ifStill: before, cause) ? .absent : .unknown
+            return asker != .loadCaller && isMissingFromBoth(key, hash, ifStill: before, cause) ? .absent : .unknown
         case .wouldBlock: return .unknown
         }
     }

@@ -40,11 +40,16 @@ final class Load<Value: Sendable>: Sendable {
 
     /// How many drops of tags there had been before it began.
     let drops: UInt64
+    /// Whether it asks the source whatever lies on disk, which it has not looked at.
+    let skipsDisk: Bool
     private let state: Mutex<State>
 
     /// The creator has the first place. `goesOn`: the load is carried out whether or not anybody waits.
-    init(goesOn: Bool = false, drops: UInt64 = 0, successor: Successor<Value> = Successor()) {
+    init(
+        goesOn: Bool = false, drops: UInt64 = 0, skipsDisk: Bool = false, successor: Successor<Value> = Successor()
+    ) {
         self.drops = drops
+        self.skipsDisk = skipsDisk
         state = Mutex(State(goesOn: goesOn, successor: successor))
     }
 
