@@ -51,11 +51,12 @@ extension Cache {
             outcomes.merge(again) { _, second in second }
         }
         for (key, outcome) in outcomes { if case .success(let value) = outcome.result { found[key] = value } }
-        // What was found stale where it had to be waited for, unless somebody has seen to it meanwhile.
-        let due = outcomes.filter { $0.value.isStale && !isFresh($0.key) }.map(\.key)
+        // What was found stale where it had to be waited for is served so; somebody may have seen to it meanwhile.
+        let late = outcomes.filter(\.value.isStale).map(\.key)
+        let due = late.filter { !isFresh($0) }
         if !due.isEmpty, !Task.isCancelled { _ = try await self.outcomes(for: [], behind: due, load) }
         if let error = worst(keys.compactMap { outcomes[$0]?.result }) { throw error }
-        for _ in 0..<stale.count + due.count { counts.add(.staleServed) }
+        for _ in 0..<stale.count + late.count { counts.add(.staleServed) }
         return found
     }
 

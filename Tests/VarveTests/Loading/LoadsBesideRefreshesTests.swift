@@ -161,4 +161,29 @@ struct LoadsBesideRefreshesTests {
         #expect(await source.calls.count == 1)
         try await cache.close()
     }
+
+    @Test("A stale value among many keys counts as served, though another has refreshed it meanwhile")
+    func refreshedMeanwhile() async throws {
+        let rig = CacheRig()
+        let cache = try await cache(rig)
+        try await cache.set(1, for: "a")
+        try await forgetAll(cache, rig)
+        rig.clock.advance(by: .seconds(20))
+        let door = Door()
+        let many = Task {
+            try await cache.values(for: ["a", "b"]) { keys in
+                #expect(keys == ["b"])
+                await door.pass()
+                return ["b": 3]
+            }
+        }
+        await door.arrived(1)
+        while cache.loadsUnderWay.count > 1 { await Task.yield() }
+        #expect(try await cache.refresh("a") { _ in Loaded(2) } == 2)
+        await door.open()
+        #expect(try await many.value == ["a": 1, "b": 3])
+        #expect(cache.statistics.staleServed == 1)
+        #expect(cache.statistics.loads == 2)
+        try await cache.close()
+    }
 }
