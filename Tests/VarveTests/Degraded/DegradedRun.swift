@@ -240,12 +240,18 @@ struct DegradedRun {
 
     private mutating func restart() async throws {
         await cache.store.warmed()
-        let wasInMemory = cache.isDegraded
+        let wasInMemory: Bool
         if draw(2) == 0 {
             let code = await code { try await cache.store.close() }
             if faults.isEmpty { #expect(code == nil, "\(name)") }
+            // Nobody sees to the disk any more: so it is left.
+            wasInMemory = cache.isDegraded
         } else {
+            let before = cache.isDegraded
             let next = rig.crashed(random.next())
+            // The store may have been setting the mark by itself when the power went.
+            await cache.store.degraded?.settled()
+            wasInMemory = before || cache.isDegraded
             rig.files.cutPower()
             _ = await code { try await cache.store.close() }
             rig = next
@@ -294,10 +300,9 @@ struct DegradedRun {
         if cache.isDegraded { met.degradedOpenings += 1 }
         try await readAll()
         guard !isThrowing, draw(2) == 0 else {
-            let wasInMemory = cache.isDegraded
             soothe()
             _ = await code { try await cache.store.close() }
-            model.restart(wasInMemory: wasInMemory)
+            model.restart(wasInMemory: cache.isDegraded)
             return false
         }
         return true
