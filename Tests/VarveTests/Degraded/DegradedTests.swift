@@ -237,6 +237,29 @@ struct DegradedTests {
         }
     }
 
+    @Test("A cache whose drops of tags cannot be read is not opened, since it could serve what they removed")
+    func damagedDrops() async throws {
+        let cache = try await rig.cache()
+        try await cache.set("kept", for: "a")
+        let engine = try #require(cache.store.engine)
+        try await engine.flush()
+        let before = Set(try rig.files.list(CacheRig.path))
+        try await cache.remove(taggedWith: "t")
+        try await engine.flush()
+        let tables = Set(try rig.files.list(CacheRig.path)).subtracting(before).filter { $0.hasSuffix(".sst") }
+        let table = CacheRig.path + "/" + (try #require(tables.first))
+        try await cache.store.close()
+        try rig.files.corrupt(table, at: 10)
+        for degradation in [Degradation.throwing, .memoryOnly] {
+            let store = try await rig.store(degradation)
+            let error = await #expect(throws: VarveError.self) {
+                let _: Cache<String, String> = try await store.cache(named: "c", rig.options)
+            }
+            #expect(error?.code == .corruption && error?.path == table)
+            try await store.close()
+        }
+    }
+
     @Test("An option out of its range is refused")
     func options() async throws {
         var options = CacheOptions()
