@@ -44,11 +44,10 @@ struct AdaptiveQueue: EvictionQueue {
         queue.admit(slot, mixed: hash, weight: weight, isPinned: isPinned)
     }
 
-    /// Whether a key that is not in was seen lately; this is a sighting.
-    mutating func wasSeen(hash: UInt64, weight: Int) -> Bool {
-        if queue.ghosts.tick(of: hash) != nil { return true }
+    /// Whether a key that is not in, and that a slower tier has, should come in. No is a sighting of the key.
+    mutating func admitsRead(hash: UInt64, weight: Int) -> Bool {
+        if queue.admitsRead(hash, weight: weight) { return true }
         if tuner.noteMiss(hash, weight: weight) { queue.windowShare = tuner.share }
-        queue.noteSighting(hash, weight: weight)
         return false
     }
 

@@ -178,11 +178,12 @@ public struct MemoryPolicy: Sendable {
         if kind == .wTinyLFU { wTinyLFU?.recordMiss(hash: SlotQueues.mixed(hash)) }
     }
 
-    /// Whether an entry that was read from a slower tier, which keeps it, should come in: while there is room, and then if
-    /// its key was seen lately. No remembers the sighting, and the entry is not admitted; after yes it is.
+    /// Whether an entry that was read from a slower tier, which keeps it, should come in: while there is room, then if its
+    /// key was seen a short while ago, and else if such reads have paid off lately. No remembers the sighting, and the entry
+    /// is not admitted; after yes it is.
     public mutating func admitsRead(hash: UInt64, weight: Int) -> Bool {
         guard kind == .adaptive, weight > capacity - self.weight else { return true }
-        return adaptive?.wasSeen(hash: SlotQueues.mixed(hash), weight: weight) ?? true
+        return adaptive?.admitsRead(hash: SlotQueues.mixed(hash), weight: weight) ?? true
     }
 
     /// The slot that will probably be the next victim, so that the caller may have it at hand; nil where it is not known.

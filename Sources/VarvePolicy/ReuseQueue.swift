@@ -8,6 +8,8 @@
 ///   would have been), else it waits in the window like any newcomer.
 /// - Main is a clock: a hit counts up to three, and each turn of the hand takes one away.
 /// - While main has room the window's end flows over into it, so the first entries of a loop stay.
+/// - What a slower tier has comes in where its reuse is no longer than what the window's end waits, else by trial
+///   (`ReadAdmission`).
 ///
 /// Time is counted in weight that was admitted, in steps of a 64th of the capacity: a hit sets it and does not move it,
 /// so hits write two bytes of the slot's own, and mostly the same two as before.
@@ -25,6 +27,9 @@ struct ReuseQueue: Sendable {
     private var tickWeight = 1
     /// Admitted since the last tick.
     private var pending = 0
+    private var reads = ReadAdmission()
+    /// The read that was let in last, until it comes.
+    private var expected: (mixed: UInt64, trial: ReadAdmission.Trial) = (0, .none)
 
     /// Hits that lift an entry from the window to main, and how many main counts.
     static let promotionHits: UInt8 = 2
@@ -68,13 +73,31 @@ struct ReuseQueue: Sendable {
         var region = Region.window
         if isPinned { region = .pinned } else if let seen, deservesMain(seen, weight) { region = .main }
         slots.add(slot, mixed: mixed, weight: weight, tick: tick, to: region)
+        if expected.mixed == mixed, region == .window { slots[slot].trial = expected.trial }
+        expected.trial = .none
         if slots.count * ReuseQueue.ghostsPerEntry > ghosts.capacity { ghosts.double() }
     }
 
-    /// A key was asked for that is neither in nor a ghost, and does not come in.
-    mutating func noteSighting(_ mixed: UInt64, weight: Int) {
+    /// Whether a key that is not in, and that a slower tier has, should come in: where it comes back before what is in would
+    /// have left, and else by trial. No is a sighting of the key; after yes it is admitted.
+    mutating func admitsRead(_ mixed: UInt64, weight: Int) -> Bool {
+        let trial = trial(of: ghosts.tick(of: mixed), weight)
+        if reads.admits(trial) {
+            expected = (mixed, trial)
+            return true
+        }
         advance(weight)
+        _ = ghosts.take(mixed)
         ghosts.insert(mixed, tick: tick)
+        return false
+    }
+
+    private mutating func trial(of seen: UInt16?, _ weight: Int) -> ReadAdmission.Trial {
+        guard let seen else { return .new }
+        if deservesMain(seen, weight) { return .none }
+        let oldest = slots.list(.window).last
+        if oldest == SlotQueues.end { return .none }
+        return tick &- seen <= tick &- slots[mark: oldest].tick ? .none : .late
     }
 
     /// Takes out what is worth least.
@@ -89,6 +112,7 @@ struct ReuseQueue: Sendable {
                 return slot
             }
             if slot == SlotQueues.end { return nil }
+            reads.note(slots[slot].trial, wasHit: slots[mark: slot].hits > 0)
             if slots[mark: slot].hits >= ReuseQueue.promotionHits {
                 slots[mark: slot].hits = 0
                 slots.move(slot, to: .main)

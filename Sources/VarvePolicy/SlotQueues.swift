@@ -19,6 +19,8 @@ struct SlotNode: Sendable {
     var next = SlotQueues.end
     /// At most `UInt32.max`: what is heavier counts as that.
     var weight: UInt32 = 0
+    /// Set by the policies that try what they are not sure of.
+    var trial = ReadAdmission.Trial.none
 }
 
 /// What a hit writes: four bytes, so that those of a million slots lie in a processor's cache.

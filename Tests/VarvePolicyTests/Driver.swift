@@ -27,12 +27,29 @@ struct Driver {
     /// True if the key was there; it is afterwards, unless the policy lets it go at once.
     @discardableResult
     mutating func request(_ key: UInt64) -> Bool {
+        if hit(key) { return true }
+        bringIn(key)
+        return false
+    }
+
+    /// A read of a key that a slower tier has. True if the policy let it in, or it was there.
+    @discardableResult
+    mutating func read(_ key: UInt64) -> Bool {
+        if hit(key) { return true }
+        guard policy.admitsRead(hash: Driver.hash(key), weight: weight) else { return false }
+        bringIn(key)
+        return true
+    }
+
+    private mutating func hit(_ key: UInt64) -> Bool {
         requests += 1
-        if let slot = slotOf[key] {
-            hits += 1
-            policy.hit(slot)
-            return true
-        }
+        guard let slot = slotOf[key] else { return false }
+        hits += 1
+        policy.hit(slot)
+        return true
+    }
+
+    private mutating func bringIn(_ key: UInt64) {
         let slot = free.popLast() ?? keyOf.count
         slotOf[key] = slot
         keyOf[slot] = key
@@ -41,6 +58,5 @@ struct Driver {
             if let gone = keyOf.removeValue(forKey: left) { slotOf[gone] = nil }
             free.append(left)
         }
-        return false
     }
 }

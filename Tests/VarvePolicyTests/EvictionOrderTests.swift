@@ -125,19 +125,4 @@ import VarveTestSupport
         for _ in 0..<4 { for key in [17, 4, 90] as [UInt64] { driver.request(key) } }
         #expect(Set(driver.policy.hottest(3)) == [17, 4, 90], "slots are given out in the order of the keys")
     }
-
-    /// What a slower tier keeps need not push out what is read more often.
-    @Test func whatWasReadOnceStaysOutOfAFullMemory() {
-        var policy = MemoryPolicy(.adaptive, capacity: 10, expectedEntries: 10)
-        for slot in 0..<10 {
-            let isAdmitted = policy.admitsRead(hash: UInt64(slot), weight: 1)
-            #expect(isAdmitted)
-            policy.admit(slot, hash: UInt64(slot), weight: 1)
-        }
-        let sightings = [100, 101, 100].map { policy.admitsRead(hash: $0, weight: 1) }
-        #expect(sightings == [false, false, true])
-        policy.admit(10, hash: 100, weight: 1)
-        let left = [policy.victim(), policy.victim()]
-        #expect(left[0] != nil && left[1] == nil)
-    }
 }

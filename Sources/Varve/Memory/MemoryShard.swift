@@ -284,8 +284,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// A read without a flight found an entry on disk: false where anything changed since it began. Where memory is full
-    /// the entry comes in when its key was seen before, not long ago; the disk has it anyway, and most that is seen once
-    /// would only push others out.
+    /// the policy says whether the entry comes in: the disk has it anyway, and what is not read again soon would only push
+    /// others out.
     @inlinable
     mutating func comeHome(
         _ entry: MemoryEntry<Key, Value>, ifStill before: UInt64, _ discarded: inout Discarded<Key, Value>
