@@ -180,9 +180,11 @@ public struct MemoryPolicy: Sendable {
 
     /// Whether an entry that was read from a slower tier, which keeps it, should come in: while there is room, then if its
     /// key was seen a short while ago, and else if such reads have paid off lately. No remembers the sighting, and the entry
-    /// is not admitted; after yes it is.
+    /// is not admitted; after yes it is. Not for pinned ones, which come in whatever is known.
     public mutating func admitsRead(hash: UInt64, weight: Int) -> Bool {
         guard kind == .adaptive, weight > capacity - self.weight else { return true }
+        // It would leave at once, and say nothing of others.
+        if weight > capacity { return false }
         return adaptive?.admitsRead(hash: SlotQueues.mixed(hash), weight: weight) ?? true
     }
 

@@ -11,8 +11,8 @@
 /// - What a slower tier has comes in where its reuse is no longer than what the window's end waits, else by trial
 ///   (`ReadAdmission`).
 ///
-/// Time is counted in weight that was admitted, in steps of a 64th of the capacity: a hit sets it and does not move it,
-/// so hits write two bytes of the slot's own, and mostly the same two as before.
+/// Time is counted in weight that was admitted, or refused as a read, in steps of a 64th of the capacity: a hit sets it and
+/// does not move it, so hits write two bytes of the slot's own, and mostly the same two as before.
 ///
 /// Queues and quick demotion: Yang et al., "FIFO Queues are All You Need for Cache Eviction" (SOSP 2023). Reuse distance
 /// against the recency of the victim: Jiang and Zhang, "LIRS" (SIGMETRICS 2002). Why a deep ghost is safe here: the rule
@@ -25,7 +25,7 @@ struct ReuseQueue: Sendable {
     var windowShare: Int
     private(set) var tick: UInt16 = 0
     private var tickWeight = 1
-    /// Admitted since the last tick.
+    /// Admitted and refused since the last tick.
     private var pending = 0
     private var reads = ReadAdmission()
     /// The read that was let in last, until it comes.
@@ -92,6 +92,7 @@ struct ReuseQueue: Sendable {
         return false
     }
 
+    /// `seen`: the key's last use. Like an admission, this turns main's clock to its next victim.
     private mutating func trial(of seen: UInt16?, _ weight: Int) -> ReadAdmission.Trial {
         guard let seen else { return .new }
         if deservesMain(seen, weight) { return .none }

@@ -291,7 +291,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         _ entry: MemoryEntry<Key, Value>, ifStill before: UInt64, _ discarded: inout Discarded<Key, Value>
     ) -> Bool {
         guard changes == before else { return false }
-        if policy.admitsRead(hash: entry.back.hash, weight: entry.back.weight) {
+        if entry.back.isPinned || policy.admitsRead(hash: entry.back.hash, weight: entry.back.weight) {
             _ = publish(entry, .read, &discarded)
         } else {
             noteSeen(entry.front.key, entry.back.version)
@@ -466,7 +466,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @usableFromInline
     mutating func register(_ slot: Int, _ record: EntryRecord) {
         table.insert(record.hash, slot: slot)
-        policy.admit(slot, hash: record.hash, weight: record.weight, isPinned: record.traits.contains(.pinned))
+        policy.admit(slot, hash: record.hash, weight: record.weight, isPinned: record.isPinned)
         if record.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: record.deadlines.usableUntil) }
         ledger.forget(record.hash)
         counts.insertions &+= 1
