@@ -38,7 +38,8 @@ final class FeedObserver: Sendable {
                 case .degraded, .failedStop, .io: await Task.yield()
                 // The slot keeps the log, and nothing is told that a power cut could take back.
                 case .logGap, .notContinuing: return complain("the feed does not go on: \(error)")
-                default: return
+                case .closed, .cancelled: return
+                default: return complain("the feed ends: \(error)")
                 }
             }
         }
@@ -68,19 +69,31 @@ final class FeedObserver: Sendable {
             if cache.isDegraded { _ = await cache.tryReturn() } else if (try? await disk.engine.sync()) != nil { break }
             await Task.yield()
         }
-        let end = try cache.changeCursor
-        await state.reached { ($0.cursor?.lsn ?? .zero) >= end.lsn || !$0.isLive }
+        // What was set in memory is written after the return, beside this.
+        while true {
+            let end = try cache.changeCursor
+            await state.reached { ($0.cursor?.lsn ?? .zero) >= end.lsn || !$0.isLive }
+            let complaints = try await differences(from: disk, cache, keys)
+            guard try cache.changeCursor.lsn == end.lsn else { continue }
+            for complaint in complaints { complain(complaint) }
+            return violations
+        }
+    }
+
+    /// Between what is on disk and what was told.
+    private func differences(
+        from disk: DiskTier, _ cache: Cache<String, Int>, _ keys: [String]
+    ) async throws -> [String] {
+        func text(_ value: Int?) -> String { value.map(String.init) ?? "nothing" }
+        var found: [String] = []
         for key in keys {
             guard let stored = try await disk.entry(Array(key.utf8)), disk.keeps(stored) else { continue }
             let isAbsent = stored.fields.valueType == DiskTier.Kind.absent.rawValue
             let value = isAbsent ? nil : try cache.coding.decode(stored.bytes)
             let told = state.current.values[key]
-            if told != value {
-                func text(_ value: Int?) -> String { value.map(String.init) ?? "nothing" }
-                complain("\(key) is \(text(value)) on disk, and was told to be \(text(told))")
-            }
+            if told != value { found.append("\(key) is \(text(value)) on disk, and was told to be \(text(told))") }
         }
-        return violations
+        return found
     }
 
     private func complain(_ what: String) { state.update { $0.violations.append("feed: " + what) } }
