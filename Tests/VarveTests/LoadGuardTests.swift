@@ -63,7 +63,7 @@ struct LoadGuardTests {
             var count = 0...0
             var until = Int64.min...Int64.min
         }
-        var random = SplitMix(seed)
+        var random = SplitMix(course: seed)
         let waits = [1, 2, 4, 8, 16, 20].map { Int64($0) * 1_000_000_000 }
         var options = LoadOptions()
         options.backOff = .init(initial: .seconds(1), maximum: .seconds(20))

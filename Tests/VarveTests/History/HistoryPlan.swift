@@ -99,7 +99,7 @@ struct HistoryRun {
 
     /// What is wrong with the history; empty: nothing.
     func violations() async throws -> [String] {
-        var random = SplitMix(seed)
+        var random = SplitMix(course: seed)
         var files = SimulatedFileSystem()
         var complaints: [String] = []
         for round in 0...plan.endings.count {

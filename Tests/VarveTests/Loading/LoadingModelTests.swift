@@ -50,7 +50,7 @@ private struct LoadingRun {
 
     init(seed: UInt64, home: CacheRig.Home, _ adjust: (inout LoadOptions, inout SplitMix) -> Void) async throws {
         (self.seed, self.home) = (seed, home)
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         options.loading.earlyRefresh = 0
         adjust(&options.loading, &random)
         if random.next() % 2 == 0 { options.loading.absence = .seconds(10 * (1 + Int64(random.next() % 5))) }

@@ -22,7 +22,7 @@ struct TimeRun {
 
     init(seed: UInt64, home: CacheRig.Home, isTight: Bool) async throws {
         (self.seed, self.home, self.isTight) = (seed, home, isTight)
-        random = SplitMix(seed)
+        random = SplitMix(course: seed)
         model = TimeModel(keys: TimeRun.keys, isTight: isTight)
         expiry = TimeRun.expiry(&random)
         cache = try await TimeRun.open(rig, home, isTight, expiry, warm: seed % 2 == 0)
