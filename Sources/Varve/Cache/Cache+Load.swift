@@ -219,7 +219,7 @@ extension Cache {
             }
             if let present = shard.loads[key], let next = present.join(at: now, isBackground: isBackground) {
                 outdated?.load = present
-                // For who comes from an outdated load the disk has been asked.
+                // Who comes from an outdated load waits for the source anyway.
                 let looksFirst = present.skipsDisk && !skipsDisk && disk != nil && outdated == nil
                 let seat = Seat(load: present, successor: next, isNew: false, drops: drops, looksFirst: looksFirst)
                 return (seat, former)
