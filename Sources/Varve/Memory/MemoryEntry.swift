@@ -148,8 +148,6 @@ struct EntryRecord: Sendable {
             traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
     }
 
-    @usableFromInline var isPinned: Bool { traits.contains(.pinned) }
-
     /// What an entry has beside its record: a box with its header and the allocator's own, and the tags.
     @usableFromInline
     static func bytesOfExtras(isIdle: Bool, tags: Int, sourceVersion: UInt64?) -> Int {

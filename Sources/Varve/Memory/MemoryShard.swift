@@ -285,13 +285,13 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// A read without a flight found an entry on disk: false where anything changed since it began. Where memory is full
     /// the policy says whether the entry comes in: the disk has it anyway, and what is not read again soon would only push
-    /// others out.
+    /// others out. Never a pinned one, which has extensions and takes the way with a flight.
     @inlinable
     mutating func comeHome(
         _ entry: MemoryEntry<Key, Value>, ifStill before: UInt64, _ discarded: inout Discarded<Key, Value>
     ) -> Bool {
         guard changes == before else { return false }
-        if entry.back.isPinned || policy.admitsRead(hash: entry.back.hash, weight: entry.back.weight) {
+        if policy.admitsRead(hash: entry.back.hash, weight: entry.back.weight) {
             _ = publish(entry, .read, &discarded)
         } else {
             noteSeen(entry.front.key, entry.back.version)
@@ -466,7 +466,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @usableFromInline
     mutating func register(_ slot: Int, _ record: EntryRecord) {
         table.insert(record.hash, slot: slot)
-        policy.admit(slot, hash: record.hash, weight: record.weight, isPinned: record.isPinned)
+        policy.admit(slot, hash: record.hash, weight: record.weight, isPinned: record.traits.contains(.pinned))
         if record.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: record.deadlines.usableUntil) }
         ledger.forget(record.hash)
         counts.insertions &+= 1
