@@ -24,6 +24,7 @@ struct FlightTests {
         func endRemovalOfOthers(at version: UInt64) { shard.endMassRemoval(at: version) { $0 == "b" } }
         func noteAbsent(upTo seen: UInt64) { shard.noteAbsent("a", 1, upTo: seen, &gone) }
         func beginLoad(at began: UInt64) { shard.beginLoad("a", 1, at: began, &gone) }
+        func noteTagDropped(at version: UInt64) { shard.noteTagDropped(at: version, { _ in 1 }, &gone) }
 
         var changes: UInt64? { shard.changesBeforeRead(of: "a", 1) }
         func erase(at version: UInt64) { shard.erase("a", 1, at: version, &gone) }
@@ -125,6 +126,22 @@ struct FlightTests {
         #expect(!memory.publish(1, .read))
         #expect(!memory.isOutdated(since: 5))
         #expect(memory.publish(5, .write))
+    }
+
+    @Test("Nobody sees what was before a write that a drop of a tag may cover")
+    func dropDuringWrite() {
+        let memory = Memory()
+        #expect(memory.publish(1, .write))
+        memory.beginFlight()
+        memory.noteTagDropped(at: 5)
+        #expect(memory.value == 1, "nothing is being written")
+        memory.beginFlight(writes: true)
+        memory.noteTagDropped(at: 5)
+        #expect(memory.value == nil)
+        #expect(!memory.publish(1, .read), "a reader who was at the disk before the write")
+        #expect(memory.value == nil)
+        #expect(memory.publish(6, .write))
+        #expect(memory.value == 6)
     }
 
     @Test("A drop of a tag that was under way when a load began outdates it")

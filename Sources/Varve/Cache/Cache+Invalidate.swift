@@ -10,7 +10,10 @@ extension Cache {
         var version: UInt64?
         memory.context.tags.begin(id, since: disk?.visible.rawValue ?? store.presentVersion)
         // Entries on disk and in memory are judged by the registry: its end is the moment at which the drop happens.
-        defer { memory.context.tags.end(id, at: version) }
+        defer {
+            memory.context.tags.end(id, at: version)
+            if disk != nil, let version { memory.changeAll { $0.noteTagDropped(at: version, memory.hash, &$1) } }
+        }
         if let disk {
             let promised = durability ?? options.durability
             version = try await uncancelled(.tag(id), disk) { () async throws(VarveError) in

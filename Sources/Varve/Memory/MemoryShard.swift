@@ -236,6 +236,24 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         discard(key, hash, olderThan: seen, &discarded)
     }
 
+    /// A drop of a tag has ended, and covers what carries it and was written before `dropped`. A write still under way may be
+    /// among that, and nobody will see then what it brought: what was there before it must not show for that.
+    mutating func noteTagDropped(
+        at dropped: UInt64, _ hash: (Key) -> UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
+        if flights.isEmpty { return }
+        for (key, isSpelledTwice) in flights.compactMap({ $1.writers > 0 ? ($0, $1.isSpelledTwice) : nil }) {
+            noteAbsent(key, hash(key), upTo: dropped, &discarded)
+            guard isSpelledTwice else { continue }
+            // Which of the two spellings is being written the flight does not say, and loads and entries go by their bytes.
+            loads = KeyTable()
+            for slot in entries.indices {
+                guard let entry = entries[slot], entry.key == key, entry.version < dropped else { continue }
+                discarded.add(remove(slot))
+            }
+        }
+    }
+
     /// The source is about to be asked, and changes up to `began` do not outdate its answer. One that is still under way
     /// may be among them: then nobody may see from here on what was before it.
     mutating func beginLoad(
