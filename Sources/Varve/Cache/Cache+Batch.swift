@@ -53,7 +53,7 @@ extension Cache {
         for (key, outcome) in outcomes { if case .success(let value) = outcome.result { found[key] = value } }
         // What was found stale where it had to be waited for is served so; somebody may have seen to it meanwhile.
         let late = outcomes.filter(\.value.isStale).map(\.key)
-        let due = late.filter { !isFresh($0) }
+        let due = late.filter { outcomes[$0]?.isBeingRefreshed == false && !isFresh($0) }
         if !due.isEmpty, !Task.isCancelled { _ = try await self.outcomes(for: [], behind: due, load) }
         if let error = worst(keys.compactMap { outcomes[$0]?.result }) { throw error }
         for _ in 0..<stale.count + late.count { counts.add(.staleServed) }
@@ -75,6 +75,8 @@ extension Cache {
         var outdated: Successor<Value>?
         /// Whether it is due for a refresh.
         var isStale = false
+        /// It was found beside one.
+        var isBeingRefreshed = false
     }
 
     /// How the loads of many keys ended, once all of them have. `after`: those whose results were outdated. `behind`: keys
@@ -112,11 +114,18 @@ extension Cache {
     }
 
     private func ending(of key: Key, in seat: Seat, isFirst: Bool) async -> Outcome {
+        defer { seat.load.leave() }
         do {
-            let (found, outdated) = try await outcome(key, of: seat)
+            let looked = try await look(key, memory.hash(key), in: seat)
+            let found: Load<Value>.Found
+            if let looked { found = looked } else { found = try await seat.load.wait() }
+            let isStale = found.value != nil && found.staleUntil != nil
+            let isBeingRefreshed = looked != nil && isStale
+            if isBeingRefreshed { seat.load.goOn() }
             return Outcome(
-                result: .success(found.value), outdated: isFirst ? outdated : nil,
-                isStale: found.value != nil && found.staleUntil != nil)
+                result: .success(found.value),
+                outdated: looked == nil && isFirst && isOutdated(found, for: seat) ? seat.successor : nil,
+                isStale: isStale, isBeingRefreshed: isBeingRefreshed)
         } catch {
             return Outcome(result: .failure(error))
         }

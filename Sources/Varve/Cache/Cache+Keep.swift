@@ -13,7 +13,7 @@ extension Cache {
         let change = try change(loaded, .loaded, loadNanoseconds: Int64(dearness))
         switch change {
         case .entry(let new):
-            load.found(usableUntil: new.deadlines.usableUntil)
+            load.noteUsable(until: new.deadlines.usableUntil)
             // A load that has asked the disk replaces nothing there. Whether a source version is too old that alone knows.
             if !load.skipsDisk, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
                 keepInMemory(new, key, hash, began: began)

@@ -77,9 +77,14 @@ extension Cache {
             let stale = Stale(value: value, until: found.deadlines.usableUntil)
             return try await refreshed(key, hash, stale, load)
         }
-        let found = try await outcome(key, hash, skipsDisk: false, load)
+        let seat = try place(key, hash, skipsDisk: false, load)
+        defer { seat.load.leave() }
+        let looked = try await look(key, hash, in: seat)
+        let found: Load<Value>.Found
+        if let looked { found = looked } else { found = try await outcome(key, hash, of: seat, skipsDisk: false, load) }
         guard let value = found.value, let until = found.staleUntil else { return found.value }
-        return try await refreshed(key, hash, Stale(value: value, until: until), load)
+        // What he found beside a refresh that one is for.
+        return try await refreshed(key, hash, Stale(value: value, until: until), in: looked == nil ? nil : seat, load)
     }
 
     /// A value past its fresh deadline.
@@ -98,22 +103,27 @@ extension Cache {
     }
 
     /// A stale value, or the fresh one if that comes soon enough. Whether the stale one may be served is judged when it
-    /// is.
-    private func refreshed(_ key: Key, _ hash: UInt64, _ stale: Stale, _ load: @escaping Loader) async throws -> Value?
-    {
+    /// is. `own`: the caller's place in the refresh, if he has one, which he gives back himself; no other is begun, however
+    /// that one ended.
+    private func refreshed(
+        _ key: Key, _ hash: UInt64, _ stale: Stale, in own: Seat? = nil, _ load: @escaping Loader
+    ) async throws -> Value? {
         let timeout = options.loading.softTimeout
         if timeout == .zero {
             // Nobody waits for it, and nobody abandons it. Where the cache is just being closed there is none.
-            _ = try? place(key, hash, isBackground: true, skipsDisk: true, load)
+            if let own { own.load.goOn() } else { _ = try? place(key, hash, isBackground: true, skipsDisk: true, load) }
             counts.add(.staleServed)
             return stale.value
         }
         let asked = Latencies.now()
-        var outdated: Successor<Value>?
+        if own != nil { counts.add(.joined) }
+        var (first, outdated) = (own, Successor<Value>?.none)
         while true {
-            let seat = try place(key, hash, skipsDisk: true, after: outdated, load)
+            let isOwn = first != nil
+            let seat = try first ?? place(key, hash, skipsDisk: true, after: outdated, load)
+            first = nil
             let shared = seat.load
-            defer { shared.leave() }
+            defer { if !isOwn { shared.leave() } }
             do {
                 let waited = Duration.nanoseconds(Latencies.now() &- asked)
                 var found = try await shared.wait(atMost: timeout.map { max(.zero, $0 - waited) })
@@ -141,29 +151,19 @@ extension Cache {
         _ key: Key, _ hash: UInt64, skipsDisk: Bool, _ load: @escaping Loader
     ) async throws -> Load<Value>.Found {
         let seat = try place(key, hash, skipsDisk: skipsDisk, load)
-        let (found, outdated) = try await outcome(key, of: seat)
-        guard let outdated else { return found }
-        return try await outcome(key, of: place(key, hash, skipsDisk: skipsDisk, after: outdated, load)).found
-    }
-
-    /// What a caller finds in a place, which is given back: what the disk has, where he looks there first, else what the
-    /// load finds; and where the next load stands, if that is outdated for this caller.
-    func outcome(_ key: Key, of seat: Seat) async throws -> (found: Load<Value>.Found, outdated: Successor<Value>?) {
         defer { seat.load.leave() }
-        if seat.looksFirst {
-            if let held = try await fetch(key, for: .loadCaller) { return (found(held), nil) }
-            counts.add(.joined)
-        }
-        let found = try await seat.load.wait()
-        return (found, isOutdated(found, for: seat) ? seat.successor : nil)
+        return try await outcome(key, hash, of: seat, skipsDisk: skipsDisk, load)
     }
 
-    /// An entry that stands in memory or on disk, as a load finds it.
-    private func found(_ held: MemoryEntry<Key, Value>) -> Load<Value>.Found {
-        let isStale = held.value != nil && held.deadlines.freshUntil <= store.clock.now()
-        return Load.Found(
-            value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil,
-            tags: held.tags, version: held.version)
+    /// The same where the caller has his place, and gives it back himself.
+    private func outcome(
+        _ key: Key, _ hash: UInt64, of seat: Seat, skipsDisk: Bool, _ load: @escaping Loader
+    ) async throws -> Load<Value>.Found {
+        let found = try await seat.load.wait()
+        guard isOutdated(found, for: seat) else { return found }
+        let next = try place(key, hash, skipsDisk: skipsDisk, after: seat.successor, load)
+        defer { next.load.leave() }
+        return try await next.load.wait()
     }
 
     /// Whether a tag of what was found was dropped after its load began and before the caller came, who must not get it
@@ -191,7 +191,8 @@ extension Cache {
         /// all share it until then.
         let drops: UInt64
         /// Whether the caller looks at the disk before he waits: what lies there is good enough for him, and the load under
-        /// way does not ask it. He has his place meanwhile: where there is nothing he shares that load, though it has ended.
+        /// way does not ask it. He has his place meanwhile: it is his refresh of what he finds stale, and where there is
+        /// nothing he shares it, though it has ended.
         var looksFirst = false
     }
 
@@ -272,12 +273,12 @@ extension Cache {
         if let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held),
             held.deadlines.freshUntil > store.clock.now()
         {
-            shared.found(usableUntil: held.deadlines.usableUntil)
-            return found(held)
+            shared.noteUsable(until: held.deadlines.usableUntil)
+            return Load.Found(held, at: store.clock.now())
         }
         if let held = try await fetch(key, for: .load) {
-            shared.found(usableUntil: held.deadlines.usableUntil)
-            return found(held)
+            shared.noteUsable(until: held.deadlines.usableUntil)
+            return Load.Found(held, at: store.clock.now())
         }
         return try await loadAndStore(shared, key, hash, source)
     }
@@ -309,7 +310,7 @@ extension Cache {
 
 extension Result where Failure == any Error {
     /// What an async body returns or throws.
-    fileprivate init(_ body: () async throws -> Success) async {
+    init(_ body: () async throws -> Success) async {
         do { self = .success(try await body()) } catch { self = .failure(error) }
     }
 }

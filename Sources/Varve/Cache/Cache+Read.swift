@@ -60,8 +60,10 @@ extension Cache {
         case caller
         /// It asks the source: a miss is counted.
         case load
-        /// He waits for a load: nothing is counted, as it looks and counts by itself, or is another's that he shares.
+        /// He goes on to a load, which looks and counts by itself, or is another's that he shares: no miss is counted.
         case loadCaller
+        /// It is for any number of callers who go on to a load, and count what they are served: nothing is counted.
+        case look
     }
 
     /// Brings an entry from disk to memory and returns it; one without a value says that the source is known to have none.
@@ -96,22 +98,23 @@ extension Cache {
         switch try await disk.read(keyBytes(key)) {
         case .entry(let stored):
             if let entry = admit(stored, key, hash) {
-                noteDiskHit(since: began)
+                if asker != .look { noteDiskHit(since: began) }
                 return entry
             }
             if !disk.keeps(stored) { cause = .invalidated }
         case .absent(let told):
             if disk.isHidden(key) {
                 if let held = heldInstead(key, hash) { return held }
-                if asker != .loadCaller { noteMiss(hash) }
+                if asker != .look { noteMiss(hash) }
                 return nil
             }
             cause = told
         case .wouldBlock: break
         }
+        if asker == .look { return nil }
         let seen = disk.visible.rawValue
         memory.change(hash) { shard, discarded in
-            if asker != .loadCaller { shard.noteMiss(hash, cause) }
+            shard.noteMiss(hash, cause)
             if asker == .caller { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
         }
         return nil

@@ -33,6 +33,8 @@ final class Load<Value: Sendable>: Sendable {
         var isAbandoned = false
         /// When the value that was found may no longer be served; the load goes on to its end, a loaded one is being stored.
         var usableUntil = Int64.max
+        /// The look at the disk that is under way for some who have come to a load that does not look there.
+        var look: Load?
         var task: Task<Void, Never>?
         /// Nil once the load has ended: those who waited have it in their seats.
         var successor: Successor<Value>?
@@ -54,7 +56,7 @@ final class Load<Value: Sendable>: Sendable {
     }
 
     /// The value is there: who comes when it may no longer be served has another loaded.
-    func found(usableUntil: Int64) { state.withLock { $0.usableUntil = usableUntil } }
+    func noteUsable(until deadline: Int64) { state.withLock { $0.usableUntil = deadline } }
 
     /// Takes a place, and returns what those who wait here know of the next load; nil where the load was abandoned, or
     /// what it brings is over, and another must be begun. `isBackground`: for nobody who waits, without a place.
@@ -77,13 +79,14 @@ final class Load<Value: Sendable>: Sendable {
     }
 
     /// Gives those who wait their outcome; the first one counts.
-    func finish(_ outcome: Outcome) { _ = end(outcome) }
+    func finish(_ outcome: Outcome) { _ = end(outcome, isForAll: (try? outcome.get()) != nil) }
 
     /// Ends the load from outside: who waits gets the error now, and the loader is told.
-    func abort(_ error: any Error) { end(.failure(error))?.cancel() }
+    func abort(_ error: any Error) { end(.failure(error), isForAll: true)?.cancel() }
 
-    /// The task that carries it out, where it has one and this was the end.
-    private func end(_ outcome: Outcome) -> Task<Void, Never>? {
+    /// The task that carries it out, where it has one and this was the end. `isForAll`: also for those who look at the
+    /// disk first, and may find something there though the source has failed.
+    private func end(_ outcome: Outcome, isForAll: Bool) -> Task<Void, Never>? {
         let ended: State? = state.withLock { state in
             if state.outcome != nil { return nil }
             state.outcome = outcome
@@ -93,8 +96,32 @@ final class Load<Value: Sendable>: Sendable {
         guard let ended else { return nil }
         for timer in ended.timers.values { timer.cancel() }
         for waiter in ended.waiters.values { waiter.resume(with: outcome.map { Found?.some($0) }) }
+        if isForAll { ended.look?.finish(outcome) }
         return ended.task
     }
+
+    /// The look at the disk that all share who have a place here and look there now, and whether the caller has to carry it
+    /// out. Nobody has a place in that: it goes on to its end, which `endLook` tells.
+    func look() -> (look: Load, isNew: Bool) {
+        state.withLock { state in
+            if let look = state.look { return (look, false) }
+            let new = Load(goesOn: true)
+            state.look = new
+            return (new, true)
+        }
+    }
+
+    /// Who looks later does so anew.
+    func endLook(_ outcome: Outcome) {
+        let look = state.withLock { state in
+            defer { state.look = nil }
+            return state.look
+        }
+        look?.finish(outcome)
+    }
+
+    /// How many have a place in it.
+    var callers: Int { state.withLock { $0.places } }
 
     /// From now on the load needs no caller.
     func goOn() { state.withLock { $0.goesOn = true } }
