@@ -139,7 +139,10 @@ extension Cache {
         defer { gate.leave() }
         guard let before = memory.withShard(hash, { $0.changesBeforeRead(of: key, hash) }) else { return .unknown }
         let began = Latencies.now()
-        switch try key.withKeyBytes({ (bytes) throws(VarveError) in try disk.probe(bytes) }) {
+        // Not as the closure's result, which a function that is generic in it copies more often than it looks.
+        var found = DiskTier.Probe.wouldBlock
+        try key.withKeyBytes { (bytes) throws(VarveError) in found = try disk.probe(bytes) }
+        switch consume found {
         case .entry(let stored):
             guard disk.keeps(stored), !stored.hasExtensions, let entry = decodeUncounted(stored, key, hash),
                 memory.change(hash, { $0.comeHome(entry, ifStill: before, &$1) })

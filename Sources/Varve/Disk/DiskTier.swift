@@ -200,8 +200,8 @@ extension StoredEntry {
 }
 
 extension DiskTier.Probe {
-    fileprivate init(_ found: Engine.EntryProbe) {
-        switch found {
+    fileprivate init(_ found: consuming Engine.EntryProbe) {
+        switch consume found {
         case .entry(let entry): self = .entry(entry)
         case .absent: self = .absent(nil)
         case .expired: self = .absent(.expired)

@@ -137,15 +137,15 @@ struct EntryRecord: Sendable {
     /// What was read from disk.
     @usableFromInline
     init(_ stored: StoredEntry, hash: UInt64, weight: Int) {
-        let fields = stored.fields
-        let idle = stored.hasExtensions ? IdleRecord(fields.extensions) : nil
+        let idle = stored.hasExtensions ? IdleRecord(stored.fields.extensions) : nil
         self.init(
             hash: hash, version: DiskTier.version(of: stored),
             deadlines: Deadlines(
-                usableUntil: idle?.until ?? fields.usableUntil ?? .max, freshUntil: fields.freshUntil ?? .max),
-            idle: idle?.rule ?? .none, loadNanoseconds: 0, tags: fields.tags,
-            sourceVersion: fields.sourceVersion ?? 0, weight: weight,
-            traits: fields.isPinned ? [.onDisk, .pinned] : .onDisk)
+                usableUntil: idle?.until ?? stored.fields.usableUntil ?? .max,
+                freshUntil: stored.fields.freshUntil ?? .max),
+            idle: idle?.rule ?? .none, loadNanoseconds: 0, tags: stored.fields.tags,
+            sourceVersion: stored.fields.sourceVersion ?? 0, weight: weight,
+            traits: stored.hasExtensions && stored.fields.isPinned ? [.onDisk, .pinned] : .onDisk)
     }
 
     /// What an entry has beside its record: a box with its header and the allocator's own, and the tags.

@@ -85,6 +85,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
             counts.misses &+= 1
             return .miss
         }
+        entries.prefetchValue(slot)
         let carefree = entries[taken: slot].carefreeUntil
         if carefree == .max || context.now() < carefree, let value = entries[taken: slot].value {
             policy.hit(slot)

@@ -13,4 +13,14 @@ enum Prefetch {
     /// known, instead of being looked up at run time.
     @usableFromInline
     static func line(_ address: UnsafeRawPointer) { unsafe varve_prefetch(address) }
+
+    /// The first cache lines of an object.
+    @usableFromInline
+    static func object(at address: UInt) {
+        guard let base = unsafe UnsafeRawPointer(bitPattern: address) else { return }
+        unsafe varve_prefetch(base)
+        unsafe varve_prefetch(base + 64)
+        unsafe varve_prefetch(base + 128)
+        unsafe varve_prefetch(base + 192)
+    }
 }

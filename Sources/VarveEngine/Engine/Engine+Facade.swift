@@ -73,8 +73,8 @@ extension Namespace {
 }
 
 extension Engine.EntryProbe {
-    fileprivate init(_ live: Lookup.Live<StoredEntry>) {
-        switch live {
+    fileprivate init(_ live: consuming Lookup.Live<StoredEntry>) {
+        switch consume live {
         case .entry(let entry): self = .entry(entry)
         case .absent: self = .absent
         case .expired: self = .expired

@@ -1,3 +1,5 @@
+internal import CVarveHints
+
 /// A data block in place (`BlockFormat`): points into bytes that someone else keeps.
 ///
 /// `init` measures the header against the bytes; each entry is measured when it is asked for, since a mapped page may
@@ -141,6 +143,7 @@ extension Block {
             while hits != 0 {
                 let candidate = index &+ hits.trailingZeroBitCount &>> 3
                 if candidate >= count { return .absent }
+                prefetchValue(of: candidate)
                 guard let entry = entry(candidate) else { return .damaged }
                 if unsafe entry.suffix.count == length, unsafe matches(entry.suffix, suffix, length),
                     entry.trailer <= seek
@@ -152,6 +155,17 @@ extension Block {
             index &+= 8
         }
         return .absent
+    }
+
+    /// Has the processor fetch what lies behind an entry's key, which is compared next: the value is copied then.
+    @inline(__always)
+    private func prefetchValue(of index: Int) {
+        guard let (start, stop) = bounds(index) else { return }
+        var place = start &+ 64
+        while place < min(stop, start &+ 1024) {
+            unsafe varve_prefetch(base + place)
+            place &+= 64
+        }
     }
 
     private func partialWord(_ place: Int) -> UInt64 {
