@@ -10,14 +10,15 @@ extension Cache {
         var version: UInt64?
         memory.context.tags.begin(id, since: disk?.visible.rawValue ?? store.presentVersion)
         // Entries on disk and in memory are judged by the registry: its end is the moment at which the drop happens.
-        defer {
-            memory.context.tags.end(id, at: version)
-            if disk != nil, let version { memory.changeAll { $0.noteTagDropped(at: version, memory.hash, &$1) } }
-        }
+        defer { memory.context.tags.end(id, at: version) }
         if let disk {
             let promised = durability ?? options.durability
             version = try await uncancelled(.tag(id), disk) { () async throws(VarveError) in
-                try await disk.engine.put(disk.tags.key(id), [], in: .tagDrops, durability: promised).rawValue
+                let key = disk.tags.key(id)
+                let version = try await disk.engine.put(key, [], in: .tagDrops, durability: promised).rawValue
+                // Only on disk can a write be seen before memory knows of it. Nobody sees the drop yet.
+                self.memory.changeAll { $0.noteTagDropped(at: version, self.memory.hash, &$1) }
+                return version
             }
         } else {
             version = store.nextVersion()

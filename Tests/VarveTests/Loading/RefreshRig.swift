@@ -66,7 +66,9 @@ struct RefreshRig {
     }
 
     /// From here on the first read of a table waits.
-    func holdRead() -> Reading {
+    func holdRead() -> Reading { RefreshRig.holdRead(files) }
+
+    static func holdRead(_ files: SimulatedFileSystem) -> Reading {
         let reading = Reading()
         files.observe { call in
             guard call.operation == .read, call.path.hasSuffix(".sst") else { return }
