@@ -20,6 +20,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         @usableFromInline var holders = 0
         /// How many of them are writing or removing the key.
         @usableFromInline var writers = 0
+        /// How many of those store what a load of the key has brought, which is acknowledged to nobody.
+        @usableFromInline var loadWriters = 0
         /// How many of them are writing its origin: what loads bring meanwhile is not kept.
         @usableFromInline var originWriters = 0
         /// The newest change that was made meanwhile.
@@ -147,10 +149,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     var isRemovingMany: Bool { massRemovals > 0 }
 
     @inlinable
-    mutating func beginFlight(_ key: Key, writes: Bool = false) {
+    mutating func beginFlight(_ key: Key, writes: Bool = false, isLoad: Bool = false) {
         if flights[key, default: Flight()].join() > 1 { noteSpelling(key) }
         guard writes else { return }
         flights[key]?.writers += 1
+        if isLoad { flights[key]?.loadWriters += 1 }
         changes &+= 1
     }
 
@@ -178,10 +181,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     @inlinable
-    mutating func endFlight(_ key: Key, wrote: Bool = false) {
+    mutating func endFlight(_ key: Key, wrote: Bool = false, isLoad: Bool = false) {
         guard var flight = flights[key] else { return }
         flight.holders -= 1
         if wrote { flight.writers -= 1 }
+        if wrote, isLoad { flight.loadWriters -= 1 }
         flights[key] = flight.holders > 0 ? flight : nil
     }
 
@@ -218,13 +222,15 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// A reader saw that the disk, as of `seen` or earlier, has nothing of the key that may be served. Where that is the
     /// work of a change still under way, what was there before it is served no more and no flight brings it home, and a
-    /// load that began before it is no longer for those who come later.
+    /// load that began before it is no longer for those who come later. Unless that change is itself a load's: then it is.
     mutating func noteAbsent(
         _ key: Key, _ hash: UInt64, upTo seen: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
-        guard massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 else { return }
-        note(key, .at(seen))
-        discard(key, hash, olderThan: seen, &discarded)
+        let flight = flights[key] ?? Flight()
+        guard massRemovals > 0 || flight.writers > 0 else { return }
+        let isOthers = massRemovals > 0 || flight.writers > flight.loadWriters
+        if isOthers, flight.newest < .at(seen) { loads[key] = nil }
+        outdate(key, hash, at: seen, &discarded)
     }
 
     /// A writer was refused for what the disk, as of `seen` or earlier, knows of the key. Where another writer is still under
@@ -237,17 +243,17 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         discard(key, hash, olderThan: seen, &discarded)
     }
 
-    /// A drop of a tag has ended, and covers what carries it and was written before `dropped`. A write still under way may be
-    /// among that, and nobody will see then what it brought: what was there before it must not show for that.
+    /// A drop of a tag is about to end, and covers what carries it and was written before `dropped`. A write still under way
+    /// may be among that, and nobody will see then what it brought: what was there before it must not show for that.
     mutating func noteTagDropped(
         at dropped: UInt64, _ hash: (Key) -> UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         if flights.isEmpty { return }
-        for (key, isSpelledTwice) in flights.compactMap({ $1.writers > 0 ? ($0, $1.isSpelledTwice) : nil }) {
+        for (key, flight) in flights.filter({ $1.writers > 0 }) {
             noteAbsent(key, hash(key), upTo: dropped, &discarded)
-            guard isSpelledTwice else { continue }
+            guard flight.isSpelledTwice else { continue }
             // Which of the two spellings is being written the flight does not say, and loads and entries go by their bytes.
-            loads = KeyTable()
+            if flight.writers > flight.loadWriters { loads = KeyTable() }
             for slot in entries.indices {
                 guard let entry = entries[slot], entry.key == key, entry.version < dropped else { continue }
                 discarded.add(remove(slot))
@@ -261,9 +267,16 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         _ key: Key, _ hash: UInt64, at began: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         guard let flight = flights[key], flight.writers > 0 else { return }
-        flights[key]?.newest = max(flight.newest, .at(began))
+        outdate(key, hash, at: began, &discarded)
+    }
+
+    /// What was there of a key before a version is served no more, and no flight brings it home.
+    private mutating func outdate(
+        _ key: Key, _ hash: UInt64, at version: UInt64, _ discarded: inout Discarded<Key, Value>
+    ) {
         changes &+= 1
-        discard(key, hash, olderThan: began, &discarded)
+        if let flight = flights[key] { flights[key]?.newest = max(flight.newest, .at(version)) }
+        discard(key, hash, olderThan: version, &discarded)
     }
 
     private mutating func discard(
