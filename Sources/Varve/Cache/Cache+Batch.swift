@@ -119,13 +119,12 @@ extension Cache {
             let looked = try await look(key, memory.hash(key), in: seat)
             let found: Load<Value>.Found
             if let looked { found = looked } else { found = try await seat.load.wait() }
-            let isStale = found.value != nil && found.staleUntil != nil
-            let isBeingRefreshed = looked != nil && isStale
+            let isBeingRefreshed = looked != nil && found.isStale
             if isBeingRefreshed { seat.load.goOn() }
             return Outcome(
                 result: .success(found.value),
                 outdated: looked == nil && isFirst && isOutdated(found, for: seat) ? seat.successor : nil,
-                isStale: isStale, isBeingRefreshed: isBeingRefreshed)
+                isStale: found.isStale, isBeingRefreshed: isBeingRefreshed)
         } catch {
             return Outcome(result: .failure(error))
         }

@@ -82,9 +82,10 @@ extension Cache {
         let looked = try await look(key, hash, in: seat)
         let found: Load<Value>.Found
         if let looked { found = looked } else { found = try await outcome(key, hash, of: seat, skipsDisk: false, load) }
-        guard let value = found.value, let until = found.staleUntil else { return found.value }
+        guard let value = found.value, found.isStale else { return found.value }
+        let stale = Stale(value: value, until: found.usableUntil)
         // What he found beside a refresh that one is for.
-        return try await refreshed(key, hash, Stale(value: value, until: until), in: looked == nil ? nil : seat, load)
+        return try await refreshed(key, hash, stale, in: looked == nil ? nil : seat, load)
     }
 
     /// A value past its fresh deadline.
@@ -137,7 +138,7 @@ extension Cache {
                 }
                 guard let found else { continue }
                 outdated = outdated == nil && isOutdated(found, for: seat) ? seat.successor : nil
-                if outdated == nil, !found.isFromDisk || found.staleUntil == nil { return found.value }
+                if outdated == nil, !found.isFromDisk || !found.isStale { return found.value }
             } catch {
                 if Task.isCancelled || store.clock.now() >= stale.until { throw error }
                 counts.add(.staleServed)

@@ -3,7 +3,8 @@ internal import VarveEngine
 /// Looks at the disk beside a load that asks the source alone.
 ///
 /// All who come to that load while a look is under way share it: whatever outdates what it reads takes the load away from
-/// those who come later, drops of tags aside. They keep their places in the load meanwhile.
+/// those who come later, drops of tags and deadlines aside, which each judges for himself. They keep their places in the load
+/// meanwhile.
 extension Cache {
     private struct NothingThere: Error {}
 
@@ -12,9 +13,7 @@ extension Cache {
     func look(_ key: Key, _ hash: UInt64, in seat: Seat) async throws -> Load<Value>.Found? {
         guard seat.looksFirst, let disk else { return nil }
         // It may have come between the caller's look at memory and his place.
-        if let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held) {
-            return Load.Found(held, at: store.clock.now())
-        }
+        if let held = heldInMemory(key, hash) { return Load.Found(held, at: store.clock.now()) }
         let began = Latencies.now()
         let (look, isNew) = seat.load.look()
         if isNew {
@@ -28,8 +27,8 @@ extension Cache {
         }
         do {
             let found = try await look.wait()
-            // A tag may have been dropped after the read and before this caller came.
-            if !isOutdated(found, for: seat) {
+            // After the read and before this caller came it may have expired, or a tag been dropped.
+            if found.usableUntil > store.clock.now(), !isOutdated(found, for: seat) {
                 if found.isFromDisk { noteDiskHit(since: began) } else { counts.add(.joined) }
                 return found
             }
@@ -42,9 +41,8 @@ extension Cache {
 extension Load.Found {
     /// An entry that stands in memory or on disk, as a load finds it.
     init<Key: CacheKey>(_ held: MemoryEntry<Key, Value>, at now: Int64) {
-        let isStale = held.value != nil && held.deadlines.freshUntil <= now
         self.init(
-            value: held.value, isFromDisk: true, staleUntil: isStale ? held.deadlines.usableUntil : nil,
-            tags: held.tags, version: held.version)
+            value: held.value, isFromDisk: true, isStale: held.value != nil && held.deadlines.freshUntil <= now,
+            usableUntil: held.deadlines.usableUntil, tags: held.tags, version: held.version)
     }
 }

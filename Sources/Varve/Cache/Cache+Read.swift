@@ -34,12 +34,8 @@ extension Cache {
     /// The entry of a key with its version and deadline; nil where there is none that may be served.
     public func entry(for key: Key) async throws(VarveError) -> CacheEntry<Value>? {
         let hash = memory.hash(key)
-        let held = memory.withShard(hash) { shard in
-            if case .miss = shard.lookUp(key, hash, memory.context) { return MemoryEntry<Key, Value>?.none }
-            return shard.peek(key, hash)
-        }
         let found: MemoryEntry<Key, Value>?
-        if let held { found = held } else { found = try await fetch(key) }
+        if let held = heldInMemory(key, hash) { found = held } else { found = try await fetch(key) }
         guard let found, let value = found.value else { return nil }
         let now = store.clock.now()
         let until = found.deadlines.usableUntil
@@ -47,6 +43,14 @@ extension Cache {
             value: value, version: version(found.version, load: found.load),
             usableFor: until == .max ? nil : .nanoseconds(until - now),
             isStale: found.deadlines.freshUntil <= now)
+    }
+
+    /// The entry that memory answers a read with, which is counted; nil: it has none that may be served.
+    func heldInMemory(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
+        memory.withShard(hash) { shard in
+            if case .miss = shard.lookUp(key, hash, memory.context) { return nil }
+            return shard.peek(key, hash)
+        }
     }
 
     func version(_ number: UInt64, load: UInt64 = 0) -> EntryVersion {

@@ -13,8 +13,10 @@ final class Load<Value: Sendable>: Sendable {
         var value: Value?
         /// It stands on disk: the source was not asked.
         var isFromDisk = false
-        /// It is due for a refresh, and may be served until then; nil: it is fresh.
-        var staleUntil: Int64?
+        /// It is due for a refresh.
+        var isStale = false
+        /// When what stands on disk may no longer be served.
+        var usableUntil = Int64.max
         /// What it carries: a drop of one of these at this version or later outdates it.
         var tags: [UInt64] = []
         var version: UInt64 = 0

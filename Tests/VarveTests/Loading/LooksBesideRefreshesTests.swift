@@ -197,6 +197,34 @@ struct LooksBesideRefreshesTests {
         try await rig.cache.close()
     }
 
+    @Test("Who comes when a value has expired does not get what a look found before", arguments: [0, 20])
+    func expired(_ age: Int) async throws {
+        let rig = try await RefreshRig()
+        let cache = rig.cache
+        try await cache.set(1, for: "a")
+        let hash = cache.memory.hash("a")
+        let held = try #require(cache.memory.withShard(hash) { $0.peek("a", hash) })
+        try await rig.forgetAll()
+        let source = Source(brings: 2)
+        let refresh = await rig.refresh(source)
+        let load = try #require(rig.load)
+        // Another's, which has read the value, be it fresh or stale, and not told of it.
+        let (_, isNew) = load.look()
+        #expect(isNew)
+        rig.clock.advance(by: .seconds(age))
+        let found = Load<Int>.Found(held, at: cache.store.clock.now())
+        rig.clock.advance(by: .seconds(100 - age))
+        let late = Task { try await rig.ask(.value, source) }
+        while load.callers < 2 { await Task.yield() }
+        load.endLook(.success(found))
+        await source.door.open()
+        #expect(try await late.value == 2)
+        #expect(try await refresh.value == 2)
+        #expect(await source.calls.count == 1)
+        #expect(cache.statistics.diskHits == 0 && cache.statistics.staleServed == 0)
+        try await cache.close()
+    }
+
     @Test("What memory has got by then is not asked of the disk")
     func inMemory() async throws {
         let rig = try await RefreshRig()
@@ -211,6 +239,7 @@ struct LooksBesideRefreshesTests {
         let late = try await rig.cache.loadedValue(for: "a", .miss, nil) { _ in Loaded(try await source.answer()) }
         #expect(late == 1)
         #expect(!reading.first.current.isReached)
+        #expect(rig.cache.statistics.memoryHits == 1)
         await source.door.open()
         #expect(try await refresh.value == 2)
         try await rig.cache.close()
