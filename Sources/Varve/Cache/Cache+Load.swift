@@ -110,7 +110,7 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ stale: Stale, in own: Seat? = nil, _ load: @escaping Loader
     ) async throws -> Value? {
         let timeout = options.loading.softTimeout
-        if timeout == .zero {
+        if timeout == .zero, store.clock.now() < stale.until {
             // Nobody waits for it, and nobody abandons it. Where the cache is just being closed there is none.
             if let own { own.load.goOn() } else { _ = try? place(key, hash, isBackground: true, skipsDisk: true, load) }
             counts.add(.staleServed)
@@ -167,11 +167,13 @@ extension Cache {
         return try await next.load.wait()
     }
 
-    /// Whether a tag of what was found was dropped after its load began and before the caller came, who must not get it
-    /// then. Any load that begins after this one's end is good enough: it begins after the caller came.
+    /// Whether what was found on disk has expired since, or a tag of what was found was dropped after its load began and
+    /// before the caller came, who must not get it then. Any load that begins after this one's end is good enough: it begins
+    /// after the caller came.
     func isOutdated(_ found: Load<Value>.Found, for seat: Seat) -> Bool {
-        memory.context.tags.wasDropped(
-            found.tags, from: found.version, after: seat.load.drops, upTo: seat.drops)
+        found.usableUntil <= store.clock.now()
+            || memory.context.tags.wasDropped(
+                found.tags, from: found.version, after: seat.load.drops, upTo: seat.drops)
     }
 
     /// How a load asks the source.

@@ -27,8 +27,7 @@ extension Cache {
         }
         do {
             let found = try await look.wait()
-            // After the read and before this caller came it may have expired, or a tag been dropped.
-            if found.usableUntil > store.clock.now(), !isOutdated(found, for: seat) {
+            if !isOutdated(found, for: seat) {
                 if found.isFromDisk { noteDiskHit(since: began) } else { counts.add(.joined) }
                 return found
             }
