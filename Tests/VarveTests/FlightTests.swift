@@ -23,7 +23,14 @@ struct FlightTests {
         func beginRemovalOfOthers() { shard.beginMassRemoval(&gone) { $0.key == "b" } }
         func endRemovalOfOthers(at version: UInt64) { shard.endMassRemoval(at: version) { $0 == "b" } }
         func noteAbsent(upTo seen: UInt64) { shard.noteAbsent("a", 1, upTo: seen, &gone) }
-        func beginLoad(at began: UInt64) { shard.beginLoad("a", 1, at: began, &gone) }
+        /// By nil: the load that who comes would join.
+        func beginLoad(_ load: Load<Int>? = nil, at began: UInt64) {
+            shard.beginLoad("a", 1, of: load ?? self.load ?? Load(), at: began, &gone)
+        }
+        var load: Load<Int>? {
+            get { shard.loads["a"] }
+            set { shard.loads["a"] = newValue }
+        }
         func noteTagDropped(at version: UInt64) { shard.noteTagDropped(at: version, { _ in 1 }, &gone) }
 
         var changes: UInt64? { shard.changesBeforeRead(of: "a", 1) }
@@ -126,6 +133,34 @@ struct FlightTests {
         #expect(!memory.publish(1, .read))
         #expect(!memory.isOutdated(since: 5))
         #expect(memory.publish(5, .write))
+    }
+
+    @Test("A load that takes a write for done leaves nobody to another that may have begun before it")
+    func loadBesideLoad() {
+        let memory = Memory()
+        memory.load = Load()
+        memory.beginFlight()
+        memory.beginLoad(at: 4)
+        memory.beginFlight(writes: true)
+        memory.beginLoad(at: 5)
+        #expect(memory.load != nil, "it is the one that begins")
+        memory.beginLoad(Load(), at: 5)
+        #expect(memory.load == nil)
+    }
+
+    @Test("A change parts the load of its key, though a newer one was told first of what Swift calls an equal key")
+    func otherSpelling() {
+        var shard = MemoryShard<String, Int>(
+            policy: MemoryPolicy(.lru, capacity: 100, expectedEntries: 100), expectedEntries: 100, isAuthority: false,
+            now: 0)
+        let (one, two) = ("caf\u{E9}", "cafe\u{301}")
+        shard.beginFlight(one)
+        shard.beginFlight(two)
+        shard.loads[one] = Load()
+        shard.note(two, .at(7))
+        #expect(shard.loads[one] != nil)
+        shard.note(one, .at(6))
+        #expect(shard.loads[one] == nil)
     }
 
     @Test("Nobody sees what was before a write that a drop of a tag may cover")

@@ -73,4 +73,15 @@ struct OverdueLoadTests {
         #expect(try await cache.loadedValue(for: "a", .stale(1), nil) { _ in Loaded(2) } == 2)
         try await cache.close()
     }
+
+    @Test("A stale value that memory has let go since it was found there is served from disk")
+    func letGo() async throws {
+        let rig = try await RefreshRig()
+        try await rig.cache.set(1, for: "a")
+        try await rig.forgetAll()
+        rig.clock.advance(by: .seconds(20))
+        #expect(try await rig.cache.loadedValue(for: "a", .stale(1), nil) { _ in throw CancellationError() } == 1)
+        #expect(rig.cache.statistics.staleServed == 1)
+        try await rig.cache.close()
+    }
 }

@@ -135,7 +135,7 @@ extension Cache {
         let batch = try batch(bytes, change, demand, disk)
         // From here on no load's result takes the place of another's.
         let (isAsExpected, refusal) = memory.withShard(hash) { shard in
-            shard.beginFlight(key, writes: true, isLoad: change.isLoad)
+            shard.beginFlight(key, writes: true)
             let held = shard.peek(key, hash)
             // Of what was set while the disk took no writes, and is to be saved yet, the disk does not know.
             let unsaved = held.map { $0.traits.contains(.onDisk) ? 0 : $0.sourceVersion } ?? 0
@@ -144,7 +144,7 @@ extension Cache {
                 self.refusal(key, change, demand, own: unsaved, floor: 0)
             )
         }
-        defer { memory.withShard(hash) { $0.endFlight(key, wrote: true, isLoad: change.isLoad) } }
+        defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
         guard isAsExpected else {
             throw VarveError(.conditionFailed, "the key has another version; nothing was written")
         }

@@ -69,7 +69,7 @@ extension Cache {
         switch answer {
         case .hit(let value): return value
         case .absent: return nil
-        case .stale(let value): return try await refreshed(key, hash, stale(key, hash, value), load)
+        case .stale: if let stale = stale(key, hash) { return try await refreshed(key, hash, stale, load) }
         case .miss: break
         }
         if let found {
@@ -95,17 +95,15 @@ extension Cache {
         var until: Int64
     }
 
-    /// What memory had, with its deadline.
-    private func stale(_ key: Key, _ hash: UInt64, _ value: Value) -> Stale {
-        let held = memory.withShard(hash) { $0.peek(key, hash) }
-        // It was good when it was found; where it is gone since, it is good for no other moment.
-        guard let held, let present = held.value else { return Stale(value: value, until: .min) }
-        return Stale(value: present, until: held.deadlines.usableUntil)
+    /// What memory has, with its deadline; nil where it is gone since it was found: the disk may have it yet.
+    private func stale(_ key: Key, _ hash: UInt64) -> Stale? {
+        guard let held = memory.withShard(hash, { $0.peek(key, hash) }), let value = held.value else { return nil }
+        return Stale(value: value, until: held.deadlines.usableUntil)
     }
 
     /// A stale value, or the fresh one if that comes soon enough. Whether the stale one may be served is judged when it
     /// is. `own`: the caller's place in the refresh, if he has one, which he gives back himself; no other is begun, however
-    /// that one ended.
+    /// that one ended, unless what it brought is outdated for him.
     private func refreshed(
         _ key: Key, _ hash: UInt64, _ stale: Stale, in own: Seat? = nil, _ load: @escaping Loader
     ) async throws -> Value? {
@@ -297,7 +295,7 @@ extension Cache {
         // Everything up to here is visible to whatever the source is asked: what comes later outdates the result.
         let visible = memory.change(hash) { shard, discarded in
             let visible = disk?.visible.rawValue ?? store.presentVersion
-            if disk != nil { shard.beginLoad(key, hash, at: visible, &discarded) }
+            if disk != nil { shard.beginLoad(key, hash, of: shared, at: visible, &discarded) }
             return visible
         }
         let began = memory.context.tags.beginLoad(at: visible)

@@ -64,7 +64,8 @@ extension Cache {
         case caller
         /// It asks the source: a miss is counted.
         case load
-        /// He goes on to a load, which looks and counts by itself, or is another's that he shares: no miss is counted.
+        /// He goes on to a load, which looks and counts by itself, or is another's that he shares: no miss is counted. He does
+        /// not wait for the disk before that.
         case loadCaller
         /// It is for any number of callers who go on to a load, and count what they are served: nothing is counted.
         case look

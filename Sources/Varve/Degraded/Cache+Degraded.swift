@@ -142,10 +142,10 @@ extension Cache {
         let bytes = keyBytes(key)
         // What the disk could never take is refused as it would be there.
         _ = try batch(bytes, change, demand, disk)
+        memory.withShard(hash) { $0.beginFlight(key, writes: true) }
+        defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
         // A load's result is acknowledged to nobody.
         let isLoad = change.isLoad
-        memory.withShard(hash) { $0.beginFlight(key, writes: true, isLoad: isLoad) }
-        defer { memory.withShard(hash) { $0.endFlight(key, wrote: true, isLoad: isLoad) } }
         if !isLoad { try await degraded.requireMark() }
         var change = change
         // Why what is made is the removal of what was there, and not the value: as `commitOnDisk` has it.

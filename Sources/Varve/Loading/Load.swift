@@ -4,7 +4,7 @@ internal import Synchronization
 /// unless it goes on by itself.
 ///
 /// State machine: waiting -> finished (with a result), or waiting -> abandoned (nobody waits any more). What a loader
-/// brings after either is dropped.
+/// brings after either is dropped. A look at the disk beside it is one too, which nobody can abandon and no task carries.
 @usableFromInline
 final class Load<Value: Sendable>: Sendable {
     /// What a load came to.

@@ -20,8 +20,6 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         @usableFromInline var holders = 0
         /// How many of them are writing or removing the key.
         @usableFromInline var writers = 0
-        /// How many of those store what a load of the key has brought, which is acknowledged to nobody.
-        @usableFromInline var loadWriters = 0
         /// How many of them are writing its origin: what loads bring meanwhile is not kept.
         @usableFromInline var originWriters = 0
         /// The newest change that was made meanwhile.
@@ -83,10 +81,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// What memory says of a key.
     @inlinable @inline(__always)
     mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
-        guard let slot = table.find(hash, { entries[taken: $0].key == key }) else {
-            counts.misses &+= 1
-            return .miss
-        }
+        guard let slot = table.find(hash, { entries[taken: $0].key == key }) else { return .miss }
         entries.prefetchValue(slot)
         let carefree = entries[taken: slot].carefreeUntil
         if carefree == .max || context.now() < carefree, let value = entries[taken: slot].value {
@@ -105,12 +100,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         if entry.deadlines.usableUntil <= now {
             // It stays for the wheel to fetch, or for what takes its place.
             ledger.note(entry.hash, .expired)
-            counts.misses &+= 1
             return .miss
         }
         if !entry.tags.isEmpty, !context.tags.keeps(&entry) {
             ledger.note(entry.hash, .invalidated)
-            counts.misses &+= 1
             return .miss
         }
         // The wheel learns of it when it comes to the entry.
@@ -149,11 +142,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     var isRemovingMany: Bool { massRemovals > 0 }
 
     @inlinable
-    mutating func beginFlight(_ key: Key, writes: Bool = false, isLoad: Bool = false) {
+    mutating func beginFlight(_ key: Key, writes: Bool = false) {
         if flights[key, default: Flight()].join() > 1 { noteSpelling(key) }
         guard writes else { return }
         flights[key]?.writers += 1
-        if isLoad { flights[key]?.loadWriters += 1 }
         changes &+= 1
     }
 
@@ -181,11 +173,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     @inlinable
-    mutating func endFlight(_ key: Key, wrote: Bool = false, isLoad: Bool = false) {
+    mutating func endFlight(_ key: Key, wrote: Bool = false) {
         guard var flight = flights[key] else { return }
         flight.holders -= 1
         if wrote { flight.writers -= 1 }
-        if wrote, isLoad { flight.loadWriters -= 1 }
         flights[key] = flight.holders > 0 ? flight : nil
     }
 
@@ -205,8 +196,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @inlinable
     mutating func note(_ key: Key, _ point: ChangePoint) {
         changes &+= 1
-        guard !flights.isEmpty, let flight = flights[key], flight.newest < point else { return }
-        flights[key]?.newest = point
+        guard !flights.isEmpty, let flight = flights[key] else { return }
+        // Of what is newer already loads were parted then, those of the other spelling not.
+        guard flight.newest < point || flight.isSpelledTwice else { return }
+        flights[key]?.newest = max(flight.newest, point)
         loads[key] = nil
     }
 
@@ -222,15 +215,13 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// A reader saw that the disk, as of `seen` or earlier, has nothing of the key that may be served. Where that is the
     /// work of a change still under way, what was there before it is served no more and no flight brings it home, and a
-    /// load that began before it is no longer for those who come later. Unless that change is itself a load's: then it is.
+    /// load that began before it is no longer for those who come later.
     mutating func noteAbsent(
         _ key: Key, _ hash: UInt64, upTo seen: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
-        let flight = flights[key] ?? Flight()
-        guard massRemovals > 0 || flight.writers > 0 else { return }
-        let isOthers = massRemovals > 0 || flight.writers > flight.loadWriters
-        if isOthers, flight.newest < .at(seen) { loads[key] = nil }
-        outdate(key, hash, at: seen, &discarded)
+        guard massRemovals > 0 || (flights[key]?.writers ?? 0) > 0 else { return }
+        note(key, .at(seen))
+        discard(key, hash, olderThan: seen, &discarded)
     }
 
     /// A writer was refused for what the disk, as of `seen` or earlier, knows of the key. Where another writer is still under
@@ -249,11 +240,12 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         at dropped: UInt64, _ hash: (Key) -> UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         if flights.isEmpty { return }
-        for (key, flight) in flights.filter({ $1.writers > 0 }) {
+        let written = flights.compactMap { $1.writers > 0 ? ($0, $1.isSpelledTwice) : nil }
+        for (key, isSpelledTwice) in written {
             noteAbsent(key, hash(key), upTo: dropped, &discarded)
-            guard flight.isSpelledTwice else { continue }
+            guard isSpelledTwice else { continue }
             // Which of the two spellings is being written the flight does not say, and loads and entries go by their bytes.
-            if flight.writers > flight.loadWriters { loads = KeyTable() }
+            loads = KeyTable()
             for slot in entries.indices {
                 guard let entry = entries[slot], entry.key == key, entry.version < dropped else { continue }
                 discarded.add(remove(slot))
@@ -262,21 +254,16 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// The source is about to be asked, and changes up to `began` do not outdate its answer. One that is still under way
-    /// may be among them: then nobody may see from here on what was before it.
+    /// may be among them: then nobody may see from here on what was before it, nor join another load that may have begun
+    /// before it.
     mutating func beginLoad(
-        _ key: Key, _ hash: UInt64, at began: UInt64, _ discarded: inout Discarded<Key, Value>
+        _ key: Key, _ hash: UInt64, of load: Load<Value>, at began: UInt64, _ discarded: inout Discarded<Key, Value>
     ) {
         guard let flight = flights[key], flight.writers > 0 else { return }
-        outdate(key, hash, at: began, &discarded)
-    }
-
-    /// What was there of a key before a version is served no more, and no flight brings it home.
-    private mutating func outdate(
-        _ key: Key, _ hash: UInt64, at version: UInt64, _ discarded: inout Discarded<Key, Value>
-    ) {
+        flights[key]?.newest = max(flight.newest, .at(began))
+        if loads[key] !== load { loads[key] = nil }
         changes &+= 1
-        if let flight = flights[key] { flights[key]?.newest = max(flight.newest, .at(version)) }
-        discard(key, hash, olderThan: version, &discarded)
+        discard(key, hash, olderThan: began, &discarded)
     }
 
     private mutating func discard(

@@ -156,7 +156,6 @@ struct MemoryContext: Sendable {
 @usableFromInline
 struct MemoryCounts: Sendable {
     @usableFromInline var hits: UInt64 = 0
-    @usableFromInline var misses: UInt64 = 0
     var causes: [4 of UInt64] = InlineArray(repeating: 0)
     var insertions: UInt64 = 0
     var evictions: UInt64 = 0
@@ -166,7 +165,6 @@ struct MemoryCounts: Sendable {
 
     mutating func add(_ other: MemoryCounts) {
         hits &+= other.hits
-        misses &+= other.misses
         for index in causes.indices { causes[index] &+= other.causes[index] }
         insertions &+= other.insertions
         evictions &+= other.evictions

@@ -82,6 +82,7 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
     /// whoever is given it counts himself first, and the processor does nothing else while it waits for that.
     @inlinable @inline(__always)
     func prefetchValue(_ slot: Int) {
+        assert(isTaken[slot], "the slot is free")
         guard MemoryLayout<Value?>.size == MemoryLayout<UInt>.size, !_isPOD(Value.self) else { return }
         unsafe withUnsafePointer(to: &fronts[slot].value) { place in
             unsafe Prefetch.object(at: UnsafeRawPointer(place).load(as: UInt.self))
