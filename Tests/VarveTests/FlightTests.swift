@@ -144,6 +144,10 @@ struct FlightTests {
         memory.beginFlight(writes: true)
         memory.beginLoad(at: 5)
         #expect(memory.load != nil, "it is the one that begins")
+        _ = memory.load?.look()
+        memory.beginLoad(at: 5)
+        #expect(memory.load == nil, "who comes would share what was read before the write")
+        memory.load = Load()
         memory.beginLoad(Load(), at: 5)
         #expect(memory.load == nil)
     }
@@ -161,6 +165,14 @@ struct FlightTests {
         #expect(shard.loads[one] != nil)
         shard.note(one, .at(6))
         #expect(shard.loads[one] == nil)
+        shard.loads[one] = Load()
+        shard.noteSeen(one, 6)
+        #expect(shard.loads[one] != nil, "nothing is being written")
+        shard.beginFlight(one, writes: true)
+        shard.noteSeen(one, 6)
+        #expect(shard.loads[one] == nil)
+        let isOutdated = shard.isOutdated(one, since: 6)
+        #expect(isOutdated, "what is newer is not forgotten for it")
     }
 
     @Test("Nobody sees what was before a write that a drop of a tag may cover")

@@ -4,7 +4,7 @@ internal import Synchronization
 /// unless it goes on by itself.
 ///
 /// State machine: waiting -> finished (with a result), or waiting -> abandoned (nobody waits any more). What a loader
-/// brings after either is dropped. A look at the disk beside it is one too, which nobody can abandon and no task carries.
+/// brings after either is dropped. A look at the disk beside a load is a `Load` too, which nobody can abandon.
 @usableFromInline
 final class Load<Value: Sendable>: Sendable {
     /// What a load came to.
@@ -112,6 +112,9 @@ final class Load<Value: Sendable>: Sendable {
             return (new, true)
         }
     }
+
+    /// Whether somebody looks at the disk beside it now.
+    var isBesideLook: Bool { state.withLock { $0.look != nil } }
 
     /// Who looks later does so anew.
     func endLook(_ outcome: Outcome) {

@@ -197,7 +197,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     mutating func note(_ key: Key, _ point: ChangePoint) {
         changes &+= 1
         guard !flights.isEmpty, let flight = flights[key] else { return }
-        // Of what is newer already loads were parted then, those of the other spelling not.
+        // Whatever told of something newer has parted the loads of its own spelling, not those of the other.
         guard flight.newest < point || flight.isSpelledTwice else { return }
         flights[key]?.newest = max(flight.newest, point)
         loads[key] = nil
@@ -209,8 +209,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     mutating func noteSeen(_ key: Key, _ version: UInt64) {
         changes &+= 1
         let point = ChangePoint.at(version)
-        guard !flights.isEmpty, let flight = flights[key], flight.newest < point else { return }
-        if flight.writers > 0 { note(key, point) } else { flights[key]?.newest = point }
+        guard !flights.isEmpty, let flight = flights[key] else { return }
+        if flight.writers > 0 { note(key, point) } else { flights[key]?.newest = max(flight.newest, point) }
     }
 
     /// A reader saw that the disk, as of `seen` or earlier, has nothing of the key that may be served. Where that is the
@@ -261,7 +261,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     ) {
         guard let flight = flights[key], flight.writers > 0 else { return }
         flights[key]?.newest = max(flight.newest, .at(began))
-        if loads[key] !== load { loads[key] = nil }
+        // What somebody looks for on disk beside this one may have been read before it too.
+        if loads[key] !== load || load.isBesideLook { loads[key] = nil }
         changes &+= 1
         discard(key, hash, olderThan: began, &discarded)
     }
