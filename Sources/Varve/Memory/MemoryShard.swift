@@ -210,6 +210,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         changes &+= 1
         let point = ChangePoint.at(version)
         guard !flights.isEmpty, let flight = flights[key] else { return }
+        guard flight.newest < point || flight.isSpelledTwice else { return }
         if flight.writers > 0 { note(key, point) } else { flights[key]?.newest = max(flight.newest, point) }
     }
 
