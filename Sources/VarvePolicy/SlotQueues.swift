@@ -151,10 +151,10 @@ struct SlotQueues: Sendable {
         }
     }
 
+    /// How many slots there is room for before their records are copied to a larger place.
+    var slotCapacity: Int { min(nodes.capacity, marks.capacity) }
+
     private mutating func grow(_ count: Int) {
-        let capacity = max(count, nodes.count * 2)
-        nodes.reserveCapacity(capacity)
-        marks.reserveCapacity(capacity)
         nodes.append(contentsOf: repeatElement(SlotNode(), count: count - nodes.count))
         marks.append(contentsOf: repeatElement(SlotMark(), count: count - marks.count))
     }

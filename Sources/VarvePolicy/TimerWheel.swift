@@ -189,8 +189,10 @@ public struct TimerWheel: Sendable {
         nodes[Int(node.next)].bucket = node.bucket
     }
 
+    /// How many slots there is room for before their records are copied to a larger place.
+    var slotCapacity: Int { nodes.capacity }
+
     private mutating func grow(_ count: Int) {
-        nodes.reserveCapacity(max(count, nodes.count * 2))
         nodes.append(contentsOf: repeatElement(Node(), count: count - nodes.count))
     }
 }

@@ -12,7 +12,6 @@ enum Escaping {
     }
 
     static func append(_ bytes: some Collection<UInt8>, to out: inout [UInt8]) {
-        out.reserveCapacity(out.count + bytes.count)
         if bytes.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) {
             out.append(contentsOf: bytes)
             return
