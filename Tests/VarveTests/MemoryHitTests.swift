@@ -39,7 +39,53 @@ import Testing
         #expect(jobs == 0)
     }
 
-    /// What the test above counts is there to be counted.
+    /// An actor of an application's, whose jobs are counted.
+    private actor Caller {
+        final class Executor: SerialExecutor {
+            let jobs = Atomic<Int>(0)
+            private let queue = DispatchQueue(label: "counting caller")
+
+            func enqueue(_ job: consuming ExecutorJob) {
+                jobs.add(1, ordering: .relaxed)
+                let job = UnownedJob(job)
+                queue.async { unsafe job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+            }
+        }
+
+        private let executor = Executor()
+        nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
+
+        /// How many jobs of this actor it takes.
+        func jobs(_ body: @Sendable (isolated Caller) async throws -> Void) async throws -> Int {
+            let before = executor.jobs.load(ordering: .relaxed)
+            try await body(self)
+            return executor.jobs.load(ordering: .relaxed) - before
+        }
+    }
+
+    /// Whoever asks from an actor, as handlers and the main actor do, stays on it: neither there nor back does he wait behind
+    /// others.
+    @Test func aHitLeavesNoActor() async throws {
+        let cache = try Cache<String, [UInt8]>.inMemory()
+        let keys = (0..<100).map { "key \($0)" }
+        for key in keys { try await cache.set([1], for: key) }
+        let caller = Caller()
+        let jobs = try await caller.jobs { _ async throws in
+            for key in keys {
+                #expect(try await cache.value(for: key) == [1])
+                #expect(try await cache.value(for: key, load: { _ in [] }) == [1])
+                #expect(try await cache.value(for: key, loading: { _ in Loaded(nil) }) == [1])
+                #expect(try await cache.entry(for: key)?.value == [1])
+            }
+            #expect(try await cache.values(for: keys).count == 100)
+        }
+        #expect(jobs == 0)
+        // What is counted is there to be counted.
+        let missed = try await caller.jobs { _ in _ = try await cache.value(for: "absent", load: { _ in [] }) }
+        #expect(missed > 0)
+    }
+
+    /// What the tests above count is there to be counted.
     @Test func aMissSuspends() async throws {
         let cache = try Cache<String, [UInt8]>.inMemory()
         let executor = CountingExecutor()

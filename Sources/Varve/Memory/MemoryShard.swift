@@ -58,7 +58,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
 
     /// What an entry takes beside its own record: its place in the table at three quarters full, the policy's and the
     /// wheel's records.
-    @inlinable static var bytesBesideEntry: Int { 11 + 36 + 24 }
+    @inlinable static var bytesBesideEntry: Int { 22 + 36 + 24 }
     /// All that an entry takes, what key and value hold outside of themselves aside.
     @inlinable
     static var bytesOfEntry: Int {
@@ -82,7 +82,6 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @inlinable @inline(__always)
     mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
         guard let slot = table.find(hash, { entries[taken: $0].key == key }) else { return .miss }
-        entries.prefetchValue(slot)
         let carefree = entries[taken: slot].carefreeUntil
         if carefree == .max || context.now() < carefree, let value = entries[taken: slot].value {
             policy.hit(slot)
@@ -486,7 +485,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// Tells table, policy and wheel of an entry that has its slot.
     @usableFromInline
     mutating func register(_ slot: Int, _ record: EntryRecord) {
-        table.insert(record.hash, slot: slot)
+        table.insert(record.hash, slot: slot, object: entries.object(slot))
         policy.admit(slot, hash: record.hash, weight: record.weight, isPinned: record.traits.contains(.pinned))
         if record.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: record.deadlines.usableUntil) }
         ledger.forget(record.hash)
@@ -499,6 +498,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         let old = entries[backOfTaken: slot].sourceVersion
         if old > entry.sourceVersion { raiseFloor(entry.hash, old) }
         entries[slot] = entry
+        table.move(entry.hash, slot: slot, object: entries.object(slot))
         policy.update(slot, weight: entry.weight, isPinned: entry.traits.contains(.pinned))
         if entry.deadlines.usableUntil != .max {
             wheel.schedule(UInt32(slot), at: entry.deadlines.usableUntil)

@@ -78,14 +78,13 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
         unsafe Prefetch.line(backs + slot)
     }
 
-    /// Has the processor fetch the beginning of a value that is one reference to what holds it, as an array or an object is:
-    /// whoever is given it counts himself first, and the processor does nothing else while it waits for that.
-    @inlinable @inline(__always)
-    func prefetchValue(_ slot: Int) {
+    /// The address of what holds a value, as of an array or an object; 0 where the value is not one reference.
+    @usableFromInline
+    func object(_ slot: Int) -> UInt {
         assert(isTaken[slot], "the slot is free")
-        guard MemoryLayout<Value?>.size == MemoryLayout<UInt>.size, !_isPOD(Value.self) else { return }
-        unsafe withUnsafePointer(to: &fronts[slot].value) { place in
-            unsafe Prefetch.object(at: UnsafeRawPointer(place).load(as: UInt.self))
+        guard MemoryLayout<Value?>.size == MemoryLayout<UInt>.size, !_isPOD(Value.self) else { return 0 }
+        return unsafe withUnsafePointer(to: &fronts[slot].value) { place in
+            unsafe UnsafeRawPointer(place).load(as: UInt.self)
         }
     }
 

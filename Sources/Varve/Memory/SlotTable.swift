@@ -1,17 +1,31 @@
-/// Finds an entry's slot by the hash of its key: open addressing with linear probing, eight bytes a place, backward shift
+/// Finds an entry's slot by the hash of its key: open addressing with linear probing, sixteen bytes a place, backward shift
 /// on removal, so that there are no tombstones and a table never has to be swept (Knuth, TAOCP vol. 3, 6.4, algorithm R).
 ///
 /// A place holds the lower half of the hash, which tells its home too, and the slot: neither growing nor removing looks at
-/// an entry. Whether the key is the one wanted is for the caller to say. Not thread-safe: a shard's lock guards it.
+/// an entry. Whether the key is the one wanted is for the caller to say. Beside these lies the address of what holds the
+/// value, for the processor alone: it fetches key and value at once, not one after the other. Not thread-safe: a shard's
+/// lock guards it.
 @usableFromInline
 struct SlotTable: Sendable {
-    /// The hash's low half in the upper half, slot + 1 in the lower; 0: free.
-    @usableFromInline var places: [UInt64]
+    @usableFromInline
+    struct Place: Sendable {
+        /// The hash's low half in the upper half, slot + 1 in the lower; 0: free.
+        @usableFromInline var word: UInt64 = 0
+        /// The address of what holds the value, never read through; 0: the value is no reference.
+        @usableFromInline var object: UInt = 0
+
+        @usableFromInline init(word: UInt64 = 0, object: UInt = 0) {
+            self.word = word
+            self.object = object
+        }
+    }
+
+    @usableFromInline var places: [Place]
     @usableFromInline private(set) var count = 0
 
     @inlinable var mask: Int { places.count - 1 }
 
-    init() { places = [UInt64](repeating: 0, count: 16) }
+    init() { places = [Place](repeating: Place(), count: 16) }
 
     /// Where the search for a hash begins. The shard took the top bits.
     @inlinable
@@ -24,9 +38,10 @@ struct SlotTable: Sendable {
         var index = home(hash)
         while true {
             let place = places[index]
-            if place == 0 { return nil }
-            if place >> 32 == wanted {
-                let slot = Int(truncatingIfNeeded: place & 0xFFFF_FFFF) - 1
+            if place.word == 0 { return nil }
+            if place.word >> 32 == wanted {
+                Prefetch.object(at: place.object)
+                let slot = Int(truncatingIfNeeded: place.word & 0xFFFF_FFFF) - 1
                 if matches(slot) { return slot }
             }
             index = (index + 1) & mask
@@ -35,10 +50,10 @@ struct SlotTable: Sendable {
 
     /// Adds a slot that is not there.
     @usableFromInline
-    mutating func insert(_ hash: UInt64, slot: Int) {
+    mutating func insert(_ hash: UInt64, slot: Int, object: UInt) {
         // At most three quarters full.
         if (count + 1) * 4 > places.count * 3 { grow() }
-        place(hash << 32 | UInt64(slot + 1))
+        place(Place(word: hash << 32 | UInt64(slot + 1), object: object))
         count += 1
     }
 
@@ -47,38 +62,44 @@ struct SlotTable: Sendable {
     mutating func remove(_ hash: UInt64, slot: Int) {
         let wanted = hash << 32 | UInt64(slot + 1)
         var hole = home(hash)
-        while places[hole] != wanted {
-            precondition(places[hole] != 0, "a slot that is not in the table cannot be removed")
+        while places[hole].word != wanted {
+            precondition(places[hole].word != 0, "a slot that is not in the table cannot be removed")
             hole = (hole + 1) & mask
         }
         // What follows moves up while that brings it no farther than its home.
         var next = (hole + 1) & mask
-        while places[next] != 0 {
-            let start = home(places[next] >> 32)
+        while places[next].word != 0 {
+            let start = home(places[next].word >> 32)
             if (next - start) & mask >= (next - hole) & mask {
                 places[hole] = places[next]
                 hole = next
             }
             next = (next + 1) & mask
         }
-        places[hole] = 0
+        places[hole] = Place()
         count -= 1
     }
 
-    mutating func removeAll() {
-        places = [UInt64](repeating: 0, count: 16)
-        count = 0
+    /// The value of a slot that is there lies somewhere else now.
+    mutating func move(_ hash: UInt64, slot: Int, object: UInt) {
+        let wanted = hash << 32 | UInt64(slot + 1)
+        var index = home(hash)
+        while places[index].word != wanted {
+            precondition(places[index].word != 0, "a slot that is not in the table has no place")
+            index = (index + 1) & mask
+        }
+        places[index].object = object
     }
 
-    private mutating func place(_ value: UInt64) {
-        var index = home(value >> 32)
-        while places[index] != 0 { index = (index + 1) & mask }
+    private mutating func place(_ value: Place) {
+        var index = home(value.word >> 32)
+        while places[index].word != 0 { index = (index + 1) & mask }
         places[index] = value
     }
 
     private mutating func grow() {
         let old = places
-        places = [UInt64](repeating: 0, count: old.count * 2)
-        for value in old where value != 0 { place(value) }
+        places = [Place](repeating: Place(), count: old.count * 2)
+        for value in old where value.word != 0 { place(value) }
     }
 }

@@ -5,7 +5,7 @@ internal import Varve
 /// `cache_hit`: what a hit in memory costs, beside a dictionary in an actor and one behind a mutex, in one run.
 ///
 /// Zipf reads over keys that are all there, with integers and short strings as keys, on one thread and on several. Every
-/// contender runs once in each of several rounds; the median round counts.
+/// contender runs once in each of several rounds, in turn; the median round counts.
 struct CacheHitWorkload: Sendable {
     private static let rounds = 5
     /// Reads of a sequence that is drawn before the clock runs.
@@ -33,21 +33,25 @@ struct CacheHitWorkload: Sendable {
         let value = [UInt8](repeating: 7, count: options.valueLength)
         // Each entry a value of its own, as entries are.
         let entries = Dictionary(uniqueKeysWithValues: keys.map { ($0, value + []) })
-        var costs: Costs = []
+        var contenders: [(name: String, measure: (UInt64) async throws -> Double)] = []
         func add<C: HitContender>(_ type: C.Type) async throws where C.Key == Key {
             let contender = try await C(entries)
-            _ = try await measure(contender, keys, threads, operations / 10)
-            var nanoseconds: [Double] = []
-            for _ in 0..<CacheHitWorkload.rounds {
-                nanoseconds.append(try await measure(contender, keys, threads, operations))
-            }
-            costs.append((C.name, nanoseconds.sorted()))
+            contenders.append((C.name, { try await measure(contender, keys, threads, $0) }))
         }
         try await add(MutexReads<Key>.self)
         try await add(AsyncReads<Key>.self)
         try await add(ActorReads<Key>.self)
         try await add(LoadingReads<Key>.self)
         try await add(ImmediateReads<Key>.self)
+        for contender in contenders { _ = try await contender.measure(operations / 10) }
+        var costs: Costs = contenders.map { ($0.name, []) }
+        // In turn, so that a machine that grows slower does so for all.
+        for _ in 0..<CacheHitWorkload.rounds {
+            for (index, contender) in contenders.enumerated() {
+                costs[index].nanoseconds.append(try await contender.measure(operations))
+            }
+        }
+        for index in costs.indices { costs[index].nanoseconds.sort() }
         for (name, nanoseconds) in costs { try report(line(kind, threads, name, nanoseconds, costs)) }
     }
 
@@ -77,7 +81,7 @@ struct CacheHitWorkload: Sendable {
         }
     }
 
-    private static func reads<C: HitContender>(
+    private nonisolated(nonsending) static func reads<C: HitContender>(
         _ contender: C, _ keys: [C.Key], _ sequence: [UInt32], _ count: Int
     ) async throws {
         var bytes = 0

@@ -6,7 +6,8 @@ protocol HitContender: Sendable {
     associatedtype Key: CacheKey
     static var name: String { get }
     init(_ entries: [Key: [UInt8]]) async throws
-    func read(_ key: Key) async throws -> [UInt8]?
+    /// Stays with its caller, as the call of an application stands in its own function.
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]?
 }
 
 /// `value(for:)`, as an application calls it.
@@ -14,7 +15,8 @@ struct AsyncReads<Key: CacheKey>: HitContender {
     static var name: String { "cache_value" }
     let cache: Cache<Key, [UInt8]>
     init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
-    func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
 }
 
 /// `value(for:load:)`, whose loader is never called.
@@ -22,7 +24,8 @@ struct LoadingReads<Key: CacheKey>: HitContender {
     static var name: String { "cache_load" }
     let cache: Cache<Key, [UInt8]>
     init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
-    func read(_ key: Key) async throws -> [UInt8]? {
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? {
         try await cache.value(for: key) { _ in throw BenchFailure("an entry left memory") }
     }
 }
@@ -32,7 +35,8 @@ struct ImmediateReads<Key: CacheKey>: HitContender {
     static var name: String { "cache_in_memory" }
     let cache: Cache<Key, [UInt8]>
     init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
-    func read(_ key: Key) async throws -> [UInt8]? { cache.valueInMemory(for: key) }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { cache.valueInMemory(for: key) }
 }
 
 /// What one writes first.
@@ -48,7 +52,8 @@ final class MutexReads<Key: CacheKey>: HitContender {
     static var name: String { "mutex" }
     private let entries: Mutex<[Key: [UInt8]]>
     init(_ entries: [Key: [UInt8]]) async throws { self.entries = Mutex(entries) }
-    func read(_ key: Key) async throws -> [UInt8]? { entries.withLock { $0[key] } }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { entries.withLock { $0[key] } }
 }
 
 extension Cache where Value == [UInt8] {
