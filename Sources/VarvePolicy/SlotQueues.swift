@@ -152,7 +152,7 @@ struct SlotQueues: Sendable {
     }
 
     /// How many slots there is room for before their records are copied to a larger place.
-    var slotCapacity: Int { min(nodes.capacity, marks.capacity) }
+    var slotCapacities: (nodes: Int, marks: Int) { (nodes.capacity, marks.capacity) }
 
     private mutating func grow(_ count: Int) {
         nodes.append(contentsOf: repeatElement(SlotNode(), count: count - nodes.count))

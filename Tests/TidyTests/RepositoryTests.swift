@@ -19,4 +19,24 @@ import Testing
             #expect(FileManager.default.isExecutableFile(atPath: path), "tools/\(name) has no run bit")
         }
     }
+
+    /// What a tool left behind in the checkout must not be committed with the rest.
+    @Test(.enabled(if: SourceTree.exists(".git"), "a tree without its history knows no tracked files"))
+    func theTopLevelIsAsAgreed() throws {
+        let git = Process()
+        git.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        // A checkout that another user owns (CI's) is read all the same.
+        git.arguments = ["git", "-c", "safe.directory=*", "-C", SourceTree.root.path, "ls-files"]
+        let output = Pipe()
+        git.standardOutput = output
+        try git.run()
+        let names = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        git.waitUntilExit()
+        try #require(git.terminationStatus == 0)
+        let agreed: Set<Substring> = [
+            "Package.swift", "Sources", "Tests", "Fuzz", "tools", "docs", "README.md", "LICENSE", "CHANGELOG.md", ".ci",
+        ]
+        let top = Set(names.split(separator: "\n").map { $0.prefix { $0 != "/" } })
+        #expect(top.filter { !$0.hasPrefix(".") || $0 == ".ci" } == agreed)
+    }
 }

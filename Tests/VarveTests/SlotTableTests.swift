@@ -24,7 +24,7 @@ struct SlotTableTests {
                     model[slot] = nil
                 }
             } else {
-                let home = UInt64.random(in: 0..<6, using: &random) &- 3
+                let home = (UInt64.random(in: 0..<6, using: &random) &- 3) & 0xFFFFF
                 let hash = home | UInt64.random(in: 0..<4, using: &random) << 20
                 table.insert(hash, slot: slot, object: object)
                 model[slot] = (hash, object)
@@ -60,6 +60,19 @@ struct SlotTableTests {
             var gone = Discarded<Int, Value>()
             #expect(shard.publish(entry(1, value, UInt64(index + 1)), .write, &gone))
             return shard.table.places.first { $0.word != 0 }?.object ?? 1
+        }
+    }
+
+    /// What comes into a slot that another entry has left has its own.
+    @Test func aPlaceOfAnotherEntryHasItsValue() {
+        var shard = MemoryShard<Int, Object>(
+            policy: MemoryPolicy(.lru, capacity: 1, expectedEntries: 1), expectedEntries: 1, isAuthority: true, now: 0)
+        let objects = [Object(), Object(), Object()]
+        for (index, object) in objects.enumerated() {
+            var gone = Discarded<Int, Object>()
+            #expect(shard.publish(entry(index, object, UInt64(index + 1)), .write, &gone))
+            let told = shard.table.places.filter { $0.word != 0 }.map(\.object)
+            #expect(told == [UInt(bitPattern: ObjectIdentifier(object))])
         }
     }
 

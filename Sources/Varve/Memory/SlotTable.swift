@@ -10,9 +10,9 @@ struct SlotTable: Sendable {
     @usableFromInline
     struct Place: Sendable {
         /// The hash's low half in the upper half, slot + 1 in the lower; 0: free.
-        @usableFromInline var word: UInt64 = 0
+        @usableFromInline var word: UInt64
         /// The address of what holds the value, never read through; 0: the value is no reference.
-        @usableFromInline var object: UInt = 0
+        @usableFromInline var object: UInt
 
         @usableFromInline init(word: UInt64 = 0, object: UInt = 0) {
             self.word = word
@@ -40,7 +40,7 @@ struct SlotTable: Sendable {
             let place = places[index]
             if place.word == 0 { return nil }
             if place.word >> 32 == wanted {
-                Prefetch.object(at: place.object)
+                if place.object != 0 { Prefetch.object(at: place.object) }
                 let slot = Int(truncatingIfNeeded: place.word & 0xFFFF_FFFF) - 1
                 if matches(slot) { return slot }
             }
@@ -60,12 +60,7 @@ struct SlotTable: Sendable {
     /// Removes a slot that is there.
     @usableFromInline
     mutating func remove(_ hash: UInt64, slot: Int) {
-        let wanted = hash << 32 | UInt64(slot + 1)
-        var hole = home(hash)
-        while places[hole].word != wanted {
-            precondition(places[hole].word != 0, "a slot that is not in the table cannot be removed")
-            hole = (hole + 1) & mask
-        }
+        var hole = index(hash, slot)
         // What follows moves up while that brings it no farther than its home.
         var next = (hole + 1) & mask
         while places[next].word != 0 {
@@ -81,14 +76,17 @@ struct SlotTable: Sendable {
     }
 
     /// The value of a slot that is there lies somewhere else now.
-    mutating func move(_ hash: UInt64, slot: Int, object: UInt) {
+    mutating func move(_ hash: UInt64, slot: Int, object: UInt) { places[index(hash, slot)].object = object }
+
+    /// Where the place of a slot lies.
+    private func index(_ hash: UInt64, _ slot: Int) -> Int {
         let wanted = hash << 32 | UInt64(slot + 1)
         var index = home(hash)
         while places[index].word != wanted {
-            precondition(places[index].word != 0, "a slot that is not in the table has no place")
+            precondition(places[index].word != 0, "the slot is not in the table")
             index = (index + 1) & mask
         }
-        places[index].object = object
+        return index
     }
 
     private mutating func place(_ value: Place) {

@@ -63,8 +63,9 @@ struct CacheHitWorkload: Sendable {
     private func measure<C: HitContender>(
         _ contender: C, _ keys: [C.Key], _ threads: Int, _ operations: UInt64
     ) async throws -> Double {
-        let share = Int(operations) / threads
+        let share = max(1, Int(operations) / threads)
         let gate = Gate()
+        let valueLength = options.valueLength
         return try await withThrowingTaskGroup(of: Double.self) { group in
             let zipf = Zipf(UInt64(keys.count))
             for thread in 0..<threads {
@@ -73,7 +74,8 @@ struct CacheHitWorkload: Sendable {
                     gate.ready.add(1, ordering: .acquiringAndReleasing)
                     while gate.ready.load(ordering: .acquiring) < threads { await Task.yield() }
                     let start = BenchClock.now()
-                    try await CacheHitWorkload.reads(contender, keys, sequence, share)
+                    try await CacheHitWorkload.reads(
+                        contender, keys, sequence, share, valueLength: valueLength)
                     return Double(BenchClock.now() &- start) / Double(share)
                 }
             }
@@ -82,14 +84,20 @@ struct CacheHitWorkload: Sendable {
     }
 
     private nonisolated(nonsending) static func reads<C: HitContender>(
-        _ contender: C, _ keys: [C.Key], _ sequence: [UInt32], _ count: Int
+        _ contender: C, _ keys: [C.Key], _ sequence: [UInt32], _ count: Int, valueLength: Int
     ) async throws {
+        var found = 0
         var bytes = 0
         for index in 0..<count {
-            let key = keys[Int(sequence[index & (sequence.count - 1)])]
-            bytes &+= try await contender.read(key)?.count ?? 0
+            guard let value = try await contender.read(keys[Int(sequence[index & (sequence.count - 1)])]) else {
+                continue
+            }
+            found &+= 1
+            bytes &+= value.count
         }
-        guard count == 0 || bytes > 0 else { throw BenchFailure("a key that was put is not there") }
+        guard found == count, bytes == count * valueLength else {
+            throw BenchFailure("of \(count) reads \(found) found what was put")
+        }
     }
 
     private func sequence(_ zipf: Zipf, _ thread: Int, _ count: Int) -> [UInt32] {
