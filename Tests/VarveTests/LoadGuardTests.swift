@@ -127,4 +127,62 @@ struct LoadGuardTests {
         loads.noteSuccess([4], second)
         #expect(try loads.admit(at: 1_000_000_000).isProbe == false)
     }
+
+    @Test("A load that decides and does not end is in others' way for one pause: then another one decides")
+    func hangingProbe() throws {
+        struct SourceDown: Error {}
+        let second: Int64 = 1_000_000_000
+        var options = LoadOptions()
+        options.breaker = .init(failures: 1, pause: .seconds(1))
+        let loads = LoadGuard<Int>(options)
+        loads.noteFailure([1], try loads.admit(at: 0), SourceDown(), at: 0)
+        let hanging = try loads.admit(at: second)
+        #expect(hanging.isProbe)
+        #expect(throws: LoadRefused.self) { try loads.admit(at: 2 * second - 1) }
+        let next = try loads.admit(at: 2 * second)
+        #expect(next.isProbe)
+        // The end of one that is no longer waited for leaves the next one its turn.
+        loads.noteCancelled(hanging)
+        #expect(throws: LoadRefused.self) { try loads.admit(at: 2 * second) }
+        loads.noteSuccess([2], next)
+        #expect(try loads.admit(at: 2 * second).isProbe == false)
+    }
+
+    /// A key that counts how often it is hashed.
+    private struct CountedKey: CacheKey {
+        static let hashes = Atomic<Int>(0)
+        var number: Int
+
+        init(_ number: Int) { self.number = number }
+        init?(keyBytes: RawSpan) {
+            guard let number = Int(keyBytes: keyBytes) else { return nil }
+            self.number = number
+        }
+        func withKeyBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+            try number.withKeyBytes(body)
+        }
+        func hash(into hasher: inout Hasher) {
+            CountedKey.hashes.add(1, ordering: .relaxed)
+            hasher.combine(number)
+        }
+    }
+
+    @Test("Near the bound a failure costs no look at all that are remembered")
+    func cheapNearTheBound() {
+        struct SourceDown: Error {}
+        var options = LoadOptions()
+        // At every moment all but one of those that are remembered are still to be left alone.
+        options.backOff = .init(initial: .milliseconds(4095), maximum: .milliseconds(4095))
+        let loads = LoadGuard<CountedKey>(options)
+        let keys = 3 * LoadGuard<CountedKey>.limit
+        for key in 0..<keys {
+            loads.noteFailure([CountedKey(key)], .init(), SourceDown(), at: Int64(key) * 1_000_000)
+            #expect(loads.count <= LoadGuard<CountedKey>.limit)
+        }
+        #expect(CountedKey.hashes.load(ordering: .relaxed) < 20 * keys)
+        // What is forgotten is what may be tried again first.
+        for key in (keys - 2000)..<keys {
+            #expect(throws: LoadRefused.self) { try loads.check(CountedKey(key), at: Int64(keys) * 1_000_000) }
+        }
+    }
 }

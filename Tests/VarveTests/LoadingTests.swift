@@ -278,7 +278,7 @@ struct LoadingTests {
                 deadlines: deadlines, idle: idle, loadNanoseconds: loadSeconds * 1_000_000_000, weight: 1, traits: [])
             _ = shard.publish(entry, .write, &discarded)
             return (0..<1000).filter { _ in
-                if case .stale = shard.lookUp("a", 1, context) { true } else { false }
+                if case .due = shard.lookUp("a", 1, context) { true } else { false }
             }.count
         }
         // e^-(10/5) of them: about 135 of 1000. Without a fresh deadline the usable one is what draws near.

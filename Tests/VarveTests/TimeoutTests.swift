@@ -77,22 +77,38 @@ struct TimeoutTests {
         try await cache.close()
     }
 
-    @Test("How early an entry is loaded anew is the owner's to say", arguments: [0.0, 100.0])
-    func earlyRefresh(factor: Double) async throws {
+    @Test(
+        "How early an entry is loaded anew is the owner's to say; nobody waits for that, or is served anything stale",
+        arguments: [0.0, 100.0], [Duration.zero, nil])
+    func earlyRefresh(factor: Double, softTimeout: Duration?) async throws {
         let rig = CacheRig()
         var options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
         options.loading.earlyRefresh = factor
+        options.loading.softTimeout = softTimeout
         let cache = try await rig.cache(.memory, Int.self, options)
-        let load: @Sendable (String) async throws -> Int = { _ in
+        _ = try await cache.value(for: "a") { _ in
             let began = Latencies.now()
             while Latencies.now() - began < 2_000_000 { await Task.yield() }
             return 1
         }
-        _ = try await cache.value(for: "a", load: load)
         // A fifth of a second is what counts at the least: it is hardly ever not due a microsecond before its deadline.
         rig.clock.advance(by: .seconds(10) - .microseconds(1))
-        for _ in 0..<100 where cache.statistics.staleServed == 0 { _ = try await cache.value(for: "a", load: load) }
-        #expect((cache.statistics.staleServed > 0) == (factor > 0))
+        let door = Door()
+        for _ in 0..<100 where cache.statistics.loads == 1 {
+            let value = try await cache.value(for: "a") { _ in
+                await door.pass()
+                return 2
+            }
+            #expect(value == 1)
+            // For many at once as for one.
+            #expect(try await cache.values(for: ["a"], load: { _ in ["a": 2] }) == ["a": 1])
+            for _ in 0..<100 where cache.loadsUnderWay.count > 0 { await Task.yield() }
+        }
+        await door.open()
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect((cache.statistics.loads > 1) == (factor > 0))
+        #expect(try await cache.value(for: "a") == (factor > 0 ? 2 : 1))
+        #expect(cache.statistics.staleServed == 0)
         try await cache.close()
         for factor in [-0.1, 101, .nan] {
             options.loading.earlyRefresh = factor

@@ -25,11 +25,16 @@ extension Cache {
         var found: [Key: Value] = [:]
         var missing: [Key] = []
         var stale: [Key] = []
+        // Fresh yet, and to be refreshed ahead of their deadlines.
+        var early: [Key] = []
         for key in Set(keys) {
             switch memory.lookUp(key) {
             case .hit(let value): found[key] = value
             // That the source has none is known.
             case .absent: break
+            case .due(let value):
+                found[key] = value
+                early.append(key)
             case .stale(let value):
                 found[key] = value
                 stale.append(key)
@@ -43,8 +48,8 @@ extension Cache {
                 }
             }
         }
-        if missing.isEmpty, stale.isEmpty { return found }
-        var outcomes = try await outcomes(for: missing, behind: stale, load)
+        if missing.isEmpty, stale.isEmpty, early.isEmpty { return found }
+        var outcomes = try await outcomes(for: missing, behind: stale + early, load)
         let outdated = outcomes.compactMapValues(\.outdated)
         if !outdated.isEmpty {
             let again = try await self.outcomes(for: Array(outdated.keys), after: outdated, load)
@@ -80,11 +85,14 @@ extension Cache {
     }
 
     /// How the loads of many keys ended, once all of them have. `after`: those whose results were outdated. `behind`: keys
-    /// that are asked for in the same call, and that nobody waits for.
+    /// that are asked for in the same call, and that nobody waits for: those of them that are not to be left alone.
     private func outcomes(
-        for keys: [Key], after outdated: [Key: Successor<Value>] = [:], behind stale: [Key] = [],
+        for keys: [Key], after outdated: [Key: Successor<Value>] = [:], behind due: [Key] = [],
         _ load: @escaping BatchLoader
     ) async throws -> [Key: Outcome] {
+        let now = store.clock.now()
+        let stale = due.filter { !loadGuard.refuses($0, at: now) }
+        if keys.isEmpty, stale.isEmpty { return [:] }
         let batch = BatchLoad<Key, Value>(keys + stale) { keys in
             try await self.ask(for: keys) { try await load(keys) }
         }

@@ -69,6 +69,9 @@ extension Cache {
         switch answer {
         case .hit(let value): return value
         case .absent: return nil
+        case .due(let value):
+            refreshBehind(key, hash, load)
+            return value
         case .stale: if let stale = stale(key, hash) { return try await refreshed(key, hash, stale, load) }
         case .miss: break
         }
@@ -101,6 +104,13 @@ extension Cache {
         return Stale(value: value, until: held.deadlines.usableUntil)
     }
 
+    /// Has a key loaded anew that nobody waits for. Not where that would be refused: each hit would begin it.
+    private func refreshBehind(_ key: Key, _ hash: UInt64, _ load: @escaping Loader) {
+        if loadGuard.refuses(key, at: store.clock.now()) { return }
+        // Nobody abandons it. Where the cache is just being closed there is none.
+        _ = try? place(key, hash, isBackground: true, skipsDisk: true, load)
+    }
+
     /// A stale value, or the fresh one if that comes soon enough. Whether the stale one may be served is judged when it
     /// is. `own`: the caller's place in the refresh, if he has one, which he gives back himself; no other is begun, however
     /// that one ended, unless what it brought is outdated for him.
@@ -109,8 +119,7 @@ extension Cache {
     ) async throws -> Value? {
         let timeout = options.loading.softTimeout
         if timeout == .zero, store.clock.now() < stale.until {
-            // Nobody waits for it, and nobody abandons it. Where the cache is just being closed there is none.
-            if let own { own.load.goOn() } else { _ = try? place(key, hash, isBackground: true, skipsDisk: true, load) }
+            if let own { own.load.goOn() } else { refreshBehind(key, hash, load) }
             counts.add(.staleServed)
             return stale.value
         }

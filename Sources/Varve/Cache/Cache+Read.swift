@@ -9,7 +9,7 @@ extension Cache {
     @inlinable @inline(__always)
     public func value(for key: Key) async throws(VarveError) -> Value? {
         switch memory.lookUp(key) {
-        case .hit(let value), .stale(let value): return value
+        case .hit(let value), .due(let value), .stale(let value): return value
         case .absent: return nil
         case .miss: return try await fetch(key)?.front.value
         }
@@ -19,7 +19,7 @@ extension Cache {
     @inlinable
     public func valueInMemory(for key: Key) -> Value? {
         switch memory.lookUp(key) {
-        case .hit(let value), .stale(let value): return value
+        case .hit(let value), .due(let value), .stale(let value): return value
         case .absent, .miss: return nil
         }
     }

@@ -14,7 +14,7 @@ public struct CacheStatistics: Sendable {
     public var loads: UInt64 = 0
     /// Those of them that failed, timed out ones included.
     public var loadFailures: UInt64 = 0
-    /// Loads that back-off or circuit breaker did not let begin.
+    /// Loads that back-off or circuit breaker did not let begin; refreshes that nobody would have waited for do not count.
     public var loadsRefused: UInt64 = 0
     /// Loads that took longer than the hard timeout.
     public var loadTimeouts: UInt64 = 0
@@ -26,7 +26,7 @@ public struct CacheStatistics: Sendable {
     public var loadsUnstored: UInt64 = 0
     /// Loads whose result a full disk was spared, because the key was seen for the first time.
     public var diskWritesAvoided: UInt64 = 0
-    /// Values served that were stale, or due for an early refresh, while a fresh one was loaded or because it could not be.
+    /// Values served that were stale, while a fresh one was loaded or because it could not be.
     public var staleServed: UInt64 = 0
     /// Entries on disk that the value's coding refused: misses.
     public var undecodable: UInt64 = 0

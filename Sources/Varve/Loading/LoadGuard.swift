@@ -13,20 +13,23 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         var failures: [Key: Failure] = [:]
         var inRow = 0
         var pausedUntil: Int64 = .min
-        /// Whether the one load that decides is on its way.
-        var isProbing = false
+        /// The load that decides: which it is, and until when no other one is let through beside it. One that hangs must not
+        /// keep everybody from the source for as long.
+        var probe: UInt64 = 0
+        var probingUntil: Int64 = .min
         var lastError: (any Error)?
     }
 
     /// A call that was let through.
     struct Admission: Sendable {
-        /// Whether its outcome decides if the source is asked again.
-        var isProbe = false
+        /// Which of the loads it is whose outcome decides if the source is asked again; nil: none of them.
+        var probe: UInt64?
+        var isProbe: Bool { probe != nil }
     }
 
     private let options: LoadOptions
     private let state = Mutex(State())
-    /// Keys whose failures are remembered; beyond, the ones that may be tried again are forgotten.
+    /// Keys whose failures are remembered; beyond, the half is forgotten that may be tried again first.
     static var limit: Int { 4096 }
 
     init(_ options: LoadOptions) { self.options = options }
@@ -47,13 +50,23 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         guard isNeeded else { return Admission() }
         let answer: Result<Admission, LoadRefused> = state.withLock { state in
             guard let breaker = options.breaker, state.inRow >= breaker.failures else { return .success(Admission()) }
-            if state.pausedUntil > now || state.isProbing {
+            if state.isResting(at: now) {
                 return .failure(LoadRefused(reason: .circuitOpen, cause: state.lastError))
             }
-            state.isProbing = true
-            return .success(Admission(isProbe: true))
+            state.probe += 1
+            state.probingUntil = Deadlines.add(breaker.pause.clampedNanoseconds, to: now)
+            return .success(Admission(probe: state.probe))
         }
         return try answer.get()
+    }
+
+    /// Whether a load of the key that began now would be refused: what nobody waits for need not be begun for that.
+    func refuses(_ key: Key, at now: Int64) -> Bool {
+        guard isNeeded else { return false }
+        return state.withLock { state in
+            if let breaker = options.breaker, state.inRow >= breaker.failures, state.isResting(at: now) { return true }
+            return options.backOff != nil && state.failures[key]?.until ?? .min > now
+        }
     }
 
     /// The source answered a call for these keys.
@@ -61,7 +74,7 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         guard isNeeded else { return }
         let spent = state.withLock { state in
             state.inRow = 0
-            if admission.isProbe { state.isProbing = false }
+            state.end(admission)
             defer { state.lastError = nil }
             return (keys.map { state.failures.removeValue(forKey: $0)?.error }, state.lastError)
         }
@@ -74,7 +87,7 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         let spent = state.withLock { state in
             var spent = [state.lastError].compactMap { $0 }
             state.inRow += 1
-            if admission.isProbe { state.isProbing = false }
+            state.end(admission)
             state.lastError = error
             if let breaker = options.breaker, state.inRow >= breaker.failures {
                 state.pausedUntil = Deadlines.add(breaker.pause.clampedNanoseconds, to: now)
@@ -97,19 +110,29 @@ final class LoadGuard<Key: CacheKey>: Sendable {
     /// A call that was admitted ended without saying anything of the source: it was cancelled.
     func noteCancelled(_ admission: Admission) {
         guard admission.isProbe else { return }
-        state.withLock { $0.isProbing = false }
+        state.withLock { $0.end(admission) }
     }
 }
 
 extension LoadGuard.State {
+    /// Whether the source, which has failed, is left alone: for the pause, and while a load decides.
+    fileprivate func isResting(at now: Int64) -> Bool { pausedUntil > now || probingUntil > now }
+
+    /// A call ended. One that decided late, when another one was let through to decide, is in nobody's way.
+    fileprivate mutating func end(_ admission: LoadGuard<Key>.Admission) {
+        if admission.probe == probe { probingUntil = .min }
+    }
+
     /// A key's load failed. `spent`: errors whose last reference this may have been.
     fileprivate mutating func note(
         _ key: Key, _ error: any Error, _ backOff: LoadOptions.BackOff, at now: Int64, _ spent: inout [any Error]
     ) {
         if failures[key] == nil, failures.count >= LoadGuard<Key>.limit {
             spent += failures.values.map(\.error)
-            failures = failures.filter { $0.value.until > now }
-            if failures.count >= LoadGuard<Key>.limit { failures.removeAll() }
+            // A half, so that as many failures come before this is done again.
+            let latest = failures.sorted { $0.value.until > $1.value.until }.prefix(LoadGuard<Key>.limit / 2)
+            failures = Dictionary(
+                uniqueKeysWithValues: latest.prefix { $0.value.until > now }.map { ($0.key, $0.value) })
         }
         let earlier = failures[key]
         if let earlier { spent.append(earlier.error) }

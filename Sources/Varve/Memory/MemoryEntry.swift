@@ -250,6 +250,8 @@ struct EntryTraits: OptionSet, Sendable {
 @usableFromInline
 enum MemoryAnswer<Value: Sendable>: Sendable {
     case hit(Value)
+    /// Fresh, and by chance due for a refresh ahead of its deadline.
+    case due(Value)
     /// Usable, but due for a refresh.
     case stale(Value)
     /// The source has none, as was found before.

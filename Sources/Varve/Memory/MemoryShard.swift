@@ -111,13 +111,13 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         policy.hit(slot)
         counts.hits &+= 1
         guard let value = entry.value else { return .absent }
-        return isDue(entry, now, context.chance) ? .stale(value) : .hit(value)
+        if entry.deadlines.freshUntil <= now { return .stale(value) }
+        return isDue(entry, now, context.chance) ? .due(value) : .hit(value)
     }
 
-    /// Whether an entry is to be loaded anew: past its deadline, or before it by chance, the likelier the nearer the
-    /// deadline and the dearer the load (Vattani, Chierichetti, Lowenstein 2015: XFetch).
+    /// Whether an entry is to be loaded anew before its deadline: by chance, the likelier the nearer the deadline and the
+    /// dearer the load (Vattani, Chierichetti, Lowenstein 2015: XFetch).
     private func isDue(_ entry: MemoryEntry<Key, Value>, _ now: Int64, _ chance: Chance) -> Bool {
-        if entry.deadlines.freshUntil <= now { return true }
         let until = entry.refreshUntil
         if until == .max || entry.loadNanoseconds == 0 || until &- entry.earlyStretch > now { return false }
         let early = -Logarithm.natural(max(chance.draw(), .leastNonzeroMagnitude))

@@ -77,7 +77,7 @@ public struct LoadOptions: Sendable {
     /// When the source as a whole is left alone. Nil (the default): never.
     public var breaker: CircuitBreaker?
     /// How early, by chance, entries in memory are loaded anew before their deadline: about so many times as long before it
-    /// as their load took, 0...100. 0: never; 1, the default, is the optimum of Vattani, Chierichetti and Lowenstein (2015:
+    /// as their load took, 0...100. Nobody waits for that. 0: never; 1, the default, is the optimum of Vattani, Chierichetti and Lowenstein (2015:
     /// XFetch, beta) where the next load takes as long as the last.
     public var earlyRefresh = 1.0
 
@@ -98,8 +98,8 @@ public struct LoadOptions: Sendable {
         }
     }
 
-    /// After so many failures in a row no load is begun for a while; then one is let through, and its outcome decides. One call
-    /// for many keys is one load.
+    /// After so many failures in a row no load is begun for a while; then one is let through, and its outcome decides. Where it
+    /// takes longer than the pause, another one is let through beside it. One call for many keys is one load.
     public struct CircuitBreaker: Hashable, Sendable {
         /// How many failures in a row it takes. Default 10; at least 1.
         public var failures: Int

@@ -79,11 +79,13 @@ struct LoadingModel {
     mutating func ask(_ key: Int, _ source: Source, at now: Int64) -> Set<Answer> {
         guard let entry = live(key, at: now) else { return [load(key, source, at: now).answer] }
         guard let stale = entry.value, isStale(key, at: now) else { return [.value(entry.value)] }
-        let (answer, end) = load(key, source, at: now)
         if options.softTimeout == .zero {
             counts.staleServed += 1
+            // What nobody waits for is not begun to be refused.
+            if refusal(key, at: now) == nil { _ = load(key, source, at: now) }
             return [.value(stale)]
         }
+        let (answer, end) = load(key, source, at: now)
         switch answer {
         case .value:
             // With a limit to the wait it depends on who is faster.
