@@ -381,7 +381,7 @@ struct LogTests {
 }
 
 /// Keeps what is logged.
-private final class Lines: Sendable {
+final class Lines: Sendable {
     private let kept = Mutex<[String]>([])
     /// Lines that came from elsewhere than a thread of the store's own.
     let strangers = Atomic<Int>(0)

@@ -41,9 +41,10 @@ extension Cache {
         case unchanged(since: UInt64, notOlder: UInt64?)
     }
 
-    /// A value as the cache's options and the entry's say it should be kept.
+    /// A value as the cache's options and the entry's say it should be kept. `isEncoded`: with the bytes that the disk takes.
     func change(
-        _ value: Value?, _ entry: EntryOptions, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0
+        _ value: Value?, _ entry: EntryOptions, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0,
+        isEncoded: Bool = true
     ) throws -> Change {
         let expiry = entry.expiry ?? options.expiry
         let now = store.clock.now()
@@ -56,10 +57,10 @@ extension Cache {
             deadlines.freshUntil = min(deadlines.freshUntil, store.clock.deadline(ofBoot: carried.deadlines.freshUntil))
             idle.limit = min(idle.limit, usableUntil)
         }
-        let bytes = try disk == nil ? [] : value.map { try coding.encode($0) } ?? []
+        let bytes = try disk == nil || !isEncoded ? nil : value.map { try coding.encode($0) } ?? []
         return .entry(
             NewEntry(
-                value: value, bytes: bytes, cost: cost(of: value, encoded: disk == nil ? nil : bytes.count),
+                value: value, bytes: bytes ?? [], cost: cost(of: value, encoded: bytes?.count),
                 deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: entry.tagNumbers,
                 sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))
@@ -85,7 +86,9 @@ extension Cache {
     }
 
     /// What a source said of a key: a removal where it has none and that is not to be remembered.
-    func change(_ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0) throws -> Change {
+    func change(
+        _ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0, isEncoded: Bool = true
+    ) throws -> Change {
         var entry = loaded.options
         if loaded.value == nil {
             guard let absence = entry.expiry?.usable ?? options.loading.absence else {
@@ -93,7 +96,7 @@ extension Cache {
             }
             entry.expiry = .after(absence)
         }
-        return try change(loaded.value, entry, cause, loadNanoseconds: loadNanoseconds)
+        return try change(loaded.value, entry, cause, loadNanoseconds: loadNanoseconds, isEncoded: isEncoded)
     }
 
     /// Makes a change and returns its version.

@@ -10,7 +10,13 @@ extension Cache {
     ) async throws {
         // Beyond an hour it makes no difference, and it stays a number.
         let dearness = min(options.loading.earlyRefresh * Double(took), 3_600_000_000_000)
-        let change = try change(loaded, .loaded, loadNanoseconds: Int64(dearness))
+        let change: Change
+        do { change = try self.change(loaded, .loaded, loadNanoseconds: Int64(dearness)) } catch {
+            // No bytes can be made of it: memory needs none.
+            change = try self.change(loaded, .loaded, loadNanoseconds: Int64(dearness), isEncoded: false)
+            if case .entry(let new) = change { load.noteUsable(until: new.deadlines.usableUntil) }
+            return keepUnstored(change, key, hash, began: began, error)
+        }
         switch change {
         case .entry(let new):
             load.noteUsable(until: new.deadlines.usableUntil)
@@ -28,11 +34,19 @@ extension Cache {
                 counts.add(.loadOutdated)
             }
         } catch {
-            guard error.isPassing else { throw error }
-            // The value is good, only the disk could not take it: it lives in memory until it is evicted.
-            if case .entry(let new) = change, new.sourceVersion == nil { keepInMemory(new, key, hash, began: began) }
-            counts.add(.loadUnstored)
+            if error.endsLoad { throw error }
+            keepUnstored(change, key, hash, began: began, error)
         }
+    }
+
+    /// What was loaded is good, only it cannot be stored. It is its callers' all the same, and lives in memory until it is
+    /// evicted, where it is an entry that may be, nothing on disk is older, and nothing in its place is to be saved yet.
+    private func keepUnstored(_ change: Change, _ key: Key, _ hash: UInt64, began: UInt64, _ error: any Error) {
+        let isHidden = disk?.isHidden(key) ?? false
+        if case .entry(let new) = change, new.sourceVersion == nil, new.tags.count <= EntryOptions.mostTags, !isHidden {
+            keepInMemory(new, key, hash, began: began)
+        }
+        counts.addUnstored(error)
     }
 
     /// Where the disk holds nothing of the key, as far as it can tell at once: what it holds would show again when memory
@@ -119,6 +133,7 @@ extension Cache {
 }
 
 extension VarveError {
-    /// Whether a write that failed so may succeed later, and the store is sound.
-    var isPassing: Bool { [.diskFull, .stalled].contains(code) }
+    /// Whether the write of a load's result that fails so is the end of the load as well: the cache is being closed, or
+    /// nobody waits any more. All else is told to who sets a value, not to who asks for one.
+    var endsLoad: Bool { [.closed, .cancelled].contains(code) }
 }

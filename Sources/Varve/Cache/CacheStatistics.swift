@@ -22,7 +22,7 @@ public struct CacheStatistics: Sendable {
     public var loadsShared: UInt64 = 0
     /// Loads whose result was not stored, because the key was written, removed or invalidated meanwhile.
     public var loadsOutdated: UInt64 = 0
-    /// Loads whose result the disk could not take.
+    /// Loads whose result could not be stored: their callers have it, and memory, where it may.
     public var loadsUnstored: UInt64 = 0
     /// Loads whose result a full disk was spared, because the key was seen for the first time.
     public var diskWritesAvoided: UInt64 = 0

@@ -12,16 +12,33 @@ final class LoadCounts: Sendable {
         /// A load's result that a full disk was spared, because its key had not been seen lately.
         case diskWriteAvoided
         case staleServed
-        /// A load's result that lives in memory alone, because the disk could not take it.
+        /// A load's result that could not be stored, and lives in memory alone, if it does.
         case loadUnstored
     }
 
     private let counts: [Counter] = Event.allCases.map { _ in Counter() }
+
+    private let whyUnstored = Mutex<(any Error)?>(nil)
 
     private final class Counter: Sendable {
         let value = Atomic<UInt64>(0)
     }
 
     func add(_ event: Event) { counts[event.rawValue].value.add(1, ordering: .relaxed) }
+
+    /// Counts a load whose result could not be stored, and keeps the reason for the log.
+    func addUnstored(_ error: any Error) {
+        // What was there goes after the lock is free: it may be the user's, and its end run his code.
+        let former = whyUnstored.withLock { why in
+            defer { why = error }
+            return why
+        }
+        withExtendedLifetime(former) {}
+        add(.loadUnstored)
+    }
+
+    /// Why a load's result could not be stored last.
+    var lastUnstored: (any Error)? { whyUnstored.withLock { $0 } }
+
     subscript(_ event: Event) -> UInt64 { counts[event.rawValue].value.load(ordering: .relaxed) }
 }

@@ -21,9 +21,10 @@ final class CacheLog: Sendable {
         self.logger = logger
     }
 
-    func look(at statistics: CacheStatistics, now: Int64) {
+    /// `unstored`: why a load's result could not be stored last.
+    func look(at statistics: CacheStatistics, unstored: (any Error)? = nil, now: Int64) {
         warn("values on disk cannot be decoded and count as misses", statistics.undecodable, now)
-        warn("loaded values live in memory alone, because the disk takes none", statistics.loadsUnstored, now)
+        warn("loaded values cannot be stored; memory alone holds them", statistics.loadsUnstored, now, unstored)
         warn("loads fail", statistics.loadFailures, now)
         warn("loads time out", statistics.loadTimeouts, now)
         guard let warmUp = statistics.warmUp else { return }
@@ -42,7 +43,7 @@ final class CacheLog: Sendable {
             ])
     }
 
-    private func warn(_ message: Logger.Message, _ count: UInt64, _ now: Int64) {
+    private func warn(_ message: Logger.Message, _ count: UInt64, _ now: Int64, _ error: (any Error)? = nil) {
         let added: UInt64? = state.withLock { state in
             let last = state.told[message.description]
             guard count > last?.count ?? 0 else { return nil }
@@ -50,7 +51,10 @@ final class CacheLog: Sendable {
             state.told[message.description] = (count, now)
             return count - (last?.count ?? 0)
         }
-        if let added { logger.warning(message, metadata: ["times": "\(added)"]) }
+        guard let added else { return }
+        var metadata: Logger.Metadata = ["times": "\(added)"]
+        if let error { metadata["error"] = "\(error)" }
+        logger.warning(message, metadata: metadata)
     }
 }
 

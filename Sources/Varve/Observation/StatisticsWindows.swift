@@ -164,7 +164,7 @@ extension Cache {
         let counts = statistics
         guard windows.sample(counts, at: now) else { return }
         metrics.report(counts)
-        log.look(at: counts, now: now)
+        log.look(at: counts, unstored: self.counts.lastUnstored, now: now)
         if let warm, !warm.statistics.isDone { warm.changed.raise() }
     }
 }

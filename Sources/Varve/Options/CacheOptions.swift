@@ -133,6 +133,7 @@ public struct EntryOptions: Sendable {
     public var expiry: Expiry?
     /// Names under which the entry can be dropped together with others, at most 4096.
     public var tags: [String]
+    static var mostTags: Int { 4096 }
     /// The version that the source gives the value; what is older is refused from then on.
     public var sourceVersion: UInt64?
     /// Whether it is never evicted, neither from memory nor from disk.
