@@ -15,23 +15,51 @@ extension Cache {
     }
 
     /// Removes a key; it need not be there.
+    /// - Throws: `.diskFull` and `.stalled` with nothing removed; `.failedStop` and `.io` where no write is taken,
+    ///   or the log failed with this one, of which nobody knows then whether it stands; `.limitExceeded` for a key above 64
+    ///   KiB; `.cancelled` where the task is, though the key may be gone; `.closed`.
     public func remove(_ key: Key, durability: Durability? = nil) async throws(VarveError) {
         _ = try await commit(key, .removal(sourceVersion: nil), .none, durability)
     }
 
-    /// Removes a key whose entry is of an older source version than this, and refuses every older one from now on: a late
-    /// writer cannot bring old data back. False, with nothing changed, where the key itself is known to have had a newer
-    /// one; what other keys had refuses no removal.
+    /// Removes a key whose entry is of an older source version than this, or names none, and refuses every older one from
+    /// now on: a late writer cannot bring old data back. An entry of this version stays, or of a newer one: what was loaded
+    /// after a change needs no removal when the change is told.
+    ///
+    /// False, with nothing changed, where the key itself is known to have had this version or a newer one, and has nothing
+    /// older; what other keys had refuses no removal. A version of 0 counts as none.
+    /// - Throws: `VarveError` as `remove(_:durability:)`.
     @discardableResult
     public func remove(
         _ key: Key, olderThan sourceVersion: UInt64, durability: Durability? = nil
     ) async throws(VarveError) -> Bool {
-        do {
-            _ = try await commit(key, .removal(sourceVersion: sourceVersion), .notOlder(sourceVersion), durability)
+        do throws(VarveError) {
+            let older = max(sourceVersion, 1) - 1
+            _ = try await commit(key, .removal(sourceVersion: sourceVersion), .notOlder(older), durability)
             return true
         } catch {
             guard error.code == .conditionFailed else { throw error }
-            return false
+            guard case .olderSourceVersion(_, sourceVersion, _) = error.failedCondition?.reason else { return false }
+            return try await removeUnversioned(key, knownFrom: sourceVersion, durability)
+        }
+    }
+
+    /// Removes an entry that names no source version, of a key that is known to have had this one: nobody can tell that it
+    /// is as new. False where there is none, or a newer version is known.
+    private func removeUnversioned(
+        _ key: Key, knownFrom sourceVersion: UInt64, _ durability: Durability?
+    ) async throws(VarveError) -> Bool {
+        let removal = Change.removal(sourceVersion: sourceVersion)
+        while true {
+            let present = try await present(key)
+            guard present.sourceVersion == 0 else { return false }
+            do throws(VarveError) {
+                let number = try await attempt(key, removal, present, notOlder: sourceVersion, durability)
+                if number != nil { return true }
+            } catch {
+                guard error.code == .conditionFailed else { throw error }
+                return false
+            }
         }
     }
 
@@ -74,11 +102,13 @@ extension Cache {
         }
     }
 
-    /// Changes a key's value in one step: `change` gets the present one, nil where there is none, and leaves the new one,
+    /// Changes a key's value in one step: `body` gets the present one, nil where there is none, and leaves the new one,
     /// nil to remove it. It may be called several times, when others write the key meanwhile. Returns what it left.
     ///
     /// - Parameter entry: nil (the default) keeps the tags of the entry that is there, its pin and its source version, and
     ///   its expiry begins anew by the cache's options, as with every write. Options that are given replace all of that.
+    /// - Throws: what `body` throws, with nothing changed; else as `set`, with `.conditionFailed` where the options carry a
+    ///   source version and a newer one is known.
     @discardableResult
     public func update(
         _ key: Key, _ entry: EntryOptions? = nil, _ body: (inout Value?) throws -> Void
@@ -107,7 +137,8 @@ extension Cache {
         }
     }
 
-    /// Removes a key and returns the value that it had, in one step.
+    /// Removes a key and returns the value that it had, in one step; nil where it had none.
+    /// - Throws: as `remove(_:durability:)`, and as `value(for:)` where what is there cannot be read.
     public func take(_ key: Key, durability: Durability? = nil) async throws(VarveError) -> Value? {
         while true {
             let present = try await present(key)
@@ -152,6 +183,9 @@ extension Cache {
         var looked: UInt64 = 0
         /// What else the entry of `value` has.
         var kept: KeptFields?
+        /// The source version of the entry that may be served, be it that there is no value; 0: it names none. Nil: there is
+        /// no entry.
+        var sourceVersion: UInt64?
     }
 
     /// The present entry from where the truth is: the disk, or memory where there is none. What memory holds alone (a
@@ -171,7 +205,7 @@ extension Cache {
         guard let disk else {
             return Present(
                 value: live?.value, version: live?.value == nil ? nil : live?.version, standing: live?.version,
-                kept: KeptFields(live))
+                kept: KeptFields(live), sourceVersion: live?.sourceVersion)
         }
         memory.withShard(hash) { $0.beginFlight(key) }
         defer { memory.withShard(hash) { $0.endFlight(key) } }
@@ -192,7 +226,7 @@ extension Cache {
                 }
                 return Present(
                     value: held.value, version: held.value == nil ? nil : held.version, load: held.load,
-                    tags: held.tags, looked: looked, kept: KeptFields(held))
+                    tags: held.tags, looked: looked, kept: KeptFields(held), sourceVersion: held.sourceVersion)
             }
             // A drop that has begun but not ended may be older than what is written on the strength of this look.
             let tags = stored.fields.tags
@@ -206,7 +240,8 @@ extension Cache {
             }
             return Present(
                 value: found.value, version: found.value == nil ? nil : found.version,
-                standing: stored.version.rawValue, tags: tags, looked: looked, kept: KeptFields(found))
+                standing: stored.version.rawValue, tags: tags, looked: looked, kept: KeptFields(found),
+                sourceVersion: found.sourceVersion)
         }
     }
 

@@ -288,7 +288,7 @@ extension Cache {
         let live = heldInstead(key, hash)
         return Present(
             value: live?.value, version: live?.value == nil ? nil : live?.version, load: live?.load ?? 0,
-            standing: live?.version, kept: KeptFields(live))
+            standing: live?.version, kept: KeptFields(live), sourceVersion: live?.sourceVersion)
     }
 }
 

@@ -67,10 +67,10 @@ struct HistoryState: Hashable {
     }
 
     /// The state after a removal that refuses older source versions; none where it must be refused itself, for the sake of
-    /// what the register holds. What it held before refuses no removal.
+    /// what the register holds, which is as new or newer. What it held before refuses no removal.
     private func removed(olderThan version: UInt64, _ operation: HistoryOperation, _ rules: Rules) -> [HistoryState] {
         let own = value.flatMap { rules.values[$0]?.sourceVersion } ?? 0
-        if version < own, !rules.mayForget { return [] }
+        if own > 0, version <= own, !rules.mayForget { return [] }
         var next = changed(to: nil, operation, rules)
         next.highest = max(highest, version)
         next.floor = max(floor, version)

@@ -133,11 +133,13 @@ struct StepRun {
         let own = model.keys[key].known
         let standing = model.live(key, at: now)?.source ?? 0
         if try await cache.remove(name(key), olderThan: source) {
-            #expect(standing <= source, "\(place): \(source) removed \(standing)")
+            #expect(standing < source, "\(place): \(source) removed \(standing)")
             model.remove(key)
             model.name(source, of: key)
         } else {
-            #expect(own > source, "\(place): the removal of \(source) was refused, though the key had only \(own)")
+            #expect(own >= source, "\(place): the removal of \(source) was refused, though the key had only \(own)")
+            let isAsNew = own > source || model.live(key, at: now) == nil || standing == source
+            #expect(isAsNew, "\(place): the removal of \(source) has left what names no version")
         }
     }
 
