@@ -89,6 +89,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     /// calls throw `.closed`, hits in memory aside. A cache of a `CacheStore` can be opened again afterwards.
     ///
     /// Nothing depends on it: a killed process loses no acknowledged write.
+    /// - Throws: where the cache was opened by itself, as `CacheStore.close()`.
     public func close() async throws(VarveError) {
         if ownsStore { return try await store.close() }
         let task = closing.withLock { present in
@@ -148,26 +149,31 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
 
 extension Cache {
     /// Opens the cache in a folder, and makes it where there is none. Values keep themselves (`CacheValue`).
-    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption` and
-    ///   `.unsupportedFormat`, naming the file.
+    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption` and `.unsupportedFormat`,
+    ///   naming the file; `.io` and `.diskFull` where the folder cannot be made, read or written.
     public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
     where Value: CacheValue {
         try await open(at: path, coding: .own, options)
     }
 
     /// Opens the cache in a folder, and makes it where there is none. Values are kept as JSON.
+    /// - Throws: as for values that keep themselves: `.invalidArgument` for an option; `.storeInUse`; `.corruption` and
+    ///   `.unsupportedFormat`; `.io` and `.diskFull`.
     public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
     where Value: Codable {
         try await open(at: path, coding: .json, options)
     }
 
     /// The same for values that could do both: they keep themselves.
+    /// - Throws: the same.
     public static func open(at path: String, _ options: CacheOptions = CacheOptions()) async throws(VarveError) -> Cache
     where Value: Codable & CacheValue {
         try await open(at: path, coding: .own, options)
     }
 
     /// Opens the cache in a folder, and makes it where there is none, with a coding of your own.
+    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption` and `.unsupportedFormat`,
+    ///   naming the file; `.io` and `.diskFull` where the folder cannot be made, read or written.
     public static func open(
         at path: String, coding: ValueCoding<Value>, _ options: CacheOptions = CacheOptions()
     ) async throws(VarveError) -> Cache {
@@ -180,6 +186,7 @@ extension Cache {
 
     /// A cache that lives in memory alone and with its process: the same type, where nothing is to be kept. Values say
     /// themselves what they cost (`CacheValue`).
+    /// - Throws: `.invalidArgument` for an option; `.io` where the system gives no thread.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
     where Value: CacheValue {
         try inMemory(coding: .own, options)
@@ -187,12 +194,14 @@ extension Cache {
 
     /// A cache that lives in memory alone. What a value costs is twice its size as JSON: where the limit is in bytes, each
     /// is encoded once when it is written. Where that is too dear, `inMemory(_:cost:)` takes what you know.
+    /// - Throws: as for values that say themselves what they cost.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
     where Value: Codable {
         try inMemory(coding: .json, options)
     }
 
     /// The same for values that could do both: they say themselves what they cost.
+    /// - Throws: the same.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
     where Value: Codable & CacheValue {
         try inMemory(coding: .own, options)
@@ -201,6 +210,7 @@ extension Cache {
     /// A cache that lives in memory alone, with values of which you say what they cost.
     /// - Parameter cost: about how many bytes a value takes in memory, beside the cache's own overhead, which is counted. It
     ///   is asked once a write, and only where the limit is in bytes.
+    /// - Throws: `.invalidArgument` for an option; `.io` where the system gives no thread.
     public static func inMemory(
         _ options: CacheOptions = CacheOptions(), cost: @escaping @Sendable (Value) -> Int
     ) throws(VarveError) -> Cache {
@@ -210,6 +220,7 @@ extension Cache {
     /// A cache that lives in memory alone, with values that are neither `Codable` nor say what they cost. Their layout alone
     /// is counted, not what they refer to: a limit in bytes bounds those that hold nothing elsewhere. For others give the
     /// limit in entries, or the cost.
+    /// - Throws: `.invalidArgument` for an option; `.io` where the system gives no thread.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache {
         try inMemory(coding: .none, options)
     }
@@ -229,9 +240,9 @@ extension CacheStore {
         return Cache(self, nil, coding: .none, options: options, ownsStore: false)
     }
 
-    /// The cache of that name in this store, made where there is none. Its `disk` option is the store's business. One
-    /// name is for one type of key and value.
-    /// - Throws: `.invalidArgument` for an option, and where the name is open already: two memories in front of one disk
+    /// The cache of that name in this store, made where there is none. One name is for one type of key and value.
+    /// - Throws: `.invalidArgument` for an option, for one of the store's that `CacheStore.open` takes (`disk`, `degradation`,
+    ///   `maximumStall`: they are left at their defaults here), and where the name is open already: two memories in front of one disk
     ///   would know nothing of each other. It can be opened again after `close`, or when the last reference is gone.
     public func cache<Key: CacheKey, Value: CacheValue>(
         named name: String, of keys: Key.Type = Key.self, to values: Value.Type = Value.self,
@@ -268,6 +279,7 @@ extension CacheStore {
         named name: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
     ) async throws(VarveError) -> Cache<Key, Value> {
         try options.validate()
+        if !ownsStore { try options.validateAsShared() }
         guard let engines else { return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore) }
         try gate.enter()
         defer { gate.leave() }

@@ -42,6 +42,8 @@ extension Cache {
     /// A named place in the log, after which it is kept for a feed that comes back, up to a cap in bytes; made where there is
     /// none of that name, at `cursor` or at the present. The name is the store's: one for all its caches. All slots together
     /// keep at most a quarter of what the store may take on disk, 8 GiB where it has no bound.
+    /// - Throws: `.invalidArgument` for a cache in memory alone, and for a name that cannot be; `.logGap` and `.notContinuing`
+    ///   as `changes` for the place; as `Cache.remove(_:durability:)` where it cannot be written.
     public func changeSlot(
         named name: String, since cursor: ChangeCursor? = nil, capBytes: UInt64? = nil
     ) async throws(VarveError) -> ChangeSlot {
@@ -51,5 +53,14 @@ extension Cache {
     private func withLog(_ lack: String) throws(VarveError) -> DiskTier {
         guard let disk else { throw VarveError(.invalidArgument, "a cache in memory alone \(lack)") }
         return disk
+    }
+}
+
+extension Cache where Key == String {
+    /// The changes of keys that begin with this, as `changes(since:withKeyPrefix:includingProgress:)`.
+    public func changes(
+        since cursor: ChangeCursor? = nil, withPrefix prefix: String, includingProgress: Bool = false
+    ) throws(VarveError) -> CacheChanges<Key, Value> {
+        try changes(since: cursor, withKeyPrefix: Array(prefix.utf8), includingProgress: includingProgress)
     }
 }

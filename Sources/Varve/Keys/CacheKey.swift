@@ -1,7 +1,7 @@
 public import FoundationEssentials
 
 /// What entries are found by. Strings, integers, bytes and UUIDs are keys; a type of your own becomes one by naming the
-/// bytes that stand for it.
+/// bytes that stand for it, or, where it has a raw value that is a key, by saying so.
 ///
 /// The bytes are what the disk keeps and what hashes are taken of, so they are part of a cache's format: equal keys must
 /// lend equal bytes, different keys different ones, today and after every later deploy. Prefixes and scans follow their
@@ -67,9 +67,27 @@ extension CacheKey where Self: FixedWidthInteger {
 extension Int: CacheKey {}
 extension Int64: CacheKey {}
 extension Int32: CacheKey {}
+extension Int16: CacheKey {}
+extension Int8: CacheKey {}
 extension UInt: CacheKey {}
 extension UInt64: CacheKey {}
 extension UInt32: CacheKey {}
+extension UInt16: CacheKey {}
+extension UInt8: CacheKey {}
+
+/// A type of your own whose raw value is a key is one by saying so: `struct UserID: RawRepresentable, CacheKey`. Its bytes are
+/// the raw value's.
+extension CacheKey where Self: RawRepresentable, RawValue: CacheKey {
+    @inlinable
+    public func withKeyBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+        try rawValue.withKeyBytes(body)
+    }
+
+    public init?(keyBytes: RawSpan) {
+        guard let raw = RawValue(keyBytes: keyBytes) else { return nil }
+        self.init(rawValue: raw)
+    }
+}
 
 extension UUID: CacheKey {
     @inlinable

@@ -5,7 +5,8 @@ public struct CacheOptions: Sendable {
     /// What memory may hold. Default 64 MiB.
     public var memory: CacheLimit
     /// What the store may take on disk: log, tables and the room that compaction needs. Nil: no bound. Default 1 GiB; at
-    /// least 16 MiB, or 32 entries. A property of the store: where several caches share one, `CacheStore.open` takes it.
+    /// least 16 MiB, or 32 entries. A property of the store: where several caches share one, `CacheStore.open` takes it, and
+    /// `cache(named:)` refuses it.
     public var disk: CacheLimit?
     /// What this cache may take of it, beside the other caches of its store: bytes of tables as they lie on disk (at least 1
     /// MiB), or entries (at least 32). Nil (the default): as much as the store has. It is kept in the background, so writes
@@ -17,7 +18,8 @@ public struct CacheOptions: Sendable {
     public var expiry: Expiry
     /// Which entries leave memory first. Default: the one with the best hit ratio on our traces.
     public var policy: EvictionPolicyKind
-    /// What a write promises when it returns, unless it says otherwise. Default `.interval(100 ms)`.
+    /// What a write promises when it returns, unless it says otherwise. Default `.interval(100 ms)`; an interval is one of
+    /// 1 ms to 1 hour.
     public var durability: Durability
     /// How values are loaded that are missing or due.
     public var loading = LoadOptions()
@@ -58,6 +60,20 @@ public struct CacheOptions: Sendable {
         }
         if let refusal = warmRestart?.refusal { try refuse(refusal) }
         try loading.validate()
+    }
+
+    /// Of a cache that shares its store. What is the store's would have no effect here, and nobody would notice.
+    func validateAsShared() throws(VarveError) {
+        let own = CacheOptions()
+        let isSet = [
+            ("disk", disk != own.disk), ("degradation", degradation != own.degradation),
+            ("maximumStall", maximumStall != own.maximumStall),
+        ]
+        guard let (name, _) = isSet.first(where: { $0.1 }) else { return }
+        throw VarveError(
+            .invalidArgument,
+            "`\(name)` is of the store that several caches share: give it to CacheStore.open"
+                + (name == "disk" ? ", or bound this cache by `diskQuota`" : ""))
     }
 }
 

@@ -14,7 +14,7 @@ import VarveTestSupport
     ) async throws -> [String] {
         var words: [String] = []
         try await cache.store.engine?.sync()
-        let changes = try cache.changes(since: cursor, withKeyPrefix: Array(prefix.utf8), includingProgress: true)
+        let changes = try cache.changes(since: cursor, withPrefix: prefix, includingProgress: true)
         let end = try cache.changeCursor
         for try await change in changes {
             switch change.event {

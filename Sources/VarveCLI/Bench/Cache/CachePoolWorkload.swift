@@ -60,7 +60,7 @@ struct CachePoolWorkload: Sendable {
         engine.offersSocket = false
         engine.blockCacheBytes = 1 << 20
         let store = try await CacheStore.open(at: folder.storeDirectory, engine)
-        var cache = CacheOptions(memory: .bytes(1 << 20), disk: nil)
+        var cache = CacheOptions(memory: .bytes(1 << 20))
         cache.warmRestart = nil
         return (store, try await store.cache(named: "bench", cache))
     }

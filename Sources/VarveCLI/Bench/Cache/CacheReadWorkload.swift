@@ -63,7 +63,7 @@ struct CacheReadWorkload: Sendable {
 
     private func cache(_ store: CacheStore) async throws -> Cache<BenchKey, [UInt8]> {
         let memory = memoryBytes - memoryBytes / CacheReadWorkload.blockShare
-        return try await store.cache(named: "bench", .init(memory: .bytes(memory), disk: nil))
+        return try await store.cache(named: "bench", .init(memory: .bytes(memory)))
     }
 
     /// Puts every record, on a store of its own that is closed afterwards.
