@@ -12,8 +12,8 @@ extension Cache {
     /// alone is not asked for, the others are.
     /// - Throws: once every key's load has ended and what came is stored (at once where the task is cancelled): what
     ///   `load` threw, or another's load that was waited for; else `LoadRefused` where a key was left alone;
-    ///   `LoadTimeout` and `LoadRefused` as the options say; `VarveError` of the disk. `values(for:)` returns what is
-    ///   there none the less.
+    ///   `LoadTimeout` and `LoadRefused` as the options say; `CancellationError` where the task is cancelled; `VarveError` of
+    ///   the disk. `values(for:)` returns what is there none the less.
     public func values(
         for keys: [Key], load: @escaping @Sendable ([Key]) async throws -> [Key: Value]
     ) async throws -> [Key: Value] {
@@ -21,6 +21,7 @@ extension Cache {
     }
 
     /// The same for a loader that says more than values: their expiry, tags, source versions, or that there are none.
+    /// - Throws: as `values(for:load:)`.
     public func values(for keys: [Key], loading load: @escaping BatchLoader) async throws -> [Key: Value] {
         var found: [Key: Value] = [:]
         var missing: [Key] = []

@@ -3,6 +3,7 @@ public import VarveEngine
 extension Cache {
     /// Drops every entry that carries the tag, however many, with one small write. Entries that are written later may
     /// carry it again.
+    /// - Throws: as `remove(_:durability:)`; cancelling the task does not end it.
     public func remove(taggedWith tag: String, durability: Durability? = nil) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
@@ -26,11 +27,13 @@ extension Cache {
     }
 
     /// Removes every entry of the cache, with one small write.
+    /// - Throws: as `remove(_:durability:)`; cancelling the task does not end it.
     public func removeAll(durability: Durability? = nil) async throws(VarveError) {
         try await removeRange(from: [], to: nil, durability) { _ in true }
     }
 
     /// Removes every entry whose key's bytes begin with these, with one small write. Memory is searched through.
+    /// - Throws: as `removeAll(durability:)`.
     public func removeAll(withKeyPrefix prefix: [UInt8], durability: Durability? = nil) async throws(VarveError) {
         try await removeRange(from: prefix, to: prefix.afterPrefix, durability) { key in
             key.withKeyBytes { bytes in unsafe bytes.withUnsafeBytes { unsafe $0.starts(with: prefix) } }
@@ -80,6 +83,7 @@ extension Cache {
 
 extension Cache where Key == String {
     /// Removes every entry whose key begins with this, with one small write. Memory is searched through.
+    /// - Throws: as `removeAll(durability:)`.
     public func removeAll(withPrefix prefix: String, durability: Durability? = nil) async throws(VarveError) {
         try await removeAll(withKeyPrefix: Array(prefix.utf8), durability: durability)
     }

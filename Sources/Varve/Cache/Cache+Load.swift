@@ -9,7 +9,10 @@ extension Cache {
     ///
     /// A load that began before its key was written, removed or invalidated returns its value to those who waited for it,
     /// and is not stored. A hit in memory suspends nowhere.
-    /// - Throws: what `load` throws; `LoadTimeout` and `LoadRefused` as the options say; `VarveError` of the disk.
+    /// - Throws: what `load` throws; `ValueAbsent` where the source is known to have none, as only a loader that can say so
+    ///   leaves behind; `LoadTimeout` and `LoadRefused` as the options say; `CancellationError` where the caller's task is
+    ///   cancelled while he waits; `VarveError` of the disk: `.io` and `.corruption` where what it has of the key cannot be
+    ///   read, `.closed`. That what was loaded cannot be stored throws nothing.
     @inlinable @inline(__always)
     public func value(
         for key: Key, load: @escaping @Sendable (Key) async throws -> Value
@@ -25,6 +28,7 @@ extension Cache {
 
     /// The same for a loader that says more than a value: its expiry, tags, source version, or that there is none. Nil
     /// where the source has none.
+    /// - Throws: as `value(for:load:)`, `ValueAbsent` aside.
     @inlinable @inline(__always)
     public func value(for key: Key, loading load: @escaping Loader) async throws -> Value? {
         let answer = memory.lookUp(key)
@@ -35,7 +39,8 @@ extension Cache {
     }
 
     /// Asks the source for a key anew and stores what comes, whatever the cache holds. A call to the source that is under
-    /// way already is shared.
+    /// way already is shared. Nil where the source has none.
+    /// - Throws: as `value(for:loading:)`, though the cache holds a value: that stays then.
     @discardableResult
     public func refresh(_ key: Key, loading load: @escaping Loader) async throws -> Value? {
         let hash = memory.hash(key)

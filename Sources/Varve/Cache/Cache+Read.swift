@@ -5,7 +5,9 @@ extension Cache {
     /// `value(for:load:)` to have it refreshed.
     ///
     /// A hit in memory does not suspend.
-    /// - Throws: `.corruption` for a damaged block, which is named and never served; `.closed`.
+    /// - Throws: `.corruption` for a damaged block, which is named and never served (with `Degradation.memoryOnly` that is a
+    ///   miss, and counted in `health`); `.io` where the disk cannot be read; `.cancelled` where the task is cancelled while it
+    ///   waits for the disk; `.limitExceeded` for a key above 64 KiB; `.closed`.
     @inlinable @inline(__always)
     public func value(for key: Key) async throws(VarveError) -> Value? {
         switch memory.lookUp(key) {
@@ -25,6 +27,7 @@ extension Cache {
     }
 
     /// The values of many keys; keys without one are left out.
+    /// - Throws: as `value(for:)`, with nothing returned, where one of them cannot be read.
     public func values(for keys: [Key]) async throws(VarveError) -> [Key: Value] {
         var found: [Key: Value] = [:]
         for key in keys { found[key] = try await value(for: key) }
@@ -32,6 +35,7 @@ extension Cache {
     }
 
     /// The entry of a key with its version and deadline; nil where there is none that may be served.
+    /// - Throws: as `value(for:)`.
     public func entry(for key: Key) async throws(VarveError) -> CacheEntry<Value>? {
         let hash = memory.hash(key)
         let found: MemoryEntry<Key, Value>?

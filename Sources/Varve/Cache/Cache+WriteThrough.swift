@@ -28,6 +28,8 @@ extension Cache {
 
     /// The same where the origin says what it has then: a value that it completed, its row version, or that it has none.
     /// - Returns: the value that `origin` brought.
+    /// - Throws: what `origin` throws, or the coding of what it brought: the cache then has no value of the key. Where the
+    ///   removal before that fails, its error, and `origin` was not called.
     @discardableResult
     public func write(
         _ key: Key, through origin: @Sendable (Key) async throws -> Loaded<Value>

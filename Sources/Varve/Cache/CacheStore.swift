@@ -8,6 +8,8 @@ package import VarveIO
 ///     let store = try await CacheStore.open(at: "/var/lib/app/cache", disk: .gigabytes(20))
 ///     let quotes = try await store.cache(named: "quotes", of: String.self, to: Quote.self)
 ///     let sessions = try await store.cache(named: "sessions", of: UUID.self, to: Session.self, .init(expiry: .hours(1)))
+///
+/// Any task may call any member, at any time.
 public final class CacheStore: Sendable {
     /// Nil: memory alone.
     let engines: EngineCell?
@@ -93,6 +95,8 @@ public final class CacheStore: Sendable {
     ///   - degradation: what happens while the disk is full, failing or damaged.
     ///   - maximumStall: how long a write may wait for background work before it throws `.stalled`; 10 ms to 1 hour.
     ///   - observation: where the store says what it does; its caches have their own.
+    /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption`, `.missingFile` and
+    ///   `.unsupportedFormat`, naming the file; `.io` and `.diskFull` where the folder cannot be made, read or written.
     public static func open(
         at path: String, disk: CacheLimit? = .gigabytes(1), durability: Durability = .interval,
         degradation: Degradation = .throwing, maximumStall: Duration = .seconds(5),
@@ -165,6 +169,8 @@ public final class CacheStore: Sendable {
 
     /// Closes the store and with it every cache that lives in it (see `Cache.close`). Later calls throw `.closed`, hits in
     /// memory aside.
+    /// - Throws: where what the log holds cannot be synced, or the folder not be left in order: `.io`, `.diskFull`,
+    ///   `.failedStop`. Who closes again gets the same.
     public func close() async throws(VarveError) {
         let task = closing.withLock { present in
             let task = present ?? Task { await self.closeOnce() }

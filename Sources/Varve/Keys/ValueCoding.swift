@@ -7,8 +7,12 @@ public struct ValueCoding<Value: Sendable>: Sendable {
     /// Bytes in memory; `encoded` is the size on disk where it is known.
     @usableFromInline let cost: @Sendable (_ value: Value, _ encoded: Int?) -> Int
 
-    /// A coding of your own.
-    /// - Parameter cost: about how many bytes a value takes in memory.
+    /// A coding of your own. Its closures are called on any thread, several at once.
+    /// - Parameters:
+    ///   - encode: the bytes that are kept on disk, at most 64 MiB: beyond that writes throw `.limitExceeded`, and what is
+    ///     loaded stays in memory alone.
+    ///   - decode: the value that such bytes stand for; what it refuses is a miss.
+    ///   - cost: about how many bytes a value takes in memory.
     public init(
         encode: @escaping @Sendable (Value) throws -> [UInt8], decode: @escaping @Sendable ([UInt8]) throws -> Value,
         cost: @escaping @Sendable (Value) -> Int

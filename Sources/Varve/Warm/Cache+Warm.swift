@@ -9,6 +9,9 @@ extension Cache {
     /// takes traffic only after this does not meet its disk, or its source, with all of it at once.
     ///
     /// At once for a cache without a disk or without `warmRestart`.
+    /// - Parameters:
+    ///   - share: 0...1; what is above 1 may never be reached, and then it waits for all that was noted.
+    ///   - limit: how long it waits at most.
     @discardableResult
     public func ready(share: Double = 0.95, atMost limit: Duration = .seconds(30)) async -> WarmUpOutcome {
         guard let warm else { return .done }

@@ -32,9 +32,13 @@ public struct VarveError: Error, Sendable, CustomStringConvertible {
         public static let diskFull = Code(.diskFull)
         /// Another process, named in the message, has the store open.
         public static let storeInUse = Code(.storeInUse)
+        /// The folder holds no store, or something else lies in it; nothing was done.
         public static let notAStore = Code(.notAStore)
+        /// There is a store already where a new one was to be made; it is as it was.
         public static let storeExists = Code(.storeExists)
+        /// What was called is closed, or is being closed: the call did nothing.
         public static let closed = Code(.closed)
+        /// The store was opened to be read alone; nothing was written.
         public static let readOnly = Code(.readOnly)
         /// A sync or an append failed earlier: no more writes are accepted until the store is opened anew.
         public static let failedStop = Code(.failedStop)

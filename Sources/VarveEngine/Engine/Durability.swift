@@ -4,6 +4,7 @@ public enum Durability: Sendable, Hashable {
     case synced
     /// In the kernel's page cache when acknowledged, on disk within about the given time: a power cut may take the writes
     /// of the last interval and of the sync in flight. When a sync takes longer than the interval, writers wait.
+    /// From 1 ms to 1 hour.
     case interval(Duration)
 
     /// The interval that is used where none is named: 100 ms.
