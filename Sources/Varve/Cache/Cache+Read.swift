@@ -26,12 +26,49 @@ extension Cache {
         }
     }
 
-    /// The values of many keys; keys without one are left out.
+    /// The values of many keys; keys without one are left out. Those that must be read from disk are read side by side.
     /// - Throws: as `value(for:)`, with nothing returned, where one of them cannot be read.
     public func values(for keys: [Key]) async throws(VarveError) -> [Key: Value] {
         var found: [Key: Value] = [:]
-        for key in keys { found[key] = try await value(for: key) }
+        var waiting: Set<Key> = []
+        for key in keys where !waiting.contains(key) {
+            switch memory.lookUp(key) {
+            case .hit(let value), .due(let value), .stale(let value): found[key] = value
+            case .absent: break
+            case .miss:
+                guard disk != nil else {
+                    _ = try await fetch(key)
+                    continue
+                }
+                switch try fetchAtOnce(key, memory.hash(key), for: .caller) {
+                case .entry(let entry): found[key] = entry.value
+                case .absent: break
+                case .unknown: waiting.insert(key)
+                }
+            }
+        }
+        // One hand-over after the other would take as long as all of them together.
+        if waiting.count <= 1 {
+            for key in waiting { found[key] = try await fetch(key)?.value }
+            return found
+        }
+        var failure: VarveError?
+        await withTaskGroup(of: (key: Key, outcome: Result<Value?, VarveError>).self) { group in
+            for key in waiting { group.addTask { (key, await self.reading(of: key)) } }
+            for await read in group {
+                switch read.outcome {
+                case .success(let value): found[read.key] = value
+                case .failure(let error): failure = failure ?? error
+                }
+            }
+        }
+        if let failure { throw failure }
         return found
+    }
+
+    /// What a key has that memory has not.
+    private func reading(of key: Key) async -> Result<Value?, VarveError> {
+        do throws(VarveError) { return .success(try await fetch(key)?.value) } catch { return .failure(error) }
     }
 
     /// The entry of a key with its version and deadline; nil where there is none that may be served.
