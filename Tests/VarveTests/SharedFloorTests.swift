@@ -67,11 +67,15 @@ struct SharedFloorTests {
         #expect(try await cache.value(for: "a") == nil)
         // Where nothing is there it is refused as well.
         #expect(await refusal { try await cache.set(4, for: "a", newer) } == shared)
+        // A load's value that cannot be kept for that is counted with those that were set.
+        #expect(try await cache.value(for: "a", loading: { _ in Loaded(4, newer) }) == 4)
+        #expect(cache.statistics.refusedByFloor == 3)
         try await cache.set(100, for: "a", EntryOptions(sourceVersion: 100))
         // What the key itself has had stays.
         guard case .olderSourceVersion(4, 100, false)? = await refusal({ try await cache.set(4, for: "a", newer) })
         else { throw ValueAbsent() }
         #expect(try await cache.value(for: "a") == 100)
+        #expect(cache.statistics.refusedByFloor == 3)
         try await cache.close()
     }
 

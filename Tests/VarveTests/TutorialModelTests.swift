@@ -31,7 +31,6 @@ private struct CatalogueRun {
     private let database = Database()
     /// Nothing: it is not known there.
     private var held: [Int: Held] = [:]
-    private var lastVersion: UInt64 = 0
     private var place = ""
     private static let products = 10
     private static let second: Int64 = 1_000_000_000
@@ -68,7 +67,7 @@ private struct CatalogueRun {
 
     /// A row that was there before comes back with a later version.
     private mutating func add(_ id: Int) {
-        lastVersion += 100
+        let lastVersion = database.position.withLock { $0 } + 100
         database.add(
             Product(
                 id: id, name: "thing \(id)", cents: 100, shelf: id % 2 == 0 ? "left" : "right", version: lastVersion))

@@ -12,7 +12,7 @@ struct Product: Codable, Sendable, Equatable {
     var name: String
     var cents: Int
     var shelf: String
-    /// Counted up by the database with every change of the row.
+    /// Where the database's log was at the row's last change: it grows across all rows.
     var version: UInt64
 }
 
@@ -28,6 +28,8 @@ func openCatalogue(in folder: String) async throws -> Cache<Int, Product> {
 /// Stands for the database of the tutorial.
 final class Database: Sendable {
     private let rows = Mutex<[Int: Product]>([:])
+    /// Where its log is.
+    let position = Mutex<UInt64>(0)
     let questions = Mutex(0)
     /// Where one who has read a row waits before he has it.
     let door = Mutex<Door?>(nil)
@@ -44,12 +46,18 @@ final class Database: Sendable {
     func setPrice(of id: Int, to cents: Int) async throws -> Product? {
         rows.withLock { rows in
             rows[id]?.cents = cents
-            rows[id]?.version += 1
+            rows[id]?.version = position.withLock { position in
+                position += 1
+                return position
+            }
             return rows[id]
         }
     }
 
-    func add(_ product: Product) { rows.withLock { $0[product.id] = product } }
+    func add(_ product: Product) {
+        position.withLock { $0 = max($0, product.version) }
+        rows.withLock { $0[product.id] = product }
+    }
     func withdraw(shelf: String) { rows.withLock { $0 = $0.filter { $0.value.shelf != shelf } } }
 }
 

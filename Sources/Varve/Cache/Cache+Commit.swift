@@ -103,6 +103,15 @@ extension Cache {
     func commit(
         _ key: Key, _ change: Change, _ demand: Demand, _ durability: Durability?
     ) async throws(VarveError) -> UInt64 {
+        do throws(VarveError) { return try await carryOut(key, change, demand, durability) } catch {
+            if error.isOfSharedFloor { counts.add(.refusedByFloor) }
+            throw error
+        }
+    }
+
+    private func carryOut(
+        _ key: Key, _ change: Change, _ demand: Demand, _ durability: Durability?
+    ) async throws(VarveError) -> UInt64 {
         try gate.enter()
         defer { gate.leave() }
         let hash = memory.hash(key)

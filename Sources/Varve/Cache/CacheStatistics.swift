@@ -24,6 +24,9 @@ public struct CacheStatistics: Sendable {
     public var loadsOutdated: UInt64 = 0
     /// Loads whose result could not be stored: their callers have it, and memory, where it may.
     public var loadsUnstored: UInt64 = 0
+    /// Values, loaded or set, that were refused for the source versions of other keys, which share a place among what is
+    /// remembered of entries that went: a miss each. Many of them say that the versions are not comparable between keys.
+    public var refusedByFloor: UInt64 = 0
     /// Loads whose result a full disk was spared, because the key was seen for the first time.
     public var diskWritesAvoided: UInt64 = 0
     /// Values served that were stale, while a fresh one was loaded or because it could not be.
@@ -144,6 +147,7 @@ extension Cache {
         snapshot.loadsShared = counts[.joined]
         snapshot.loadsOutdated = counts[.loadOutdated]
         snapshot.loadsUnstored = counts[.loadUnstored]
+        snapshot.refusedByFloor = counts[.refusedByFloor]
         snapshot.diskWritesAvoided = counts[.diskWriteAvoided]
         snapshot.staleServed = counts[.staleServed]
         snapshot.undecodable = counts[.undecodable]

@@ -14,6 +14,8 @@ final class LoadCounts: Sendable {
         case staleServed
         /// A load's result that could not be stored, and lives in memory alone, if it does.
         case loadUnstored
+        /// A value that was not stored, because keys which share its key's place had a newer source version.
+        case refusedByFloor
     }
 
     private let counts: [Counter] = Event.allCases.map { _ in Counter() }

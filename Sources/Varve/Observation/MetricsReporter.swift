@@ -93,6 +93,7 @@ final class MetricsReporter: Sendable {
             ("loads_shared_total", [], { $0.loadsShared }),
             ("loads_outdated_total", [], { $0.loadsOutdated }),
             ("loads_unstored_total", [], { $0.loadsUnstored }),
+            ("refused_by_floor_total", [], { $0.refusedByFloor }),
             ("stale_served_total", [], { $0.staleServed }),
             ("undecodable_total", [], { $0.undecodable }),
             ("evictions_total", [("tier", "memory")], { $0.evictions }),

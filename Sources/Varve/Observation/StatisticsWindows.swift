@@ -117,6 +117,7 @@ extension CacheStatistics {
         loadsShared.lessen(by: earlier.loadsShared)
         loadsOutdated.lessen(by: earlier.loadsOutdated)
         loadsUnstored.lessen(by: earlier.loadsUnstored)
+        refusedByFloor.lessen(by: earlier.refusedByFloor)
         diskWritesAvoided.lessen(by: earlier.diskWritesAvoided)
         staleServed.lessen(by: earlier.staleServed)
         undecodable.lessen(by: earlier.undecodable)
