@@ -44,6 +44,8 @@ final class CompactionLoop: Sendable {
         var quotas: [NamespaceID: QuotaProgress] = [:]
         /// Nil: what an idle store does is not done.
         var idle: IdleWatch?
+        /// What had been flushed when there was nothing to carry out.
+        var settledAt: LSN?
         var isStopping = false
     }
 
@@ -54,10 +56,13 @@ final class CompactionLoop: Sendable {
     let state = Mutex(State())
     private let wake = Signal()
     private let progress = Signal()
+    /// Called after each compaction, and where there is none to carry out: a flush may wait for that.
+    private let didLook: @Sendable () -> Void
 
-    init(_ store: StoreParts, gate: WriteGate) {
+    init(_ store: StoreParts, gate: WriteGate, didLook: @escaping @Sendable () -> Void) {
         self.store = store
         self.gate = gate
+        self.didLook = didLook
         picker = CompactionPicker(options: store.options.compaction)
         controller = WriteController(store.options.compaction)
         let found = store.versions.version.allTables.map(\.number)
@@ -101,10 +106,14 @@ final class CompactionLoop: Sendable {
                 try removeObsolete()
                 updatePressure()
                 if try serveRequest() { continue }
+                let flushed = store.versions.version.flushed.lsn
                 if try carryOut(choose()) {
                     store.health.setPassing(nil)
+                    didLook()
                     continue
                 }
+                noteSettled(at: flushed)
+                didLook()
                 if try settleIfIdle() { continue }
             } catch {
                 fail(error)
@@ -254,11 +263,6 @@ final class CompactionLoop: Sendable {
             state.counts.rewritten += result.tables.reduce(0) { $0 &+ $1.properties.putCount }
         }
         progress.raise()
-    }
-
-    private func excessEntries(_ version: Version) -> UInt64 {
-        guard let budget = store.options.diskBudgetEntries, version.putCount > budget else { return 0 }
-        return UInt64(Double(version.putCount - budget) / Double(budget) * 1000)
     }
 
     /// A namespace's pass: where it made room, what was tried in vain may be tried again, but for what has to stay. One that

@@ -16,17 +16,20 @@ final class FlushLoop: Sendable {
     let progress = Signal()
     private let isStopping = Atomic<Bool>(false)
     private let counts = Mutex(Counts())
+    /// Whether the tables may take one more. Whoever makes room wakes this loop up.
+    private let hasRoom: @Sendable () -> Bool
     /// Called after each flush: compaction may have work now, and log may go.
     private let didFlush: @Sendable () -> Void
 
-    init(_ store: StoreParts, didFlush: @escaping @Sendable () -> Void) {
+    init(_ store: StoreParts, hasRoom: @escaping @Sendable () -> Bool, didFlush: @escaping @Sendable () -> Void) {
         self.store = store
+        self.hasRoom = hasRoom
         self.didFlush = didFlush
     }
 
     var statistics: Counts { counts.withLock { $0 } }
 
-    /// Something was sealed.
+    /// Something was sealed, or there may be room now.
     func wakeUp() { wake.raise() }
 
     func stop() {
@@ -62,7 +65,8 @@ final class FlushLoop: Sendable {
     private func next() -> Next {
         wake.wait { () -> Next? in
             if isStopping.load(ordering: .relaxed) { return .end }
-            return store.keeper.sealed.first.map { .flush($0) }
+            guard let sealed = store.keeper.sealed.first, hasRoom() else { return nil }
+            return .flush(sealed)
         }
     }
 

@@ -51,9 +51,9 @@ final class WritingParts: Sendable {
                 return (try? pipeline.sealActive()) != nil
             },
             visibleLSN: { [weak pipeline] in pipeline?.visibleLSN ?? .zero })
-        let compaction = CompactionLoop(store, gate: gate)
+        let compaction = CompactionLoop(store, gate: gate, didLook: { later.wakeUp() })
         self.compaction = compaction
-        flushing = FlushLoop(store) {
+        flushing = FlushLoop(store, hasRoom: { compaction.hasRoomForFlush }) {
             compaction.wakeUp()
             gate.changed.raise()
         }
