@@ -28,11 +28,6 @@ public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
     /// A hard link cannot be made here: across file systems, or on one that has none (EXDEV, EPERM, EOPNOTSUPP).
     public var isNoLinkPossible: Bool { code == EXDEV || code == EPERM || code == EOPNOTSUPP }
 
-    /// What is to be made is there already.
-    public static func alreadyThere(operation: String, path: String) -> IOError {
-        IOError(code: EEXIST, operation: operation, path: path)
-    }
-
     /// A folder that should go holds what is not ours.
     public static func notEmpty(operation: String, path: String) -> IOError {
         IOError(code: ENOTEMPTY, operation: operation, path: path)

@@ -37,8 +37,8 @@ struct Checkpoint {
     /// Makes the folder to build in, empty but for its LOCK, and holds that: of two who want the same place the second is
     /// refused. What an attempt that died left there goes; its lock went with it.
     private func takePlace() throws(VarveError) -> any FileLock {
+        try refuseExisting()
         let lock = try lifted { () throws(IOError) in
-            try refuseExisting()
             try files.createDirectory(building)
             try FolderRemover.check(building, files)
             return try files.lock(FileName.lock.path(in: building))
@@ -46,21 +46,21 @@ struct Checkpoint {
         guard let lock else {
             throw VarveError(.storeInUse, "another checkpoint is being made at \(destination)", path: destination)
         }
-        do throws(IOError) {
+        do throws(VarveError) {
             // The holder before may have finished between the two looks.
             try refuseExisting()
-            try FolderRemover.clear(building, files, except: .lock)
+            try lifted { () throws(IOError) in try FolderRemover.clear(building, files, except: .lock) }
             return lock
         } catch {
             try? FolderRemover.remove(building, files)
             lock.release()
-            throw VarveError(error)
+            throw error
         }
     }
 
-    private func refuseExisting() throws(IOError) {
-        guard try files.exists(destination) else { return }
-        throw .alreadyThere(operation: "create the checkpoint", path: destination)
+    private func refuseExisting() throws(VarveError) {
+        guard try lifted({ () throws(IOError) in try files.exists(destination) }) else { return }
+        throw VarveError(.storeExists, "\(destination) is there already; name a new folder", path: destination)
     }
 
     private func linkTables(_ progress: (_ done: UInt64, _ total: UInt64) -> Void) throws(VarveError) {
@@ -210,6 +210,7 @@ extension Engine {
     /// A checkpoint is a store: opened to write it begins a timeline of its own; opened to follow it takes the log of
     /// this store from there. For that the log must be kept: `slot` registers a reader of that name at the checkpoint's
     /// end, before the checkpoint is made.
+    /// - Throws: `.storeExists` where the folder is there; `.storeInUse` while another checkpoint is made in its place.
     @discardableResult
     public func checkpoint(
         to destination: String, slot: String? = nil, progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }

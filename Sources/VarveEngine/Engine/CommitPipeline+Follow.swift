@@ -5,7 +5,12 @@ internal import Synchronization
 extension CommitPipeline {
     /// A follower's way in: what the source's log holds next, verified to continue this log, then as if written here.
     /// Returns the timelines that begin in it. Nothing has changed where it throws before the first frame was taken.
-    func follow(_ piece: LogPiece) throws(Refusal) -> [TimelineOrigin] {
+    ///
+    /// `admit` runs under the commit lock, with the log's position, once all of the piece is verified and before anything
+    /// new of it is stored; it may wait for the manifest's disk, and what it throws refuses the piece.
+    func follow(
+        _ piece: LogPiece, admit: (LogPosition) throws(VarveError) -> Void
+    ) throws(Refusal) -> [TimelineOrigin] {
         try state.withLock { (state) throws(Refusal) in
             if state.isClosed { throw .failed(VarveError(.closed, "the store was closed")) }
             do throws(VarveError) { try health.checkWrites() } catch { throw .failed(error) }
@@ -17,18 +22,20 @@ extension CommitPipeline {
                 if isFull(state.active) || !state.active.hasRoom(records: records, bytes: rawBytes) {
                     try rotate(&state, rawBytes, records)
                 }
-                return try follow(&state, bytes)
+                return try follow(&state, bytes, admit)
             }
         }
     }
 
-    private func follow(_ state: inout State, _ bytes: [UInt8]) throws(Refusal) -> [TimelineOrigin] {
+    private func follow(
+        _ state: inout State, _ bytes: [UInt8], _ admit: (LogPosition) throws(VarveError) -> Void
+    ) throws(Refusal) -> [TimelineOrigin] {
         var taken = FollowedFrames(into: state.active, state.statistics.traffic)
         state.statistics.traffic = NamespaceTraffic()
         defer { state.statistics.traffic = taken.statistics.traffic }
         do throws(VarveError) {
             unsafe try bytes.withBytes { (bytes) throws(VarveError) in
-                _ = unsafe try log.appendVerbatim(bytes, via: .map, check: FollowedFrames.check) {
+                _ = unsafe try log.appendVerbatim(bytes, via: .map, check: FollowedFrames.check, admit: admit) {
                     (frame) throws(VarveError) in
                     try taken.take(frame)
                 }

@@ -42,7 +42,9 @@ extension Engine {
 
     /// Applies the log of `source`, an open store, up to a target. This store must have been opened with `openFollower`;
     /// its log must be a prefix of the source's: that is checked by position and running hash before anything is
-    /// applied. Blocks.
+    /// applied. A store that was none before is a copy of the source's from then on. Blocks.
+    /// - Throws: `.notContinuing` where the histories differ, `.logGap` where the source no longer holds what comes next:
+    ///   this store is then as it was.
     @discardableResult
     public func apply(from source: Engine, upTo target: ApplyTarget = .end) throws(VarveError) -> ApplyReport {
         let from = position
@@ -63,6 +65,7 @@ extension Engine {
             try follow(piece)
         }
         try sync()
+        try versions.markAsCopy(at: from)
         return ApplyReport(from: from, to: position, bytes: bytes, stoppedBefore: stream.beyond?.firstLSN)
     }
 
@@ -99,6 +102,7 @@ extension Engine {
             return true
         }
         try sync()
+        try versions.markAsCopy(at: from)
         return ApplyReport(from: from, to: position, bytes: bytes, stoppedBefore: nil)
     }
 
@@ -113,7 +117,9 @@ extension Engine {
             try gate.pass(&wait)
             let seen = gate.changed.generation
             do throws(CommitPipeline.Refusal) {
-                let begun = try writing.pipeline.follow(piece)
+                let begun = try writing.pipeline.follow(piece) { (position) throws(VarveError) in
+                    try versions.markAsCopy(at: position)
+                }
                 if !begun.isEmpty { try learn(begun) }
                 return
             } catch {

@@ -200,7 +200,15 @@ extension Engine {
         try openBlocking(directory, .readOnly, options, fileSystem, progress)
     }
 
-    /// Opens a checkpoint, or a store that was opened so before, to take another store's log (see `LogApplier`).
+    /// Opens a store to take another one's log (`apply`): a checkpoint, a store that took a log before, or one that was
+    /// written and that the other's log continues. The last is marked as a copy by the first `apply` that is not refused,
+    /// or here if power was lost while it was open: from then on it is written only where `EngineOptions.promotesCopies`
+    /// allows that.
+    ///
+    /// Blocks: call the `async` form from a task.
+    /// - Throws: `.notAStore` where there is none; `.degraded` where its degraded mark is set; `.storeInUse`, naming the
+    ///   process; `.corruption`, `.missingFile` and `.unsupportedFormat`, naming the file; `.invalidArgument` for an
+    ///   option.
     public static func openFollower(
         at directory: String, _ options: EngineOptions = EngineOptions(),
         fileSystem: any FileSystem = PosixFileSystem(), progress: (@Sendable (RecoveryProgress) -> Void)? = nil

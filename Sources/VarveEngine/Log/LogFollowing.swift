@@ -248,10 +248,12 @@ extension LogWriter {
     /// called, nothing was done.
     ///
     /// What `deliver` throws leaves the log ahead of the caller, who must then stop: what can be refused of a frame,
-    /// `check` refuses, and with it all that came along.
+    /// `check` refuses, and with it all that came along. `admit` runs before the first new frame of a verified piece is
+    /// stored, with the place that it follows.
     func appendVerbatim(
         _ bytes: UnsafeRawBufferPointer, via route: AppendRoute,
         check: FrameCheck = { (_, _) throws(VarveError) in },
+        admit: (LogPosition) throws(VarveError) -> Void = { (_) throws(VarveError) in },
         deliver: (DecodedFrame) throws(VarveError) -> Void
     ) throws(VarveError) -> LogPosition {
         try sink.checkUsable()
@@ -259,6 +261,7 @@ extension LogWriter {
         let batch = unsafe try follower.verify(bytes, check)
         let stored = unsafe UnsafeRawBufferPointer(rebasing: bytes[batch.stored])
         do throws(VarveError) {
+            if follower.newFrames > 0 { try admit(follower.position) }
             if stored.count > 0 {
                 if var header = batch.segment {
                     header.nodeID = identity.nodeID

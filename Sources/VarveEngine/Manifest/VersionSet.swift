@@ -95,6 +95,15 @@ final class VersionSet: Sendable {
         }
     }
 
+    /// A store that follows is a copy of another one from then on, even if it was written before: it must not go on with a
+    /// timeline that its source goes on with as well. Durable when this returns.
+    func markAsCopy(at position: LogPosition) throws(VarveError) {
+        guard state.checkpointOrigin == nil else { return }
+        var edit = VersionEdit()
+        edit.origin = .checkpoint(of: position)
+        try logAndApply(edit)
+    }
+
     private func write(
         _ edit: VersionEdit, _ state: ManifestState, _ version: Version, _ number: UInt64, _ writing: inout Writing
     ) throws(VarveError) {

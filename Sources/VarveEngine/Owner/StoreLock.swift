@@ -70,11 +70,13 @@ final class StoreLock: @unchecked Sendable {
         lock?.release()
     }
 
-    /// What a store's LOCK file says.
+    /// What a store's LOCK file says of the process that has the store open, or died with it open.
+    /// - Throws: `.io` where nobody has: a clean close empties the file, and a store that was never written lacks it.
     static func record(_ fileSystem: any FileSystem, path: String) throws(VarveError) -> LockRecord {
         let file = try lifted { () throws(IOError) in try fileSystem.open(path, .read) }
         defer { file.close() }
         let content = try bytes(of: file, path: path)
+        guard !content.isEmpty else { throw VarveError(.io, "nobody has the store open to write", path: path) }
         do { return try LockRecord(decoding: content) } catch {
             throw .corruption(error, in: "the lock record", path: path)
         }

@@ -174,7 +174,8 @@ struct StoreOpener {
         let position = replayed?.position ?? state.flushed
         let threads: IOThreads
         do throws(VarveError) {
-            if role == .follower { try markAsCopy(found.versions, at: position) }
+            // Its clean close would hide from the next writer that a timeline is due.
+            if role == .follower, lostPower(found) { try found.versions.markAsCopy(at: position) }
             threads = try lifted { () throws(IOError) in try IOThreads(name: "varve-read", count: 2) }
         } catch {
             // Its threads would go on under a lock that is free.
@@ -239,15 +240,6 @@ struct StoreOpener {
                 program: ProcessIdentity.program, socketPath: nil))
         try lifted { () throws(IOError) in try files.syncDirectory(directory) }
         try CleanClose.remove(in: directory, files)
-    }
-
-    /// A store that follows is a copy of another one from then on, even if it was written before: it must not go on with
-    /// a timeline that its source goes on with as well.
-    private func markAsCopy(_ versions: VersionSet, at position: LogPosition) throws(VarveError) {
-        guard versions.state.checkpointOrigin == nil else { return }
-        var edit = VersionEdit()
-        edit.origin = .checkpoint(of: position)
-        try versions.logAndApply(edit)
     }
 
     private func removeUnfinished() throws(VarveError) {

@@ -40,7 +40,7 @@ import VarveTestSupport
             #expect(try reader.verify().damage.isEmpty)
             try reader.close()
         }
-        #expect(code { try engine.checkpoint(to: base + "/c0") } != nil, "a folder that is there is never overwritten")
+        #expect(code { try engine.checkpoint(to: base + "/c0") } == .storeExists)
         try engine.close()
     }
 

@@ -105,8 +105,9 @@ struct StoreLockTests {
         lock.release()
         let next = try StoreLock.take(system, path: path)
         #expect(next.previous == nil)
-        let unreadable = thrown { () throws(VarveError) in _ = try StoreLock.record(system, path: path) }
-        #expect(unreadable?.code == .corruption && unreadable?.path == path)
+        let nobody = thrown { () throws(VarveError) in _ = try StoreLock.record(system, path: path) }
+        #expect(nobody?.code == .io && nobody?.path == path)
+        #expect(nobody?.message.contains("nobody has the store open") == true)
         next.release()
     }
 
