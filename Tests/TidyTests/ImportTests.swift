@@ -34,7 +34,7 @@ import Testing
         "VarveTests": [
             "Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch", "CVarveAllocations",
         ],
-        "VarveCLITests": ["VarveCLI", "VarveEngine", "VarveIO", "ArgumentParser"],
+        "VarveCLITests": ["VarveCLI", "Varve", "VarveEngine", "VarveIO", "ArgumentParser"],
         "VarveCrashTests": ["VarveCrashTest", "VarveEngine", "VarveIO"],
         "ExampleTests": ["FoundationNetworking"],
         "TidyTests": [],

@@ -14,7 +14,7 @@ final class MemoryStore: StoreCommands {
 
     struct Killed: Error {}
 
-    func get(_ key: [UInt8]) throws -> Record? { entries[key] }
+    func get(_ key: [UInt8], in namespace: String) throws -> Record? { entries[key] }
 
     func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws {
         for record in entries.values.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {

@@ -62,7 +62,8 @@ import Testing
 
     @Test func aFolderInWhichACreationWasCutShortIsAnEmptyStore() throws {
         try FileManager.default.createDirectory(atPath: store, withIntermediateDirectories: true)
-        for names in [[], ["LOCK"], ["LOCK", "CURRENT.tmp", "MANIFEST-000001.tmp"]] as [[String]] {
+        // LOCK is the first file of a store: a folder without it may be a volume that is not mounted.
+        for names in [["LOCK"], ["LOCK", "CURRENT.tmp", "MANIFEST-000001.tmp"]] {
             for name in names { try Data().write(to: URL(fileURLWithPath: store + "/" + name)) }
             #expect(try varve("verify", "--dir", store).status == 0, "\(names)")
             #expect(try varve("get", "--dir", store, "k").status == 1, "\(names)")

@@ -7,10 +7,11 @@ struct ApplyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "apply", abstract: "Bring a checkpoint forward with the log of the store it came from.",
         discussion: """
-            --dir is a checkpoint, or a store that took a log so before. Frames come over byte for byte and are checked \
-            against its position and running hash; a log that does not continue it is refused (exit 1) with nothing \
-            changed. Without a bound everything that the source holds is applied. Works on a source that another process \
-            has open, over that process's socket.
+            --dir is a checkpoint, a store that took a log so before, or a copied folder; what takes a log is a copy of \
+            its source from then on. Frames come over byte for byte and are checked against its position and running \
+            hash; a log that does not continue it is refused (exit 1) with nothing changed. Without a bound everything \
+            that the source holds is applied. Works on a source that another process has open, over that process's \
+            socket.
             """)
 
     @OptionGroup var store: StoreOptions
@@ -27,8 +28,8 @@ struct ApplyCommand: ParsableCommand {
     var follow = false
     @Option(
         help: ArgumentHelp(
-            "Move the source's slot of this name along, so that it lets the log go that was applied.", valueName: "name"
-        ))
+            "Move the slot of this name along, which checkpoint --slot made, so that the source lets the log go that "
+                + "was applied.", valueName: "name"))
     var slot: String?
 
     func validate() throws {
@@ -38,15 +39,24 @@ struct ApplyCommand: ParsableCommand {
 
     func run() throws {
         let target = ApplyTarget(lsn: lsn.map { LSN($0) }, time: time?.nanoseconds)
+        try Place.checkStore(store.dir)
+        guard !Place.areSame(source, store.dir) else {
+            throw UsageFailure("\(store.dir) is \(source) itself; --dir is a copy of it")
+        }
         let engine = try Engine.openFollower(at: store.dir)
         let outcome: LogApplication.Outcome
         do {
             try checkNotBeyond(target, engine)
-            outcome = try LogApplication(engine: engine, source: source, target: target, follows: follow, slot: slot) {
-                lag in
+            let application = LogApplication(
+                engine: engine, source: source, target: target, follows: follow, slot: slot
+            ) { lag in
                 guard follow, store.json else { return }
                 try? StandardOutput.print(ApplyCommand.line(lag))
-            }.run()
+            }
+            if let slot, try !application.sourceSlots().contains(slot) {
+                throw UsageFailure("\(source) has no slot \(slot); `checkpoint --slot` makes one")
+            }
+            outcome = try application.run()
         } catch {
             // What the command met is what the user must see; closing adds nothing to it.
             try? engine.close()

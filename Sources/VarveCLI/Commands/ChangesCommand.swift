@@ -1,4 +1,5 @@
 import ArgumentParser
+internal import Varve
 internal import VarveEngine
 
 /// `varve changes`.
@@ -7,11 +8,11 @@ struct ChangesCommand: ParsableCommand {
         commandName: "changes", abstract: "Print the changes of a store in the order of its log.",
         discussion: """
             Lines of cursor, kind, key and value or range's end, with tabs between and escaped as scan prints them; with \
-            --json one object a line. Kinds: put, delete, delete-range, tag-drop, and for the store as a whole \
-            namespace, clock, mark. Only what a power cut could not take back is printed. The cursor says where to go on \
-            (--since); changes that were written together carry it with the last of them. Where the log no longer reaches \
-            back so far, or the cursor is of another history, the command exits with 1. Works on a store that another \
-            process has open, over that process's socket.
+            --json one object a line. Kinds: put, absent (a cache learnt that there is no value), delete, \
+            delete-range, tag-drop, and for the store as a whole namespace, clock, mark. Only what a power cut could not \
+            take back is printed. The cursor says where to go on (--since); changes that were written together carry it \
+            with the last of them. Where the log no longer reaches back so far, or the cursor is of another history, the \
+            command exits with 1. Works on a store that another process has open, over that process's socket.
             """)
 
     @OptionGroup var store: StoreOptions
@@ -23,14 +24,13 @@ struct ChangesCommand: ParsableCommand {
     var since: FeedStartArgument = .init(.oldest)
     @Option(help: ArgumentHelp("Only keys that begin so.", valueName: "prefix"))
     var prefix: String?
-    @Option(help: ArgumentHelp("The namespace, or the cache of that name.", valueName: "name"))
-    var namespace = "default"
+    @OptionGroup var namespace: NamespaceOptions
     @Flag(help: "Go on as the store is written by the process that has it open, until that closes it.")
     var follow = false
 
     func run() throws {
         let request = OwnerChangesRequest(
-            namespaces: [namespace], prefix: try prefix.map(text.bytes) ?? [], start: since.start, follows: follow,
+            namespaces: [namespace.name], prefix: try prefix.map(text.bytes) ?? [], start: since.start, follows: follow,
             includesStoreRecords: true)
         var output = StandardOutput()
         let isJSON = store.json
@@ -88,7 +88,7 @@ enum ChangeLine {
 
     private static func kind(_ change: Change) -> String {
         switch change.kind {
-        case .put: "put"
+        case .put(_, let fields): StoredAbsence.isMarked(by: fields.valueType) ? "absent" : "put"
         case .delete: "delete"
         case .deleteRange: "delete-range"
         case .tagDrop: "tag-drop"

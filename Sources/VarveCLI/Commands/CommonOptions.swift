@@ -9,6 +9,14 @@ struct StoreOptions: ParsableArguments {
     var json = false
 }
 
+/// Which of a store's key spaces a command works on.
+struct NamespaceOptions: ParsableArguments {
+    @Option(
+        name: .customLong("namespace"),
+        help: ArgumentHelp("The namespace, or the cache of that name.", valueName: "name"))
+    var name = "default"
+}
+
 /// Whether a command may turn a copy into a store of its own.
 struct PromotionOptions: ParsableArguments {
     @Flag(help: "Write a checkpoint or a follower; it then has a history of its own and can follow no longer.")

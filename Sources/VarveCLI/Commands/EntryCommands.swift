@@ -8,6 +8,7 @@ struct PutCommand: ParsableCommand {
         discussion: "Makes the store where there is none. The value '-' is read from standard input.")
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var namespace: NamespaceOptions
     @OptionGroup var text: TextOptions
     @Option(help: ArgumentHelp("Expire after this time, such as 90s, 5m or 1h30m.", valueName: "duration"))
     var ttl: DurationArgument?
@@ -21,7 +22,9 @@ struct PutCommand: ParsableCommand {
         let bytes = value == "-" ? Array(try FileHandle.standardInput.readToEnd() ?? Data()) : try text.bytes(value)
         let record = Record(key: try text.bytes(key), value: bytes)
         try StoreOpener.withStore(store.dir, .write, promotes: promotion.promote) { opened in
-            try opened.put(record, WriteOptions(durability: durability, timeToLive: ttl?.nanoseconds))
+            try opened.put(
+                record,
+                WriteOptions(namespace: namespace.name, durability: durability, timeToLive: ttl?.nanoseconds))
         }
         if store.json { try StandardOutput.print(JSONValue.object([.init("acknowledged", .unsigned(1))]).text) }
     }
@@ -34,6 +37,7 @@ struct GetCommand: ParsableCommand {
         discussion: "The value's bytes as they are, and a newline. Exits with 1 where the key is not there.")
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var namespace: NamespaceOptions
     @OptionGroup var text: TextOptions
     @Flag(help: "Print no newline behind the value.")
     var raw = false
@@ -41,7 +45,7 @@ struct GetCommand: ParsableCommand {
 
     func run() throws {
         let key = try text.bytes(key)
-        let found = try StoreOpener.withStore(store.dir, .read) { try $0.get(key) }
+        let found = try StoreOpener.withStore(store.dir, .read) { try $0.get(key, in: namespace.name) }
         guard let found else { throw NegativeResult("the key \(self.key) is not there") }
         var output = StandardOutput()
         if store.json {
@@ -61,6 +65,7 @@ struct DeleteCommand: ParsableCommand {
     )
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var namespace: NamespaceOptions
     @OptionGroup var text: TextOptions
     @Option(help: "What the deletes survive when this returns: synced (a power cut) or interval (the default).")
     var durability: DurabilityChoice?
@@ -74,8 +79,8 @@ struct DeleteCommand: ParsableCommand {
 
     func run() throws {
         let keys = try keys.map(text.bytes)
-        try StoreOpener.withStore(store.dir, .write, promotes: promotion.promote) {
-            try $0.delete(keys, WriteOptions(durability: durability))
+        try StoreOpener.withStore(store.dir, .maintain, promotes: promotion.promote) {
+            try $0.delete(keys, WriteOptions(namespace: namespace.name, durability: durability))
         }
         if store.json {
             try StandardOutput.print(JSONValue.object([.init("acknowledged", .unsigned(UInt64(keys.count)))]).text)
@@ -94,6 +99,7 @@ struct ScanCommand: ParsableCommand {
             """)
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var namespace: NamespaceOptions
     @OptionGroup var text: TextOptions
     @Option(help: ArgumentHelp("Only keys that begin so.", valueName: "prefix"))
     var prefix: String?
@@ -108,6 +114,7 @@ struct ScanCommand: ParsableCommand {
 
     func run() throws {
         var range = ScanRange()
+        range.namespace = namespace.name
         range.prefix = try prefix.map(text.bytes)
         range.from = try from.map(text.bytes)
         range.to = try to.map(text.bytes)

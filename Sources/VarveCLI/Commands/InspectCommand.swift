@@ -8,8 +8,8 @@ struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect", abstract: "Print a file of a store as text.",
         discussion: """
-            A log segment, manifest, table, CURRENT, CLOSED or LOCK. It is shown as far as it can be read; damage ends it \
-            and is named (exit 65). The store may be open meanwhile.
+            A log segment, manifest, table, CURRENT, CLOSED, DEGRADED or LOCK. It is shown as far as it can be read; \
+            damage ends it and is named (exit 65). The store may be open meanwhile.
             """)
 
     @OptionGroup var text: TextOptions
@@ -21,6 +21,7 @@ struct InspectCommand: ParsableCommand {
 
     func run() throws {
         guard FileManager.default.fileExists(atPath: file) else { throw UsageFailure("there is no file \(file)") }
+        guard !Place.isFolder(file) else { throw UsageFailure("\(file) is a folder; name one of its files") }
         var inspector = FileInspector(PosixFileSystem(), path: file)
         if let since { inspector.since = LSN(since) }
         inspector.key = try key.map(text.bytes)

@@ -62,6 +62,7 @@ struct CheckpointCommand: ParsableCommand {
     var folder: String
 
     func run() throws {
+        try Place.checkParent(of: folder)
         let bar = ProgressBar("checkpoint")
         // The process that holds the store may work in another folder.
         let absolute = URL(fileURLWithPath: folder).standardizedFileURL.path

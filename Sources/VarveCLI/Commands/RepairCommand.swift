@@ -16,6 +16,8 @@ struct RepairCommand: ParsableCommand {
     var into: String
 
     func run() throws {
+        try Place.checkStore(store.dir)
+        try Place.checkParent(of: into)
         let bar = ProgressBar("repair")
         let report = try Engine.repair(storeAt: store.dir, into: into) { bar.update($0, of: $1) }
         bar.finish()

@@ -6,15 +6,17 @@ struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "load", abstract: "Store the entries of a file.",
         discussion: """
-            Commits in the order of the input. How far it came is kept in the store and known by the input's content, \
-            so a load that was killed goes on where it stopped, also under another name or through a pipe. With --json \
-            a line {"acknowledged": N} says at least every 100 ms how many records of the input are in the store.
+            Makes the store where there is none. Commits in the order of the input. How far it came is kept in the store \
+            and known by the input's content, so a load that was killed goes on where it stopped, also under another \
+            name or through a pipe. With --json a line {"acknowledged": N} says at least every 100 ms how many records \
+            of the input are in the store.
 
             tsv: key, tab, value, with the escapes that scan writes. csv: two fields a record (RFC 4180). jsonl: objects \
             with "key" and "value" (or "key_base64", "value_base64"), and "expires_at" in nanoseconds since 1970.
             """)
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var namespace: NamespaceOptions
     @Option(help: "The input's format: tsv, csv or jsonl.")
     var format: RecordFormat
     @Option(help: ArgumentHelp("Expire after this time, such as 90s, 5m or 1h30m.", valueName: "duration"))
@@ -30,7 +32,8 @@ struct LoadCommand: ParsableCommand {
         let counters = LoadCounters()
         let reporter = LoadReporter(counters, totalBytes: source.byteCount, json: store.json)
         let began = BenchClock.now()
-        let options = WriteOptions(durability: durability, timeToLive: ttl?.nanoseconds)
+        let options = WriteOptions(
+            namespace: namespace.name, durability: durability, timeToLive: ttl?.nanoseconds)
         let summary = try StoreOpener.withStore(store.dir, .write, promotes: promotion.promote) { opened in
             reporter.start()
             defer { reporter.finish() }
@@ -57,28 +60,36 @@ struct LoadCommand: ParsableCommand {
 /// `varve dump`.
 struct DumpCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "dump", abstract: "Print every entry, in a form that load reads.",
-        discussion: "All of one moment, in key order. Only jsonl carries expiry times.")
+        commandName: "dump", abstract: "Print every entry of a namespace, in a form that load reads.",
+        discussion: """
+            All of one moment, in key order: keys and values, and with jsonl the times of expiry. What a cache keeps \
+            beside them is not in it: tags, pins, source versions, until when a value is fresh, and keys that are known \
+            to be absent.
+            """)
 
     @OptionGroup var store: StoreOptions
+    @OptionGroup var namespace: NamespaceOptions
     @Option(help: "The format: tsv, csv or jsonl.")
     var format = RecordFormat.tsv
     @Argument(help: "A file to write, or - for standard output.")
     var file = "-"
 
     func run() throws {
-        let output = try DumpOutput(file)
+        if file != "-" { try Place.checkFile(file) }
         let bar = ProgressBar("dump", isShown: StandardError.isTerminal && file != "-")
         var count: UInt64 = 0
+        var range = ScanRange()
+        range.namespace = namespace.name
         try StoreOpener.withStore(store.dir, .read) { opened in
-            try opened.scan(ScanRange()) { record in
-                try output.append { format.append(record, to: &$0) }
-                count += 1
-                bar.update(count, of: nil, "\(count) records, \(UInt64(Double(count) / max(bar.seconds, 1e-3)))/s")
-                return true
+            try DumpOutput.write(file) { output in
+                try opened.scan(range) { record in
+                    try output.append { format.append(record, to: &$0) }
+                    count += 1
+                    bar.update(count, of: nil, "\(count) records, \(UInt64(Double(count) / max(bar.seconds, 1e-3)))/s")
+                    return true
+                }
             }
         }
-        try output.finish()
         bar.finish()
         let perSecond = UInt64(Double(count) / max(bar.seconds, 1e-6))
         if file != "-" {
@@ -94,7 +105,19 @@ final class DumpOutput {
     private let handle: FileHandle
     private var buffer: [UInt8] = []
 
-    init(_ file: String) throws {
+    /// Writes all that `body` appends. A file of that name is as it was where anything throws.
+    static func write(_ file: String, _ body: (DumpOutput) throws -> Void) throws {
+        let output = try DumpOutput(file)
+        do {
+            try body(output)
+            try output.finish()
+        } catch {
+            output.abandon()
+            throw error
+        }
+    }
+
+    private init(_ file: String) throws {
         guard file != "-" else {
             (path, handle) = (nil, .standardOutput)
             return
@@ -111,7 +134,13 @@ final class DumpOutput {
         if buffer.count >= 256 << 10 { try flush() }
     }
 
-    func finish() throws {
+    private func abandon() {
+        guard let path else { return }
+        try? handle.close()
+        _ = unsafe unlink(path + ".tmp")
+    }
+
+    private func finish() throws {
         try flush()
         guard let path else { return }
         try handle.synchronize()

@@ -1,4 +1,5 @@
 import Foundation
+internal import Varve
 internal import VarveEngine
 
 /// A store that this process opened.
@@ -7,36 +8,55 @@ final class EngineStore: StoreCommands {
 
     init(_ engine: Engine) { self.engine = engine }
 
-    func get(_ key: [UInt8]) throws -> Record? {
-        try engine.get(key).map { Record(key: key, value: $0.bytes, expiresAt: $0.usableUntil) }
+    /// The namespace of that name, which must be there.
+    private func known(_ name: String) throws -> Namespace {
+        guard let namespace = try engine.existingNamespace(named: name) else {
+            throw VarveError(.invalidArgument, "the store has no namespace named \"\(name)\"")
+        }
+        return namespace
+    }
+
+    func get(_ key: [UInt8], in namespace: String) throws -> Record? {
+        guard let found = try engine.get(key, in: try known(namespace)),
+            !StoredAbsence.isMarked(by: found.valueType)
+        else { return nil }
+        return Record(key: key, value: found.bytes, expiresAt: found.usableUntil)
     }
 
     func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws {
-        let iterator = try engine.makeIterator(prefix: range.prefix ?? [], from: range.from, to: range.to)
+        let iterator = try engine.makeIterator(
+            in: try known(range.namespace), prefix: range.prefix ?? [], from: range.from, to: range.to)
         if range.isReverse { try iterator.seekToLast() } else { try iterator.seekToFirst() }
         var left = range.limit
         while left > 0, iterator.isValid {
-            let record = Record(
-                key: iterator.key, value: iterator.value, expiresAt: try iterator.fields().usableUntil)
-            guard try visit(record) else { return }
-            left -= 1
+            let fields = try iterator.fields()
+            if !StoredAbsence.isMarked(by: fields.valueType) {
+                let record = Record(key: iterator.key, value: iterator.value, expiresAt: fields.usableUntil)
+                guard try visit(record) else { return }
+                left -= 1
+            }
             if range.isReverse { try iterator.previous() } else { try iterator.next() }
         }
     }
 
     func put(_ record: Record, _ options: WriteOptions) throws {
-        try engine.put(record.key, record.value, fields(record, options), durability: options.engineDurability)
+        var batch = WriteBatch()
+        try batch.put(
+            record.key, record.value, fields(record, options), in: try engine.namespace(named: options.namespace))
+        try engine.write(batch, durability: options.engineDurability)
     }
 
     func delete(_ keys: [[UInt8]], _ options: WriteOptions) throws {
         var batch = WriteBatch()
-        for key in keys { try batch.delete(key) }
+        let namespace = try known(options.namespace)
+        for key in keys { try batch.delete(key, in: namespace) }
         try engine.write(batch, durability: options.engineDurability)
     }
 
     func commit(_ records: [Record], progress: LoadProgressUpdate, _ options: WriteOptions) throws {
         var batch = WriteBatch()
-        for record in records { try batch.put(record.key, record.value, fields(record, options)) }
+        let namespace = try engine.namespace(named: options.namespace)
+        for record in records { try batch.put(record.key, record.value, fields(record, options), in: namespace) }
         if let value = progress.value {
             try batch.put(progress.key, value, in: .loadProgress)
         } else {
@@ -75,12 +95,7 @@ final class EngineStore: StoreCommands {
     func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws {
         var scope = ChangeScope(namespaces: [], prefix: request.prefix)
         scope.includesStoreRecords = request.includesStoreRecords
-        for name in request.namespaces {
-            guard let namespace = try engine.existingNamespace(named: name) else {
-                throw VarveError(.invalidArgument, "the store has no namespace named \"\(name)\"")
-            }
-            scope.namespaces.append(namespace)
-        }
+        scope.namespaces = try request.namespaces.map(known)
         var failure: (any Error)?
         try engine.forEachChange(scope, from: request.start) { (change) throws(VarveError) in
             do { try visit(change) } catch { failure = error }

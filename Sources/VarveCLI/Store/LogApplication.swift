@@ -38,6 +38,22 @@ final class LogApplication {
         self.tell = tell
     }
 
+    /// The names of those for whom the source keeps log.
+    func sourceSlots() throws -> [String] {
+        switch try reach() {
+        case .closed(let closed):
+            defer { try? closed.close() }
+            return closed.statistics.slots.map(\.name)
+        case .open(let owner):
+            defer { owner.close() }
+            struct Statistics: Decodable {
+                struct Slot: Decodable { let name: String }
+                let slots: [Slot]
+            }
+            return try JSONDecoder().decode(Statistics.self, from: Data(owner.statistics().utf8)).slots.map(\.name)
+        }
+    }
+
     /// Returns when the target is reached, the source has no more, or, where it follows, the process is interrupted.
     func run() throws -> Outcome {
         if follows { interruption.listen() }

@@ -1,4 +1,5 @@
 import Foundation
+internal import Varve
 internal import VarveEngine
 
 /// A store that another process has open: its owner answers what reads; what writes is refused with the owner's name.
@@ -14,15 +15,22 @@ final class OwnedStore: StoreCommands {
         )
     }
 
-    func get(_ key: [UInt8]) throws -> Record? { try client.entry(key).map(OwnedStore.record) }
+    func get(_ key: [UInt8], in namespace: String) throws -> Record? {
+        try client.entry(key, in: try client.namespace(named: namespace)).flatMap(OwnedStore.record)
+    }
 
     func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws {
         var failure: (any Error)?
+        var left = range.limit
+        guard left > 0 else { return }
+        // What has no value does not count, so the owner is stopped here.
         try client.scan(
-            prefix: range.prefix ?? [], from: range.from, to: range.to, reverse: range.isReverse,
-            limit: range.limit == .max ? nil : range.limit
+            in: try client.namespace(named: range.namespace), prefix: range.prefix ?? [], from: range.from,
+            to: range.to, reverse: range.isReverse, limit: nil
         ) { (entry) throws(VarveError) in
-            do { return try visit(OwnedStore.record(entry)) } catch {
+            guard let record = OwnedStore.record(entry) else { return true }
+            left -= 1
+            do { return try visit(record) && left > 0 } catch {
                 failure = error
                 return false
             }
@@ -30,8 +38,10 @@ final class OwnedStore: StoreCommands {
         if let failure { throw failure }
     }
 
-    private static func record(_ entry: OwnerClient.Entry) -> Record {
-        Record(key: entry.key, value: entry.value, expiresAt: entry.usableUntil)
+    /// Nil for what says that there is none.
+    private static func record(_ entry: OwnerClient.Entry) -> Record? {
+        if StoredAbsence.isMarked(by: entry.valueType) { return nil }
+        return Record(key: entry.key, value: entry.value, expiresAt: entry.usableUntil)
     }
 
     func put(_ record: Record, _ options: WriteOptions) throws { throw refusal }

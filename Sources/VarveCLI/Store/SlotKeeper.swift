@@ -5,8 +5,9 @@ internal import VarveIO
 /// Moves a source's slot along as a follower makes the source's log its own: at most once a second, on a thread of its own,
 /// so that neither the stream nor the end of one waits for the source's disk.
 ///
-/// The slot never stands beyond what the follower has on disk: it is moved after a sync. A move that fails is told once;
-/// the log is then kept a little longer, and nothing else happens.
+/// The slot never stands beyond what the follower has on disk: it is moved after a sync. Where nobody answers for the
+/// source a move waits for a later one, the last of which opens the source itself. A move that fails is told once; the log
+/// is then kept a little longer, and nothing else happens.
 final class SlotKeeper: Sendable {
     private struct State: Sendable {
         var reached = LSN.zero
@@ -56,8 +57,7 @@ final class SlotKeeper: Sendable {
             if now.reached > moved {
                 do {
                     try engine.sync()
-                    try move(to: now.reached, isLast: now.isOver)
-                    moved = now.reached
+                    if try move(to: now.reached, isLast: now.isOver) { moved = now.reached }
                 } catch {
                     if !hasComplained {
                         StandardError.print("varve: the slot \(name) of \(source) was not moved: \(error)")
@@ -70,12 +70,17 @@ final class SlotKeeper: Sendable {
         }
     }
 
-    private func move(to lsn: LSN, isLast: Bool) throws(VarveError) {
+    /// False where nobody answers.
+    private func move(to lsn: LSN, isLast: Bool) throws(VarveError) -> Bool {
         do {
-            return try OwnerClient.connect(toStoreAt: source, PosixFileSystem()).moveSlot(name, to: lsn)
+            try OwnerClient.connect(toStoreAt: source, PosixFileSystem()).moveSlot(name, to: lsn)
+            return true
         } catch {
             // Its owner is gone, or on its way.
-            guard isLast else { throw error }
+            if !isLast {
+                guard SlotKeeper.isSilence(error.code) else { throw error }
+                return false
+            }
         }
         var options = EngineOptions()
         options.createIfMissing = false
@@ -90,5 +95,10 @@ final class SlotKeeper: Sendable {
             throw error
         }
         try source.close()
+        return true
+    }
+
+    private static func isSilence(_ code: VarveError.Code) -> Bool {
+        code == .io || code == .closed || code == .storeInUse || code == .timedOut
     }
 }

@@ -5,8 +5,9 @@ internal import VarveEngine
 /// Calls block; each command runs on the main thread and has nothing else to do meanwhile. A store that its owner holds
 /// refuses the writing members with `.storeInUse`.
 protocol StoreCommands: AnyObject {
-    func get(_ key: [UInt8]) throws -> Record?
-    /// Calls `visit` for each entry in order until it returns false.
+    /// The entry under a key of the namespace of that name; nil also where the key is known to be absent.
+    func get(_ key: [UInt8], in namespace: String) throws -> Record?
+    /// Calls `visit` for each entry that has a value, in order until it returns false.
     func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws
     func put(_ record: Record, _ options: WriteOptions) throws
     func delete(_ keys: [[UInt8]], _ options: WriteOptions) throws
@@ -33,8 +34,9 @@ protocol StoreCommands: AnyObject {
 /// Is told how far a long command is: the stage, what is done, and all there is to do (0: unknown).
 typealias ProgressHandler = (_ stage: String, _ done: UInt64, _ total: UInt64) -> Void
 
-/// A range of keys and how to walk it.
+/// A range of a namespace's keys and how to walk it.
 struct ScanRange: Sendable, Equatable {
+    var namespace = "default"
     var prefix: [UInt8]?
     /// The first key to show, and the first not to show any more.
     var from: [UInt8]?
@@ -45,6 +47,8 @@ struct ScanRange: Sendable, Equatable {
 
 /// How a write is made.
 struct WriteOptions: Sendable, Equatable {
+    /// Made where there is none, except by a delete.
+    var namespace = "default"
     /// What the write survives when it is acknowledged; nil: the store's default.
     var durability: DurabilityChoice?
     /// Nanoseconds from now until the entry expires; nil: never.

@@ -37,6 +37,7 @@ enum StoreOpener {
     private static func open(
         _ directory: String, _ access: Access, _ promotes: Bool
     ) throws -> any StoreCommands {
+        if access == .write { try Place.checkStoreToMake(directory) } else { try Place.checkStore(directory) }
         let clock = ContinuousClock()
         let end = clock.now + patience
         while true {
@@ -50,9 +51,6 @@ enum StoreOpener {
                 }
                 guard clock.now < end else { throw error }
                 usleep(20_000)
-            } catch let error as VarveError where error.code == .notAStore && access == .read {
-                guard isUnborn(directory) else { throw error }
-                return EmptyStore(directory)
             }
         }
     }
@@ -87,38 +85,4 @@ enum StoreOpener {
             }
         }
     }
-
-    /// Whether the creation of a store was cut short before anything of it was there: a folder that holds nothing.
-    private static func isUnborn(_ directory: String) -> Bool {
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return false }
-        return names.allSatisfy { $0.hasSuffix(".tmp") }
-    }
-}
-
-/// A store whose creation was cut short: it holds nothing, and there is nothing in it that could be damaged.
-final class EmptyStore: StoreCommands {
-    private let directory: String
-
-    init(_ directory: String) { self.directory = directory }
-
-    private var refusal: VarveError {
-        VarveError(.notAStore, "there is no store in \(directory)", path: directory)
-    }
-
-    func get(_ key: [UInt8]) throws -> Record? { nil }
-    func scan(_ range: ScanRange, _ visit: (Record) throws -> Bool) throws {}
-    func put(_ record: Record, _ options: WriteOptions) throws { throw refusal }
-    func delete(_ keys: [[UInt8]], _ options: WriteOptions) throws { throw refusal }
-    func commit(_ records: [Record], progress: LoadProgressUpdate, _ options: WriteOptions) throws { throw refusal }
-    func loadProgress(_ key: [UInt8]) throws -> [UInt8]? { nil }
-    func statistics() throws -> String { EngineStatistics().json }
-    func flush() throws {}
-    func compact(_ progress: ProgressHandler) throws {}
-    func verify(_ progress: ProgressHandler) throws -> String { VerifyReport().json }
-    func checkpoint(to directory: String, slot: String?, _ progress: ProgressHandler) throws -> LogPosition {
-        throw refusal
-    }
-    func removeSlot(_ name: String) throws -> Bool { false }
-    func changes(_ request: OwnerChangesRequest, _ visit: (Change) throws -> Void) throws {}
-    func close() throws {}
 }

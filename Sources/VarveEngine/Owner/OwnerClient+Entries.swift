@@ -1,6 +1,6 @@
 package import VarveIO
 
-/// The entries of another process's store, for commands: user keys of the default namespace, fields decoded.
+/// The entries of another process's store, for commands: user keys of a namespace, fields decoded.
 extension OwnerClient {
     /// An entry that was read, copied out.
     package struct Entry: Equatable, Sendable {
@@ -8,6 +8,8 @@ extension OwnerClient {
         package var value: [UInt8]
         /// The store-clock time from which it is expired; nil: never.
         package var usableUntil: Timestamp?
+        /// What the value means to the layer that wrote it; 0: bytes.
+        package var valueType: UInt8
         package var version: LSN
     }
 
@@ -21,8 +23,8 @@ extension OwnerClient {
     }
 
     /// The entry under a user's key; nil where there is none.
-    package func entry(_ key: [UInt8]) throws(VarveError) -> Entry? {
-        guard let found = try get(fullKey: FullKey.make(.default, key)) else { return nil }
+    package func entry(_ key: [UInt8], in namespace: Namespace = .default) throws(VarveError) -> Entry? {
+        guard let found = try get(fullKey: FullKey.make(namespace.id, key)) else { return nil }
         return try unsafe found.bytes.span.bytes.withUnsafeBytes { (bytes) throws(VarveError) in
             unsafe try OwnerClient.decode(key, found.lsn, bytes)
         }
@@ -31,10 +33,11 @@ extension OwnerClient {
     /// Every entry with the prefix in [from, to), in order or from the last back, from one snapshot, until `visit`
     /// returns false.
     package func scan(
-        prefix: [UInt8], from: [UInt8]?, to: [UInt8]?, reverse: Bool, limit: UInt64?,
+        in namespace: Namespace = .default, prefix: [UInt8], from: [UInt8]?, to: [UInt8]?, reverse: Bool,
+        limit: UInt64?,
         _ visit: (Entry) throws(VarveError) -> Bool
     ) throws(VarveError) {
-        let bounds = KeyBounds(namespace: .default, prefix: prefix, from: from, to: to)
+        let bounds = KeyBounds(namespace: namespace.id, prefix: prefix, from: from, to: to)
         let request = OwnerScanRequest(begin: bounds.lower, end: bounds.upper, isReverse: reverse, limit: limit)
         try scan(request) { (entry) throws(VarveError) in
             let key = unsafe Array(entry.key.dropFirst(FullKey.namespaceBytes))
@@ -48,7 +51,8 @@ extension OwnerClient {
         do {
             let view = unsafe try EntryView(bytes)
             let until = view.usableUntil == .max ? nil : view.usableUntil
-            return Entry(key: key, value: unsafe Array(view.value), usableUntil: until, version: lsn)
+            let type = view.flags.contains(.valueType) ? try view.fields().valueType : 0
+            return Entry(key: key, value: unsafe Array(view.value), usableUntil: until, valueType: type, version: lsn)
         } catch {
             throw VarveError(.io, "the process that has the store open sent an entry that cannot be read: \(error)")
         }
