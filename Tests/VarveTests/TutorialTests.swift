@@ -86,6 +86,14 @@ func clear(shelf: String, in catalogue: Cache<Int, Product>) async throws {
 // end
 
 // begin
+func openWarmCatalogue(in folder: String) async throws -> Cache<Int, Product> {
+    let catalogue = try await openCatalogue(in: folder)
+    await catalogue.ready(share: 0.95, atMost: .seconds(10))
+    return catalogue
+}
+// end
+
+// begin
 func report(on catalogue: Cache<Int, Product>) -> String {
     let minute = catalogue.statistics(over: .lastMinute)
     return "hits \(minute.hitRatio), in memory \(minute.memoryHitRatio), loads \(minute.loads)"
@@ -120,8 +128,7 @@ func report(on catalogue: Cache<Int, Product>) -> String {
         #expect(database.questions.withLock { $0 } == 31)
 
         try await catalogue.close()
-        catalogue = try await openCatalogue(in: folder.path + "/catalogue")
-        await catalogue.ready(share: 0.95, atMost: .seconds(10))
+        catalogue = try await openWarmCatalogue(in: folder.path + "/catalogue")
         for id in 10..<20 { #expect(try await product(id, in: catalogue, from: database)?.cents == 100) }
         #expect(database.questions.withLock { $0 } == 31)
         try await catalogue.close()
@@ -134,7 +141,8 @@ func report(on catalogue: Cache<Int, Product>) -> String {
         let blocks = own.components(separatedBy: "\n// begin\n").dropFirst().compactMap {
             $0.components(separatedBy: "// end\n").first
         }
-        #expect(blocks.count == 5)
+        #expect(blocks.count == 6)
+        #expect(text.components(separatedBy: "```swift\n").count == 1 + blocks.count)
         for block in blocks { #expect(text.contains("```swift\n" + block + "```\n"), "not in Tutorial.md:\n\(block)") }
     }
 }

@@ -6,7 +6,7 @@ extension Cache {
     /// here, and is loaded anew by who asks for it next. A load that was under way when its key changed is not kept.
     ///
     ///     let mine = try Cache<String, Quote>.inMemory()
-    ///     let follower = try mine.follow(RemoteCache(storeAt: "/var/lib/app/quotes"))
+    ///     let follower = try mine.follow(RemoteCache<String, Quote>(storeAt: "/var/lib/app/quotes"))
     ///
     /// Staleness is bounded by how long a change takes to become durable there and to come over, usually milliseconds; it is
     /// not linearizable. While the other process cannot be heard (not yet, not any more, it was too fast, or goes on in memory

@@ -55,8 +55,8 @@ extension ValueCoding where Value: CacheValue {
 
 extension ValueCoding where Value: Codable {
     /// JSON, for any `Codable`: fields are found by name, so that a deploy which adds an optional field still reads what
-    /// an earlier one wrote, any language can read it, and `varve scan` shows it. Faster and smaller is a coding of the
-    /// type's own (`CacheValue`); a hit in memory decodes nothing in either case.
+    /// an earlier one wrote, any language can read it, and `varve scan` shows it (a named cache's with `--namespace`).
+    /// Faster and smaller is a coding of the type's own (`CacheValue`); a hit in memory decodes nothing in either case.
     ///
     /// The cost in memory is taken to be twice the encoded size: names are repeated in text, and strings and arrays carry
     /// headers in memory. A cache without a disk that is bounded in bytes encodes a value once for that, when it is written;

@@ -57,8 +57,8 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
     /// What an entry is taken to weigh before any is known.
     private static var typicalBytes: Int { 512 }
 
-    /// A cache under a thousand entries is one shard; beyond, as many as serve a machine's cores, none too small for the
-    /// policy to tell hot from cold.
+    /// A cache of fewer than 2000 entries is one shard; beyond, as many as serve a machine's cores, none below a thousand
+    /// entries: too few for the policy to tell hot from cold.
     private static func shardCount(_ limit: CacheLimit) -> Int {
         let entries = limit.unit == .entries ? limit.amount : limit.amount / typicalBytes
         var count = 1
