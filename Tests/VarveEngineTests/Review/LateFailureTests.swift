@@ -23,9 +23,8 @@ struct LateFailureTests {
     }
 
     private func fail(_ store: ReviewStore, _ held: Held, _ name: String, isAsync: Bool) async throws {
-        let files = SimulatedFileSystem()
+        let files = try create(store)
         held.files = files
-        try create(store, files)
         // The first write of either file is of the time before the log is opened, the second of the time after.
         let calls = Watched(0)
         files.fail(5, sticky: true) { call in
@@ -51,10 +50,14 @@ struct LateFailureTests {
         try check(store, files)
     }
 
-    private func create(_ store: ReviewStore, _ files: SimulatedFileSystem) throws {
-        let source = try store.open(files)
-        try source.put([1], [1])
-        try source.close()
+    /// A store under which power was lost: who opens it to follow marks it as a copy after the log is open.
+    private func create(_ store: ReviewStore) throws -> SimulatedFileSystem {
+        let disk = SimulatedFileSystem()
+        let source = try store.open(disk)
+        try source.put([1], [1], durability: .synced)
+        let files = disk.crash(seed: 1)
+        store.clock.reboot()
+        return files
     }
 
     private func check(_ store: ReviewStore, _ files: SimulatedFileSystem) throws {
