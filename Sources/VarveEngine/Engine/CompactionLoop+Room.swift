@@ -5,10 +5,10 @@ internal import Synchronization
 extension CompactionLoop {
     /// Whether tables are within their budget of entries, or above it with nothing to be done about that: what is pinned,
     /// or held by a snapshot, must not keep others from being written for ever. Nor must a compaction that somebody asked
-    /// for, which may take its time.
+    /// for, which may take its time, nor one that finds the disk full: what is flushed lets log go.
     var hasRoomForFlush: Bool {
         let version = store.versions.version
-        if excessEntries(version) == 0 { return true }
+        if excessEntries(version) == 0 || store.health.passing != nil { return true }
         return state.withLock { $0.settledAt == version.flushed.lsn || !$0.requests.isEmpty }
     }
 

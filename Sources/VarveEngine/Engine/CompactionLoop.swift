@@ -154,6 +154,7 @@ final class CompactionLoop: Sendable {
         store.health.note(error)
         for request in state.withLock({ $0.requests }) { end(request, error) }
         gate.changed.raise()
+        didLook()
     }
 
     // MARK: One at a time
@@ -307,6 +308,8 @@ final class CompactionLoop: Sendable {
     func wait(for request: Request) throws(VarveError) {
         state.withLock { $0.requests.append(request) }
         wake.raise()
+        // Flushes do not wait for what may take its time.
+        didLook()
         while true {
             let seen = progress.generation
             if let outcome = request.outcome.withLock({ $0 }) {

@@ -51,7 +51,8 @@ final class WritingParts: Sendable {
                 return (try? pipeline.sealActive()) != nil
             },
             visibleLSN: { [weak pipeline] in pipeline?.visibleLSN ?? .zero })
-        let compaction = CompactionLoop(store, gate: gate, didLook: { later.wakeUp() })
+        // The pipeline keeps it alive; the loop must not, for what flushes refers to the loop.
+        let compaction = CompactionLoop(store, gate: gate, didLook: { [weak later] in later?.wakeUp() })
         self.compaction = compaction
         flushing = FlushLoop(store, hasRoom: { compaction.hasRoomForFlush }) {
             compaction.wakeUp()

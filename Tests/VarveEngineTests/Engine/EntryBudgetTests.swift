@@ -60,4 +60,19 @@ import VarveTestSupport
         withExtendedLifetime(snapshot) {}
         try engine.close()
     }
+
+    @Test("A store that was closed leaves nothing behind in memory", arguments: [nil, 200] as [UInt64?])
+    func closed(budget: UInt64?) throws {
+        weak var compaction: CompactionLoop?
+        weak var flushing: FlushLoop?
+        do {
+            let engine = try budget.map(open) ?? Fixture.store(SimulatedFileSystem(), Fixture.options(threads: true))
+            try Fixture.fill(engine, 0..<1000)
+            compaction = engine.writing?.compaction
+            flushing = engine.writing?.flushing
+            #expect(compaction != nil && flushing != nil)
+            try engine.close()
+        }
+        #expect(compaction == nil && flushing == nil)
+    }
 }
