@@ -30,6 +30,8 @@ enum TableSeeds {
         properties.rawEntryBytes = 500
         properties.storedDataBytes = 400
         properties.dataBlockCount = 1
+        properties.tagSample = TagSample(
+            count: 16, entries: [TagSample.Entry(namespace: .default, version: LSN(7), tags: [1, 2], weight: 9)])
         return properties
     }
 

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <stddef.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -20,6 +23,11 @@ uint64_t varve_allocations_of_this_thread(void) { return allocations; }
 #ifdef VARVE_COUNTS
 
 bool varve_allocations_are_counted(void) { return true; }
+
+uint64_t varve_allocated_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
+}
 
 // glibc's own, under their other names. What they give is freed by its free, which stays as it is.
 extern void *__libc_malloc(size_t size);
@@ -64,5 +72,7 @@ int posix_memalign(void **pointer, size_t alignment, size_t size) {
 #else
 
 bool varve_allocations_are_counted(void) { return false; }
+
+uint64_t varve_allocated_bytes(void) { return 0; }
 
 #endif

@@ -12,4 +12,7 @@ uint64_t varve_allocations_of_this_thread(void);
 /// False under a sanitizer, which has an allocator of its own, and with another C library than glibc.
 bool varve_allocations_are_counted(void);
 
+/// Bytes that all threads have got of the allocator and not given back; 0 where allocations are not counted.
+uint64_t varve_allocated_bytes(void);
+
 #endif

@@ -46,7 +46,7 @@ struct Compaction: Sendable {
         case withinLevelZero
         /// A level is above its target.
         case levelSize
-        /// Much of the table has expired.
+        /// Much of the table has expired, or carries dropped tags.
         case expired
         /// The table holds tombstones that should reach what they hide.
         case tombstones

@@ -15,13 +15,19 @@ struct CompactionJob {
     let now: Timestamp
     /// Asked only where the compaction makes room, or the store or a namespace is full.
     let policy: (any EvictionPolicy)?
+    /// See `RetentionRules`.
+    let judge: (any InvalidationJudge)?
     let targetBytes: UInt64
     let control: JobControl
+    /// Tables of which it is known that they, or parts of them, cannot be read. One is an input only where somebody asked
+    /// for just that.
+    let unreadable: Set<FileNumber>
     let openTable: (TableFile) throws(VarveError) -> TableReader
 
     init(
         _ compaction: Compaction, version: Version, snapshots: [LSN], horizon: LSN, now: Timestamp,
-        policy: (any EvictionPolicy)? = nil, targetBytes: UInt64, control: JobControl,
+        policy: (any EvictionPolicy)? = nil, judge: (any InvalidationJudge)? = nil, targetBytes: UInt64,
+        control: JobControl, unreadable: Set<FileNumber> = [],
         openTable: @escaping (TableFile) throws(VarveError) -> TableReader
     ) {
         self.compaction = compaction
@@ -30,8 +36,10 @@ struct CompactionJob {
         self.horizon = horizon
         self.now = now
         self.policy = policy
+        self.judge = judge
         self.targetBytes = targetBytes
         self.control = control
+        self.unreadable = unreadable
         self.openTable = openTable
     }
 
@@ -51,7 +59,7 @@ struct CompactionJob {
         let inputs = try openInputs()
         let rules = RetentionRules(
             snapshots: snapshots, horizon: horizon, now: now, tombstones: RangeTombstones(union: inputs.tombstones),
-            beneath: try beneath())
+            beneath: try beneath(), judge: judge)
         let merge = MergingCursor(inputs.sources)
         return try outputs.fill { () throws(VarveError) in
             let writer = RunWriter(
@@ -81,11 +89,19 @@ struct CompactionJob {
     /// ones are asked as well, or each would leave a tombstone.
     private func beneath() throws(VarveError) -> KeysBeneath {
         switch compaction.reason {
-        case .sweep, .expired, .quota: break
+        case .sweep, .eviction, .expired, .quota: break
         default: return KeysBeneath(version, compaction)
         }
         var tables: [TableReader] = []
-        for file in KeysBeneath.tables(version, compaction) { tables.append(try openTable(file)) }
+        for file in KeysBeneath.tables(version, compaction) {
+            do throws(VarveError) {
+                tables.append(try openTable(file))
+            } catch {
+                // One without a filter may hold any key of its range.
+                guard unreadable.contains(file.number) else { throw error }
+                return KeysBeneath(version, compaction)
+            }
+        }
         return KeysBeneath(version, compaction).narrowed(to: tables)
     }
 
@@ -132,7 +148,8 @@ struct CompactionJob {
         let inputs = try openInputs()
         let scan = QuotaScan(
             merge: MergingCursor(inputs.sources), readers: RetentionRules.readers(snapshots, horizon),
-            tombstones: RangeTombstones(union: inputs.tombstones), now: now, policy: policy, control: control)
+            tombstones: RangeTombstones(union: inputs.tombstones), now: now, judge: judge, policy: policy,
+            control: control)
         let properties = compaction.inputs.map(\.file.properties)
         var plans: [QuotaPlan] = []
         for goal in compaction.quotas {

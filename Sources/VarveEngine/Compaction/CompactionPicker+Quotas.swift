@@ -77,7 +77,11 @@ extension CompactionPicker {
     /// Gives a compaction that ends at the bottom what overfull namespaces should lose in it.
     func addQuotas(to compaction: inout Compaction, _ version: Version, _ situation: Situation) {
         let isWithinRuns = options.runs > 0 && compaction.outputLevel == 0
-        guard compaction.isBottommost || isWithinRuns || compaction.outputLevel == version.levels.count - 1 else {
+        // Where damage keeps tables from going down they lose entries where they are.
+        let staysAbove = !situation.damaged.isEmpty && compaction.upperLevel == compaction.outputLevel
+        guard
+            compaction.isBottommost || isWithinRuns || staysAbove || compaction.outputLevel == version.levels.count - 1
+        else {
             return
         }
         let present = NamespaceUse(compaction.upper + compaction.lower)
@@ -103,7 +107,8 @@ extension CompactionPicker {
 
     private func pass(over namespace: NamespaceID, _ version: Version, _ situation: Situation) -> Compaction? {
         func holds(_ file: TableFile) -> Bool {
-            file.properties.namespaceShares?.contains { $0.namespace == namespace && $0.putCount > 0 } ?? false
+            guard isSound(file, situation) else { return false }
+            return file.properties.namespaceShares?.contains { $0.namespace == namespace && $0.putCount > 0 } ?? false
         }
         // Whatever its level, a table that was not tried comes before one that would have to be forced.
         let held = version.allTables.filter(holds)
@@ -113,7 +118,8 @@ extension CompactionPicker {
         let tables = version.levels[level].tables
         let progress = situation.quotaProgress[namespace] ?? QuotaProgress()
         if level == 0 {
-            guard options.runs > 0 else { return levelZero(version, reason: .quota(namespace)) }
+            let whole = options.runs > 0 ? nil : sound(levelZero(version, reason: .quota(namespace)), situation)
+            if let whole { return whole }
             // The queue of runs is in the order of their numbers.
             let queue = tables.filter(due.contains).sorted { $0.number < $1.number }
             guard let run = queue.first(where: { $0.number > progress.lastRun }) ?? queue.first else { return nil }
@@ -133,6 +139,6 @@ extension CompactionPicker {
         // Above the bottom they may hide something, and go down to where it is.
         let rewrite = within(level, inputs, .quota(namespace), version)
         if rewrite.isBottommost || level == version.levels.count - 1 { return rewrite }
-        return down(level, [tables[start]], .quota(namespace), version)
+        return sound(down(level, [tables[start]], .quota(namespace), version), situation) ?? rewrite
     }
 }

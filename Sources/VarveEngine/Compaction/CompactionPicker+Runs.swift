@@ -12,7 +12,8 @@ extension CompactionPicker {
             return .compact(compaction)
         }
         if let compaction = quota(version, situation) { return .compact(compaction) }
-        if let compaction = merge(version) { return .compact(compaction) }
+        let most = max(4, options.runs * CompactionOptions.runSlack)
+        if let compaction = merge(version, situation, above: most) { return .compact(compaction) }
         return .none
     }
 
@@ -22,9 +23,11 @@ extension CompactionPicker {
         let total = version.putCount
         let share = situation.poorSweeps < CompactionOptions.poorSweeps ? 0 : CompactionOptions.sweepShare
         var isFresh = false
-        var candidates = version.allTables
+        var candidates = version.allTables.filter { isSound($0, situation) }
         if situation.prefersFresh {
-            let fresh = version.levels[0].tables.filter { !situation.swept.contains($0.number) }
+            let fresh = version.levels[0].tables.filter {
+                isSound($0, situation) && !situation.swept.contains($0.number)
+            }
             let entries = fresh.reduce(0) { $0 &+ $1.properties.putCount }
             isFresh = Double(entries) > CompactionOptions.freshShare * Double(total)
             let rest = candidates.filter { situation.swept.contains($0.number) }
@@ -54,12 +57,19 @@ extension CompactionPicker {
         return within(0, Array(runs[low...high]), .sweep(isFresh: isFresh, share: share), version)
     }
 
-    /// Four neighbours that are the cheapest to make one, once there are far too many runs.
-    private func merge(_ version: Version) -> Compaction? {
+    /// Four neighbours that are the cheapest to make one, once there are far too many runs; two, where damaged ones lie
+    /// between them.
+    func merge(_ version: Version, _ situation: Situation, above most: Int) -> Compaction? {
         let runs = version.levels[0].tables
-        guard runs.count > max(4, options.runs * CompactionOptions.runSlack) else { return nil }
-        let cheapest = (0...runs.count - 4).min { bytes(runs[$0..<$0 + 4]) < bytes(runs[$1..<$1 + 4]) }
-        return cheapest.map { within(0, Array(runs[$0..<$0 + 4]), .withinLevelZero, version) }
+        guard runs.count(where: { isSound($0, situation) }) > most else { return nil }
+        for width in [4, 2] where width <= runs.count {
+            let places = (0...runs.count - width).filter {
+                runs[$0..<$0 + width].allSatisfy { isSound($0, situation) }
+            }
+            let cheapest = places.min { bytes(runs[$0..<$0 + width]) < bytes(runs[$1..<$1 + width]) }
+            if let cheapest { return within(0, Array(runs[cheapest..<cheapest + width]), .withinLevelZero, version) }
+        }
+        return nil
     }
 
     private func bytes(_ tables: ArraySlice<TableFile>) -> UInt64 { tables.reduce(0) { $0 &+ $1.bytes } }

@@ -2,8 +2,8 @@
 /// it out is `CompactionLoop`'s. One compaction runs at a time, so nothing that is being compacted needs avoiding.
 ///
 /// In this order: tables that go whole because they have expired; level 0; the level furthest above its target; tables
-/// of which much has expired; eviction when the store takes more than its budget lets tables have, or a namespace more than
-/// its own limit; old tombstones.
+/// of which much has expired or carries dropped tags; eviction when the store takes more than its budget lets tables have,
+/// or a namespace more than its own limit; old tombstones.
 struct CompactionPicker: Sendable {
     let options: CompactionOptions
 
@@ -25,11 +25,15 @@ struct CompactionPicker: Sendable {
         var poorSweeps = 0
         /// See `EvictionPolicy`.
         var prefersFresh = false
+        /// Tables that cannot be read: no compaction that nobody asked for has one among its inputs.
+        var damaged: Set<FileNumber> = []
         /// Nothing is being written: what waits for more of its kind waits no longer, where it is worth its while.
         var isIdle = false
         /// What namespaces may take, and how far the passes over them are.
         var limits: [NamespaceID: NamespaceLimit] = [:]
         var quotaProgress: [NamespaceID: QuotaProgress] = [:]
+        /// Of each table the share of its bytes, in 0...1, that goes when it is rewritten, because tags were dropped.
+        var invalidated: [FileNumber: Double] = [:]
 
         /// How much of its budgets the store takes.
         func occupancy(of version: Version) -> Double {
@@ -54,7 +58,10 @@ struct CompactionPicker: Sendable {
     private func pickForLevels(_ version: Version, _ situation: Situation) -> CompactionAction {
         if let drop = expiredWhole(version, situation) { return .drop(drop) }
         let targets = LevelTargets(version, running: [], options: options)
-        if isLevelZeroDue(version, targets, situation) { return .compact(levelZero(version)) }
+        if isLevelZeroDue(version, targets, situation) {
+            if let compaction = sound(levelZero(version), situation) { return .compact(compaction) }
+            if let compaction = merge(version, situation, above: options.levelZeroLimit) { return .compact(compaction) }
+        }
         if let action = overfull(version, targets, situation) { return action }
         if let compaction = expiredHeavy(version, situation) { return .compact(compaction) }
         if let compaction = eviction(version, situation) { return .compact(compaction) }
@@ -87,24 +94,30 @@ struct CompactionPicker: Sendable {
         version.allTables.reduce(0) { $0 &+ UInt64(Double($1.bytes) * $1.properties.expiredShare(at: now)) }
     }
 
-    /// The table with the most expired bytes, once they near the bound on the store as a whole.
+    /// The share of a table's bytes that goes by rule when it is rewritten. What is expired and invalidated counts twice.
+    private static func goneShare(of file: TableFile, _ situation: Situation) -> Double {
+        min(1, file.properties.expiredShare(at: situation.now) + (situation.invalidated[file.number] ?? 0))
+    }
+
+    /// The table with the most bytes that are expired or invalidated, once these near the bound on the store as a whole.
     func expiredHeavy(_ version: Version, _ situation: Situation) -> Compaction? {
-        let bound = options.expiredShare * CompactionOptions.expiredSlack * Double(version.tableBytes)
-        guard Double(CompactionPicker.expiredBytes(version, at: situation.now)) > bound else { return nil }
+        // What cannot be read is not rewritten either, so it is in no sum.
+        var (total, all) = (0.0, 0.0)
         var best: (level: Int, file: TableFile, bytes: Double)?
         for (level, content) in version.levels.enumerated() {
-            for file in content.tables {
-                let bytes = Double(file.bytes) * file.properties.expiredShare(at: situation.now)
+            for file in content.tables where isSound(file, situation) {
+                let bytes = Double(file.bytes) * CompactionPicker.goneShare(of: file, situation)
+                all += Double(file.bytes)
+                total += bytes
                 if bytes > best?.bytes ?? 0 { best = (level, file, bytes) }
             }
         }
-        guard let best else { return nil }
-        if best.level == 0 {
-            return options.runs > 0 ? within(0, [best.file], .expired, version) : levelZero(version)
-        }
+        guard let best, total > options.expiredShare * CompactionOptions.expiredSlack * all else { return nil }
         // In the last level expired entries go where they are; above it they may hide something, and go down.
-        return best.level == version.levels.count - 1
-            ? within(best.level, [best.file], .expired, version) : down(best.level, [best.file], .expired, version)
+        let here = within(best.level, [best.file], .expired, version)
+        if best.level == 0 { return options.runs > 0 ? here : sound(levelZero(version), situation) ?? here }
+        if best.level == version.levels.count - 1 { return here }
+        return sound(down(best.level, [best.file], .expired, version), situation) ?? here
     }
 
     // MARK: Levels
@@ -141,15 +154,19 @@ struct CompactionPicker: Sendable {
         let scores = (targets.baseLevel..<max(targets.baseLevel, last)).map {
             ($0, targets.score(of: $0, bytes: version.levels[$0].bytes))
         }
-        guard let (level, score) = scores.max(by: { $0.1 < $1.1 }), score > 1 else { return nil }
-        let tables = version.levels[level].tables
-        let after = situation.cursors[level]
-        let file = tables.first { after.lexicographicallyPrecedes($0.properties.smallestKey) } ?? tables[0]
-        let compaction = down(level, [file], .levelSize, version)
-        if compaction.lower.isEmpty, isMovable(file, to: level + 1) {
-            return .move(TableMove(tables: [LeveledTable(level: level, file: file)], outputLevel: level + 1))
+        for (level, _) in scores.filter({ $0.1 > 1 }).sorted(by: { $0.1 > $1.1 }) {
+            let tables = version.levels[level].tables
+            let after = situation.cursors[level]
+            let start = tables.firstIndex { after.lexicographicallyPrecedes($0.properties.smallestKey) } ?? 0
+            for file in [tables[start...], tables[..<start]].joined() {
+                guard let compaction = sound(down(level, [file], .levelSize, version), situation) else { continue }
+                if compaction.lower.isEmpty, isMovable(file, to: level + 1) {
+                    return .move(TableMove(tables: [LeveledTable(level: level, file: file)], outputLevel: level + 1))
+                }
+                return .compact(compaction)
+            }
         }
-        return .compact(compaction)
+        return nil
     }
 
     /// A table that holds tombstones is rewritten on its way down, so that they can go.
@@ -164,17 +181,25 @@ struct CompactionPicker: Sendable {
     private func eviction(_ version: Version, _ situation: Situation) -> Compaction? {
         guard version.tableBytes > 0, situation.occupancy(of: version) > 1 else { return nil }
         let budget = situation.evictionTarget(of: version)
-        guard let level = version.levels.indices.last(where: { !version.levels[$0].tables.isEmpty }) else { return nil }
+        guard let level = deepestSound(version, situation) else { return nil }
         let tables = version.levels[level].tables
+        // What that level has left may be what cannot go, and what lies above never comes down to it.
+        let isPoor = situation.poorSweeps >= CompactionOptions.poorSweeps
+        if !situation.damaged.isEmpty, level == 0 || isPoor { return evictionRoundDamage(version, budget, situation) }
         // What stands above the last level comes down first: eviction decides there.
         if level == 0 { return levelZeroEviction(version, budget) }
         let after = situation.cursors[level]
-        let start = tables.firstIndex { after.lexicographicallyPrecedes($0.properties.smallestKey) } ?? 0
+        let places = tables.indices.filter { isSound(tables[$0], situation) }
+        guard
+            let start = places.first(where: { after.lexicographicallyPrecedes(tables[$0].properties.smallestKey) })
+                ?? places.first
+        else { return nil }
         var inputs: [TableFile] = []
         var bytes: UInt64 = 0
         for file in tables[start...] {
             // Neighbours only: outputs must not span a table that is left out.
-            guard inputs.isEmpty || bytes &+ file.bytes <= options.compactionBytes / 4 else { break }
+            guard inputs.isEmpty || (isSound(file, situation) && bytes &+ file.bytes <= options.compactionBytes / 4)
+            else { break }
             inputs.append(file)
             bytes &+= file.bytes
         }
@@ -203,7 +228,9 @@ struct CompactionPicker: Sendable {
                     situation.isIdle || properties.largestCommitTime < situation.commitTime &- options.tombstoneAge
                 else { continue }
                 // In the last level only a snapshot can have kept it; it goes with the next rewrite.
-                guard level < last else { continue }
+                guard level < last, isSound(file, situation),
+                    situation.damaged.isEmpty || sound(down(level, [file], .tombstones, version), situation) != nil
+                else { continue }
                 if best.map({ properties.largestCommitTime < $0.file.properties.largestCommitTime }) ?? true {
                     best = (level, file)
                 }

@@ -7,8 +7,9 @@
 ///
 /// The snapshots cut the LSNs into stripes; readers see only the newest version in a stripe, so the others are hidden
 /// and go. Above the last snapshot (the horizon) readers may still come anywhere, and all stays. In the oldest stripe a
-/// tombstone, an expired or an evicted version has nothing left to hide in the inputs, because all older versions are in
-/// its stripe; it goes if nothing lies beneath. Elsewhere it becomes (or stays) a tombstone.
+/// tombstone, an expired, invalidated or evicted version has nothing left to hide in the inputs, because all older versions
+/// are in its stripe; it goes if nothing lies beneath. Elsewhere it becomes (or stays) a tombstone. What invalidated a
+/// version counts where everybody who sees the version sees that as well.
 ///
 /// It reads no file and no clock, so that it can be tested over every small history there is.
 struct EntryRetention: ~Copyable {
@@ -81,7 +82,7 @@ struct EntryRetention: ~Copyable {
     ) throws(VarveError) -> Verdict {
         switch trailer.kind {
         case .put:
-            // A put without fields never expires; no policy: the common case ends here.
+            // A put without fields never expires and has no tags; no policy: the common case ends here.
             if eviction == nil, let flags = unsafe entry.first, flags == 0 {
                 counts.kept += 1
                 return .keep
@@ -89,6 +90,11 @@ struct EntryRetention: ~Copyable {
             let view = try unsafe EntryRetention.view(entry, trailer)
             if view.isExpired(at: rules.now) {
                 counts.expired += 1
+                return unsafe forget(key, view.sourceVersion, stripe)
+            }
+            // Those who see this version read at the stripe's snapshot or later.
+            if let judge = rules.judge, unsafe judge.hides(key, trailer.lsn, view, from: rules.snapshots[stripe]) {
+                counts.invalidated += 1
                 return unsafe forget(key, view.sourceVersion, stripe)
             }
             if unsafe shouldEvict(key, trailer, entry, view, isFromAbove) {

@@ -51,7 +51,7 @@ struct KeysBeneath: Sendable {
         guard unsafe spans[low].begin.withUnsafeBytes({ unsafe FullKey.compare($0, key) <= 0 }) else { return false }
         guard let tables else { return true }
         let hash = unsafe XXH3.hash64(key)
-        return tables.contains { $0.mayContain(keyHash: hash) }
+        return tables.contains { !$0.excludes(keyHash: hash) }
     }
 
     /// The same where the filter of one of `tables`, which hold all that is beneath, must know the key. Of ranges nothing

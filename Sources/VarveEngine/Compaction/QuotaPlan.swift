@@ -120,6 +120,7 @@ struct QuotaScan {
     let readers: [LSN]
     let tombstones: RangeTombstones
     let now: Timestamp
+    let judge: (any InvalidationJudge)?
     let policy: any EvictionPolicy
     let control: JobControl
 
@@ -174,7 +175,11 @@ struct QuotaScan {
             if trailer.kind == .put {
                 let view = try unsafe EntryRetention.view(entry, trailer)
                 let isCovered = unsafe !isKept && !covers.isEmpty && covers[stripe].lsn(covering: key) > trailer.lsn
-                let isGone = !isKept && (isHidden || isCovered || view.isExpired(at: now))
+                // The judge last: it costs most.
+                let isGone =
+                    unsafe !isKept
+                    && (isHidden || isCovered || view.isExpired(at: now)
+                        || judge?.hides(key, trailer.lsn, view, from: readers[stripe]) ?? false)
                 let candidate = EvictionCandidate(
                     keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
                     version: trailer.lsn)

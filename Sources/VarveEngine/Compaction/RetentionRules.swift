@@ -9,16 +9,22 @@ struct RetentionRules: Sendable {
     let tombstones: RangeTombstones
     /// What is older than the inputs and not among them.
     let beneath: KeysBeneath
+    /// Nil: nothing was invalidated, or nobody here knows.
+    let judge: (any InvalidationJudge)?
 
     /// `horizon`: the newest LSN that a reader could see when `snapshots` was taken. Every reader, now and later, stands
     /// at one of the snapshots or at the horizon or above.
-    init(snapshots: [LSN], horizon: LSN, now: Timestamp, tombstones: RangeTombstones, beneath: KeysBeneath) {
+    init(
+        snapshots: [LSN], horizon: LSN, now: Timestamp, tombstones: RangeTombstones, beneath: KeysBeneath,
+        judge: (any InvalidationJudge)? = nil
+    ) {
         let readers = RetentionRules.readers(snapshots, horizon)
         precondition(readers.last == horizon, "no snapshot stands above the newest LSN that readers may see")
         self.snapshots = readers
         self.now = now
         self.tombstones = tombstones
         self.beneath = beneath
+        self.judge = judge
     }
 
     /// Where someone reads, or may come to read: ascending, each once.
@@ -58,6 +64,8 @@ struct RetentionCounts: Hashable, Sendable {
     var tombstones: UInt64 = 0
     /// Dropped, or turned into a tombstone, because their time was over.
     var expired: UInt64 = 0
+    /// Dropped, or turned into a tombstone, because no reader is shown them since a tag of theirs was dropped.
+    var invalidated: UInt64 = 0
     /// Dropped, or turned into a tombstone, by the eviction policy.
     var evicted: UInt64 = 0
     /// Key and entry bytes of those.

@@ -248,6 +248,11 @@ extension Engine {
     /// Registers a reader of the log, or moves one: log after `lsn` is kept for it, up to `capBytes` (nil: as
     /// before, or the store's limit). Durable when it returns. A reader beyond its cap loses the log and is told of the gap.
     public func registerSlot(_ name: String, at lsn: LSN, capBytes: UInt64? = nil) throws(VarveError) {
+        try slotTurn.withLock { (_) throws(VarveError) in try setSlot(name, lsn, capBytes: capBytes) }
+    }
+
+    /// Under `slotTurn`: who registers, moves or removes has looked at what is there.
+    func setSlot(_ name: String, _ lsn: LSN, capBytes: UInt64? = nil) throws(VarveError) {
         guard !name.isEmpty, name.utf8.count <= VersionEdit.slotNameBytes else {
             throw VarveError(.invalidArgument, "a slot's name has 1 to \(VersionEdit.slotNameBytes) bytes")
         }
@@ -259,13 +264,30 @@ extension Engine {
         writing.compaction.wakeUp()
     }
 
-    /// Forgets a reader of the log. One that is not there is fine.
-    public func removeSlot(_ name: String) throws(VarveError) {
+    /// Lets the log go up to `lsn` that is kept for a reader; never back. Durable when it returns. False, with nothing
+    /// changed, where there is none of that name: who removed it is right.
+    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) -> Bool {
+        try slotTurn.withLock { (_) throws(VarveError) in
+            guard let known = versions.state.slots[name] else { return false }
+            if lsn > known.lsn { try setSlot(name, lsn) }
+            return true
+        }
+    }
+
+    /// Forgets a reader of the log. False where there is none of that name.
+    @discardableResult
+    public func removeSlot(_ name: String) throws(VarveError) -> Bool {
+        try slotTurn.withLock { (_) throws(VarveError) in try dropSlot(name) }
+    }
+
+    /// Under `slotTurn`.
+    func dropSlot(_ name: String) throws(VarveError) -> Bool {
         guard let writing else { throw VarveError(.readOnly, "slots are kept by a store that is open to write") }
-        guard versions.state.slots[name] != nil else { return }
+        guard versions.state.slots[name] != nil else { return false }
         var edit = VersionEdit()
         edit.removedSlots = [name]
         try writing.store.install(edit)
         writing.compaction.wakeUp()
+        return true
     }
 }

@@ -11,6 +11,7 @@ final class CompactionLoop: Sendable {
         var tablesDropped: UInt64 = 0
         var evicted: UInt64 = 0
         var expired: UInt64 = 0
+        var invalidated: UInt64 = 0
         /// Entries that compactions wrote again.
         var rewritten: UInt64 = 0
     }
@@ -40,6 +41,8 @@ final class CompactionLoop: Sendable {
         /// tried until something comes.
         var poorSweeps = 0
         var poorSince = LSN.zero
+        /// Tables that could not be read, as far as a version has them.
+        var setAside: [FileNumber: SetAside] = [:]
         /// Passes over namespaces with limits of their own.
         var quotas: [NamespaceID: QuotaProgress] = [:]
         /// Nil: what an idle store does is not done.
@@ -53,6 +56,8 @@ final class CompactionLoop: Sendable {
     private let gate: WriteGate
     private let picker: CompactionPicker
     private let controller: WriteController
+    /// Nil: nobody invalidates anything.
+    private let invalidated: InvalidatedShares?
     let state = Mutex(State())
     private let wake = Signal()
     private let progress = Signal()
@@ -65,6 +70,7 @@ final class CompactionLoop: Sendable {
         self.didLook = didLook
         picker = CompactionPicker(options: store.options.compaction)
         controller = WriteController(store.options.compaction)
+        invalidated = store.options.judge.map { InvalidatedShares($0) }
         let found = store.versions.version.allTables.map(\.number)
         state.withLock { state in
             state.swept = Set(found)
@@ -145,7 +151,14 @@ final class CompactionLoop: Sendable {
     /// A compaction that was asked for, on the calling thread.
     func compactHere(_ range: KeyRange?) throws(VarveError) {
         for level in 0..<Limits.levels {
-            if let compaction = picker.manual(store.versions.version, from: level, range) { try run(compaction) }
+            guard let compaction = picker.manual(store.versions.version, from: level, range) else { continue }
+            do throws(VarveError) {
+                try run(compaction)
+            } catch {
+                // Who asked for it is told, even where it was known.
+                setAside(error, compaction)
+                throw error
+            }
         }
     }
 
@@ -175,6 +188,12 @@ final class CompactionLoop: Sendable {
             now: store.clock.now(), commitTime: store.versions.state.lastCommitTime,
             tableBudget: evicts ? tableBudget : nil, entryBudget: evicts ? store.options.diskBudgetEntries : nil,
             cursors: cursors, swept: swept, poorSweeps: poor, prefersFresh: store.options.eviction.prefersFresh)
+        situation.damaged = damagedTables
+        // See `run`: where the log has failed nothing of it would go.
+        if mayEvict, let invalidated, store.log.failure == nil {
+            let oldest = store.snapshots.live(store.visibleLSN)[0]
+            situation.invalidated = invalidated.shares(of: store.versions.version, from: oldest)
+        }
         if mayEvict, store.accounts.hasLimits {
             situation.limits = store.accounts.limits
             situation.quotaProgress = quotas
@@ -218,7 +237,11 @@ final class CompactionLoop: Sendable {
             try store.install(move.edit)
             advance(move.tables[0].level, move.tables.last?.file)
         case .compact(let compaction):
-            try run(compaction)
+            do throws(VarveError) {
+                try run(compaction)
+            } catch {
+                guard setAside(error, compaction) else { throw error }
+            }
         }
         return true
     }
@@ -238,18 +261,27 @@ final class CompactionLoop: Sendable {
         }
         if stops { control.cancel() }
         defer { state.withLock { $0.running = nil } }
+        // A log that failed cannot make durable what invalidated an entry; without that the entry stays.
+        let generation = store.log.failure == nil ? store.options.judge?.generation ?? 0 : 0
+        // Before the horizon: all that it knows of the disk is visible there.
+        let judge = generation > 0 ? store.options.judge?.makePass() : nil
         let horizon = store.visibleLSN()
         let snapshots = store.snapshots.live { horizon }.filter { $0 <= horizon }
         let job = CompactionJob(
             compaction, version: store.versions.version, snapshots: snapshots, horizon: horizon,
-            now: store.clock.now(), policy: store.options.eviction, targetBytes: store.options.compaction.tableBytes,
-            control: control, openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
+            now: store.clock.now(), policy: store.options.eviction, judge: judge,
+            targetBytes: store.options.compaction.tableBytes, control: control, unreadable: damagedTables,
+            openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
         guard let result = try job.runUnlessVain(into: store.outputs(commitTimes: job.commitTimes)) else {
             return noteQuotas(compaction, nil)
         }
+        // What invalidated an entry must be durable before the entry goes: tables may not know more than the log.
+        if result.counts.invalidated > 0 { try store.log.groupSync.wait(upTo: horizon) }
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)
+        invalidated?.note(
+            result.tables, generation: generation, from: RetentionRules.readers(snapshots, horizon)[0])
         store.accounts.count(result, isFlush: false)
         noteSweep(compaction, result)
         noteQuotas(compaction, result)
@@ -261,6 +293,7 @@ final class CompactionLoop: Sendable {
             state.counts.bytesWritten += result.bytesWritten
             state.counts.evicted += result.counts.evicted
             state.counts.expired += result.counts.expired
+            state.counts.invalidated += result.counts.invalidated
             state.counts.rewritten += result.tables.reduce(0) { $0 &+ $1.properties.putCount }
         }
         progress.raise()
@@ -334,7 +367,8 @@ final class CompactionLoop: Sendable {
             }
             end(request, nil)
         } catch {
-            store.health.note(error)
+            // It was set aside, which ends nothing.
+            if !isDamage(error) { store.health.note(error) }
             end(request, error)
             if store.health.failure != nil || isStopping { throw error }
         }
@@ -369,6 +403,7 @@ final class CompactionLoop: Sendable {
         }
         let decision = try store.log.removeObsoleteSegments(flushed: manifest.flushed.lsn, slots: slots)
         state.withLock { $0.logBytes = decision.keptBytes }
+        forgetRefusals(until: .now)
     }
 
     private func updatePressure() {
@@ -376,11 +411,14 @@ final class CompactionLoop: Sendable {
         let version = store.versions.version
         let targets = LevelTargets(version, running: [], options: store.options.compaction)
         let log = state.withLock { $0.logBytes }
+        let damaged = damagedTables
         gate.set(
             controller.pressure(
                 WriteController.Load(
-                    levelZeroTables: version.levels[0].tables.count,
-                    compactionDebt: targets.debt(of: version, options: store.options.compaction),
+                    levelZeroTables: version.levels[0].tables.count { !damaged.contains($0.number) },
+                    // What a damaged table holds up does not come sooner for writers that wait.
+                    compactionDebt: damaged.isEmpty
+                        ? targets.debt(of: version, options: store.options.compaction) : 0,
                     diskBytes: version.tableBytes &+ log &+ store.versions.obsolete.waitingBytes,
                     diskBudget: store.options.diskBudgetBytes, excessEntries: excessEntries(version))))
     }

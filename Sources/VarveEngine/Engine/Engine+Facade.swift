@@ -53,9 +53,24 @@ extension Engine {
         return (free ?? .max) >= UInt64(options.logSegmentBytes)
     }
 
-    /// What stopped writes for good, and what background work met last and will try again.
-    package var troubles: (failure: VarveError?, passing: VarveError?) {
-        (health.failure ?? writing?.log.failure, health.passing)
+    /// What is wrong with a store.
+    package struct Troubles: Sendable {
+        /// What stopped writes for good.
+        package var failure: VarveError?
+        /// What background work met last and will try again.
+        package var passing: VarveError?
+        /// A table that cannot be read, round which compactions go.
+        package var damage: VarveError?
+
+        package init(failure: VarveError? = nil, passing: VarveError? = nil, damage: VarveError? = nil) {
+            self.failure = failure
+            self.passing = passing
+            self.damage = damage
+        }
+    }
+
+    package var troubles: Troubles {
+        Troubles(failure: health.failure ?? writing?.log.failure, passing: health.passing, damage: health.damage)
     }
 }
 
@@ -65,6 +80,9 @@ extension Namespace {
 
     /// What caches note for their next start, beside the data.
     package static let marks = Namespace(name: "marks", id: .marks)
+
+    /// What the store knows it by, for good.
+    package var number: UInt32 { id.rawValue }
 
     /// The bytes by which the store tells this key space from others; they lead the keys of what is kept about it.
     package var keyPrefix: [UInt8] {

@@ -34,7 +34,7 @@ extension Engine {
         result.blockCacheBytes = UInt64(cache.bytes)
         result.degradedMark = degradedMark
         result.failure = troubles.failure?.description
-        result.backgroundFailure = health.passing?.description
+        result.backgroundFailure = (health.passing ?? health.damage)?.description
         result.writePressure = gate.current.text
         for (cause, wait) in gate.statistics {
             result.waits[cause.rawValue] = (wait.count, wait.nanoseconds)
@@ -117,6 +117,7 @@ extension Engine {
         result.tablesDroppedExpired = compactions.tablesDropped
         result.entriesEvicted = compactions.evicted
         result.entriesExpired = compactions.expired
+        result.entriesInvalidated = compactions.invalidated
         result.entriesRewritten = compactions.rewritten
         if options.hasBudget { result.budgetShare = writing.compaction.occupancy }
         result.tableBudgetBytes = writing.compaction.tableBudget

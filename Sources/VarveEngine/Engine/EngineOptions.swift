@@ -33,6 +33,9 @@ public struct EngineOptions: Sendable {
     public var backgroundBytesPerSecond: UInt64?
     /// Chooses what the store forgets when it is over its budget. One policy serves one store.
     public var eviction: any EvictionPolicy = S3FIFOEviction()
+    /// Says which entries with tags nobody is shown any more, so that compaction lets them go. Nil: they stay until they
+    /// expire, are evicted or overwritten.
+    public var judge: (any InvalidationJudge)?
     /// How long a write may wait for background work before it fails with `.stalled`. Default 60 s; nil: for ever.
     public var stallLimit: Duration? = .seconds(60)
     /// Whether the owner's socket is offered, so that commands work while this process has the store open.

@@ -60,9 +60,7 @@ final class EngineOwnerService: OwnerService {
 
     func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool {
         let engine = try open()
-        let wasThere = engine.versions.state.slots[name] != nil
-        if let lsn { try engine.registerSlot(name, at: lsn) } else { try engine.removeSlot(name) }
-        return wasThere
+        return if let lsn { try engine.moveSlot(name, to: lsn) } else { try engine.removeSlot(name) }
     }
 
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {

@@ -96,6 +96,8 @@ public struct EngineStatistics: Sendable {
     public var tablesDroppedExpired: UInt64 = 0
     public var entriesEvicted: UInt64 = 0
     public var entriesExpired: UInt64 = 0
+    /// Entries that compactions let go because a tag of theirs was dropped.
+    public var entriesInvalidated: UInt64 = 0
     /// Entries that compactions wrote again.
     public var entriesRewritten: UInt64 = 0
     public var blockCacheHits: UInt64 = 0
@@ -111,7 +113,7 @@ public struct EngineStatistics: Sendable {
     public var degradedMark: String?
     /// The failure that stopped writes for good, if one did.
     public var failure: String?
-    /// The failure that background work met last and will try again (a full disk).
+    /// The failure that background work met last and will try again (a full disk), or else a damaged table that it goes round.
     public var backgroundFailure: String?
 
     public init() {}
@@ -184,6 +186,7 @@ extension EngineStatistics {
         text.add("tablesDroppedExpired", tablesDroppedExpired)
         text.add("entriesEvicted", entriesEvicted)
         text.add("entriesExpired", entriesExpired)
+        text.add("entriesInvalidated", entriesInvalidated)
         text.add("entriesRewritten", entriesRewritten)
         text.add("blockCacheHits", blockCacheHits)
         text.add("blockCacheMisses", blockCacheMisses)

@@ -3,16 +3,18 @@ internal import VarveIO
 
 /// Whether the store still takes writes, and what went wrong last. Any thread.
 ///
-/// Two kinds of failure, never mixed: one after which the state on disk is unknown stops writes until the store is opened
-/// anew; one that passes by itself (a full disk) is told, and the work is tried again.
+/// Three kinds of trouble, never mixed: a failure after which the state on disk is unknown stops writes until the store is
+/// opened anew; one that passes by itself (a full disk) is told, and the work is tried again; a damaged table is told, and
+/// the work goes round it.
 final class Health: Sendable {
     private struct State {
         var failure: VarveError?
         var passing: VarveError?
+        var damage: VarveError?
     }
     private let state = Mutex(State())
     private let hasFailed = Atomic<Bool>(false)
-    /// Raised when either changes.
+    /// Raised when any of them changes.
     let changed = Signal()
 
     /// Throws what stopped the store, if something did: to be asked before anything of a write is done. One load where
@@ -50,8 +52,19 @@ final class Health: Sendable {
         if differs { changed.raise() }
     }
 
+    /// A table that cannot be read, round which compactions go; nil: there is none.
+    func setDamage(_ error: VarveError?) {
+        let differs = state.withLock { state in
+            let differs = (state.damage == nil) != (error == nil)
+            state.damage = error
+            return differs
+        }
+        if differs { changed.raise() }
+    }
+
     var failure: VarveError? { state.withLock { $0.failure } }
     var passing: VarveError? { state.withLock { $0.passing } }
+    var damage: VarveError? { state.withLock { $0.damage } }
 
     /// Sorts an error of background work: a full disk passes, work that ends because the store closes has not failed, all
     /// else stops writes.

@@ -13,6 +13,8 @@ final class WriteGate: Sendable {
     private let isOpen = Atomic<Bool>(true)
     private let pressure = Mutex(WritePressure.none)
     private let waits = Mutex<[WritePressure.Cause: Waits]>([:])
+    /// Flushes wait for sweeps to make room in the budget of entries.
+    private let awaitsSweeps = Atomic<Bool>(false)
     private let limit: Duration?
     private let health: Health
     /// Raised when the pressure changes, a memtable has been flushed, or the store fails: who waits looks again.
@@ -136,21 +138,33 @@ final class WriteGate: Sendable {
         }
     }
 
+    /// Whether a flush may begin, or has to wait until entries have been let go: then that is what writers wait for. Returns
+    /// what it is told.
+    func tell(flushesMay: Bool) -> Bool {
+        awaitsSweeps.store(!flushesMay, ordering: .relaxed)
+        return flushesMay
+    }
+
+    private func beginWait(_ wait: inout Wait?, at now: Int64) throws(VarveError) -> WritePressure.Cause {
+        if wait == nil { wait = Wait(began: now) }
+        let cause = awaitsSweeps.load(ordering: .relaxed) ? WritePressure.Cause.diskBudget : .sealedMemtables
+        try checkLimit(wait, cause)
+        return cause
+    }
+
     /// Waits for a flush, because no memtable may be sealed now. Blocks.
     func waitForRoom(_ wait: inout Wait?, since seen: UInt64) throws(VarveError) {
         let before = ConditionLock.now()
-        if wait == nil { wait = Wait(began: before) }
-        try checkLimit(wait, .sealedMemtables)
+        let cause = try beginWait(&wait, at: before)
         changed.wait(after: seen, atMost: WriteGate.lookAgain)
-        count(.sealedMemtables, since: before)
+        count(cause, since: before)
     }
 
     /// The same for a task.
     func waitForRoom(_ wait: inout Wait?, since seen: UInt64) async throws(VarveError) {
         let before = ConditionLock.now()
-        if wait == nil { wait = Wait(began: before) }
-        try checkLimit(wait, .sealedMemtables)
+        let cause = try beginWait(&wait, at: before)
         try await WriteGate.sleep(.milliseconds(5))
-        count(.sealedMemtables, since: before)
+        count(cause, since: before)
     }
 }

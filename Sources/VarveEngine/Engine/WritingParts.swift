@@ -54,7 +54,7 @@ final class WritingParts: Sendable {
         // The pipeline keeps it alive; the loop must not, for what flushes refers to the loop.
         let compaction = CompactionLoop(store, gate: gate, didLook: { [weak later] in later?.wakeUp() })
         self.compaction = compaction
-        flushing = FlushLoop(store, hasRoom: { compaction.hasRoomForFlush }) {
+        flushing = FlushLoop(store, hasRoom: { [gate] in gate.tell(flushesMay: compaction.hasRoomForFlush) }) {
             compaction.wakeUp()
             gate.changed.raise()
         }

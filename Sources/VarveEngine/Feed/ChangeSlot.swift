@@ -34,7 +34,7 @@ public struct ChangeSlot: Sendable {
     /// Forgets the slot: no log is kept for it any more.
     public func remove() async throws(VarveError) {
         try await engine.context.feedThreads.run { [self] () throws(VarveError) in
-            try engine.slotTurn.withLock { (_) throws(VarveError) in try engine.removeSlot(name) }
+            _ = try engine.removeSlot(name)
         }
     }
 }
@@ -51,10 +51,7 @@ extension Engine {
     }
 
     private func makeSlot(_ name: String, _ start: ChangeCursor?, _ capBytes: UInt64?) throws(VarveError) {
-        if let known = versions.state.slots[name] {
-            if let capBytes, capBytes != known.capBytes { try registerSlot(name, at: known.lsn, capBytes: capBytes) }
-            return
-        }
+        if try isKnown(name, setting: capBytes) { return }
         let start = start ?? changeCursor
         try checkHistory(of: start)
         // What is not durable may be written anew after a power cut, and a slot must not stand beyond it.
@@ -62,11 +59,20 @@ extension Engine {
         try slotTurn.withLock { (_) throws(VarveError) in
             // Somebody else may have made it meanwhile.
             if versions.state.slots[name] != nil { return }
-            try registerSlot(name, at: start.lsn, capBytes: capBytes)
+            try setSlot(name, start.lsn, capBytes: capBytes)
             do throws(VarveError) { try checkHeld(start) } catch {
-                try removeSlot(name)
+                _ = try dropSlot(name)
                 throw error
             }
+        }
+    }
+
+    /// Whether there is a slot of that name, which then gets a limit where one is given.
+    private func isKnown(_ name: String, setting capBytes: UInt64?) throws(VarveError) -> Bool {
+        try slotTurn.withLock { (_) throws(VarveError) in
+            guard let known = versions.state.slots[name] else { return false }
+            if let capBytes, capBytes != known.capBytes { try setSlot(name, known.lsn, capBytes: capBytes) }
+            return true
         }
     }
 
@@ -85,10 +91,6 @@ extension Engine {
         guard cursor.lsn > slot.lsn else { return }
         // As for its making: a reader of what is acknowledged, and not yet durable, may be ahead of what a power cut leaves.
         try writing?.log.groupSync.wait(upTo: cursor.lsn)
-        try slotTurn.withLock { (_) throws(VarveError) in
-            // Who removed it meanwhile, or went further, is right.
-            guard let present = versions.state.slots[name], cursor.lsn > present.lsn else { return }
-            try registerSlot(name, at: cursor.lsn)
-        }
+        _ = try moveSlot(name, to: cursor.lsn)
     }
 }

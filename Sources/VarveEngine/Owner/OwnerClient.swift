@@ -88,8 +88,9 @@ package final class OwnerClient: Sendable {
         }
     }
 
-    /// Lets the owner keep its log after `lsn` for the reader of that name, and no longer what lies before.
-    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) { _ = try slot(name, lsn) }
+    /// Lets the owner keep its log after `lsn` for the reader of that name, and no longer what lies before. False where it
+    /// knows none of that name.
+    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) -> Bool { try slot(name, lsn) }
 
     /// Lets the owner forget a reader of its log. False where it knows none of that name.
     package func removeSlot(_ name: String) throws(VarveError) -> Bool { try slot(name, nil) }

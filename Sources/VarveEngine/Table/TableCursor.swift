@@ -133,7 +133,8 @@ final class TableCursor: InternalCursor {
         guard number >= 0, number < table.index.count else {
             block = nil
             pinned = nil
-            return
+            // The index of a map that has failed leads anywhere.
+            return try table.confirmMap()
         }
         let loaded = try load(number)
         guard let chosen = choose(loaded) else {

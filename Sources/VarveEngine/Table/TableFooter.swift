@@ -3,7 +3,8 @@
 ///     0    u32  format version (0)
 ///     4    u32  footer length (128)
 ///     8    u64  required features: a reader that misses one refuses the table by name
-///     16   u64  optional features: bit 0, the properties say what each namespace has
+///     16   u64  optional features: bit 0, the properties say what each namespace has; bit 1, they hold a
+///                    sample of tags
 ///     24   u64  file id
 ///     32   u64, u64  filter block: offset, size (both 0: none)
 ///     48   u64, u64  index block
@@ -24,6 +25,8 @@ struct TableFooter: Hashable, Sendable {
     /// Optional feature: the properties say what each namespace has. A manifest that a version without it has rewritten
     /// says so no longer.
     static let countsNamespaces: UInt64 = 1
+    /// Optional feature: the properties hold a sample of tags. The same goes for the manifest.
+    static let samplesTags: UInt64 = 2
 
     var requiredFeatures: UInt64 = 0
     var optionalFeatures: UInt64 = 0

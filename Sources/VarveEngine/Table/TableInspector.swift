@@ -65,6 +65,10 @@ struct TableInspector {
             let latest = properties.latestUsableUntil == .max ? "never" : "\(properties.latestUsableUntil)"
             lines.append("expiry: \(properties.earliestUsableUntil) ... \(latest)")
         }
+        if !properties.tagSample.isEmpty {
+            let tagged = properties.tagSample.entries.reduce(0) { $0 + $1.weight }
+            lines.append("tags: on \(tagged) of \(properties.tagSample.count) samples")
+        }
         if properties.sourceVersionCount > 0 {
             lines.append(
                 "source versions: \(properties.sourceVersionCount), highest \(properties.highestSourceVersion)")

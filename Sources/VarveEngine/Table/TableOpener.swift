@@ -98,6 +98,9 @@ struct TableOpener {
         if footer.optionalFeatures & TableFooter.countsNamespaces != 0, wanted.namespaces.isEmpty {
             wanted.namespaces = own.namespaces
         }
+        if footer.optionalFeatures & TableFooter.samplesTags != 0, wanted.tagSample.isEmpty {
+            wanted.tagSample = own.tagSample
+        }
         guard wanted == own else {
             throw VarveError(
                 .missingFile, "\(path) is another table than the manifest names: its properties differ", path: path)

@@ -19,6 +19,8 @@ public struct TableOptions: Sendable, Hashable {
 
     /// False: as tables were written before they said what each namespace has.
     var countsNamespaces = true
+    /// False: as tables were written before they held a sample of their tags.
+    var samplesTags = true
 
     public init() {}
 

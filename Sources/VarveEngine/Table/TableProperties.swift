@@ -35,6 +35,8 @@ struct TableProperties: Hashable, Sendable {
     /// Sixteen times in ascending order: by the one at i, about (i + 1) / 16 of the bytes of the puts are expired.
     /// Timestamp.max stands for never. Empty without puts.
     var expiryQuantiles: [Timestamp] = []
+    /// Empty where no put that was sampled has tags, and in tables from before this was taken.
+    var tagSample = TagSample()
     /// Puts that carry a source version, and the highest of them (of deletes too).
     var sourceVersionCount: UInt64 = 0
     var highestSourceVersion: UInt64 = 0

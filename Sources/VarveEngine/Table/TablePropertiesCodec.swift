@@ -11,10 +11,11 @@ extension TableProperties {
         case sourceVersionCount, highestSourceVersion
         case rawKeyBytes, rawEntryBytes, storedDataBytes, dataBlockCount
         case namespaces
+        case tagSample
     }
 
     /// The bytes that an encoded table's properties may take.
-    static let encodedLimit = 2 * Limits.fullKeyBytes + 4096 + NamespaceShare.limit * 32
+    static let encodedLimit = 2 * Limits.fullKeyBytes + 4096 + NamespaceShare.limit * 32 + TagSample.encodedLimit
 
     func encode(to buffer: inout ByteBuffer) {
         func number(_ tag: Tag, _ value: UInt64, unless usual: UInt64 = 0) {
@@ -63,6 +64,11 @@ extension TableProperties {
         number(.storedDataBytes, storedDataBytes)
         number(.dataBlockCount, dataBlockCount)
         if !namespaces.isEmpty { bytes(.namespaces, encodedNamespaces()) }
+        if !tagSample.isEmpty {
+            var sample = ByteBuffer(capacity: 64)
+            tagSample.encode(to: &sample)
+            bytes(.tagSample, sample.array())
+        }
     }
 
     private func encodedNamespaces() -> [UInt8] {
@@ -137,6 +143,7 @@ extension TableProperties {
         case .storedDataBytes: storedDataBytes = try field.fixed()
         case .dataBlockCount: dataBlockCount = try field.fixed()
         case .namespaces: try decodeNamespaces(from: &field)
+        case .tagSample: tagSample = try TagSample.decode(from: &field)
         }
     }
 

@@ -96,6 +96,10 @@ final class TableReader: @unchecked Sendable {
     @inline(__always)
     func mayContain(keyHash: UInt64) -> Bool { filter?.mayContain(keyHash) ?? true }
 
+    /// Whether no version of the key is here, by a filter that is as it was written: one whose map has failed reads as zeros
+    /// and knows no key.
+    func excludes(keyHash: UInt64) -> Bool { !mayContain(keyHash: keyHash) && !map.isDamaged }
+
     /// The newest version of a full key that a reader at `lsn` sees; range tombstones are asked separately.
     /// `keyHash` is XXH3-64 of the key.
     func get(

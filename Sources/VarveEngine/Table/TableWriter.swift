@@ -13,6 +13,7 @@ final class TableWriter {
     private var index = IndexBuilder()
     private var filter: FilterBuilder
     private var sampler = ExpirySampler()
+    private var tagSampler: TagSampler
     private var namespaces = NamespaceCounter()
     private var rangeTombstones: [RangeTombstone] = []
     private var compressor = BlockCompressor()
@@ -36,6 +37,7 @@ final class TableWriter {
         filter = FilterBuilder(bitsPerKey: options.filterBitsPerKey)
         output = ByteBuffer(capacity: options.writeBufferBytes + options.blockBytes * 2)
         properties.fileID = fileNumber
+        tagSampler = TagSampler(seed: fileNumber)
     }
 
     var isEmpty: Bool { properties.isEmpty }
@@ -127,6 +129,7 @@ final class TableWriter {
         properties.earliestUsableUntil = min(properties.earliestUsableUntil, until)
         properties.latestUsableUntil = max(properties.latestUsableUntil, until)
         sampler.add(until, bytes: key.count + entry.count)
+        unsafe tagSampler.add(key, trailer.lsn, view, bytes: key.count + entry.count)
     }
 
     private func closeSeparator(_ offset: UInt64, before key: UnsafeRawBufferPointer, _ trailer: Trailer) {
@@ -191,6 +194,7 @@ final class TableWriter {
 
         var footer = TableFooter(fileID: properties.fileID, index: .none, properties: .none, fileBytes: 0)
         if !properties.namespaces.isEmpty { footer.optionalFeatures |= TableFooter.countsNamespaces }
+        if !properties.tagSample.isEmpty { footer.optionalFeatures |= TableFooter.samplesTags }
         if options.filterBitsPerKey > 0, !filter.isEmpty {
             footer.filter = writeMeta { filter.finish(into: &$0) }
         }
@@ -208,6 +212,7 @@ final class TableWriter {
 
     private func closeProperties(_ tombstones: RangeTombstones) {
         properties.expiryQuantiles = sampler.quantiles()
+        if options.samplesTags { properties.tagSample = tagSampler.sample() }
         defer { closeNamespaces() }
         guard let begin = tombstones.begin, let end = tombstones.end else { return }
         let hasEntries = properties.entryCount > 0

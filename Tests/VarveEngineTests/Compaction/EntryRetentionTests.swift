@@ -4,12 +4,66 @@ import VarveTestSupport
 @testable import VarveEngine
 
 /// The dropping rule, proved over every small history: whatever a merge drops, no reader at a live snapshot, at the
-/// horizon or later sees anything else than before, except that it may miss what was evicted.
+/// horizon or later sees anything else than before, except that it may miss what was evicted. A reader from a tag's drop on
+/// is not shown what carries the tag.
 @Suite("Retention: the dropping rule")
 struct EntryRetentionTests {
-    /// What one LSN did to the one key of a history.
+    /// What one LSN did to the one key of a history, or to the one tag. `movedDeadline` is a put with the tag that carries on
+    /// the version of the last one before it: by that it is judged.
     private enum Change: CaseIterable {
-        case put, expiredPut, delete, rangeDelete
+        case put, expiredPut, delete, rangeDelete, taggedPut, tagDrop, movedDeadline
+    }
+
+    private static let carriedTag: UInt64 = 3
+
+    /// The version by which an entry is judged, as a cache does it.
+    private static func judged(_ version: LSN, _ extensions: [EntryExtension]) -> LSN {
+        guard let field = extensions.first(where: { $0.tag == carriedTag }) else { return version }
+        return LSN(UInt64(field.bytes[0]))
+    }
+
+    /// Knows when the one tag was dropped.
+    private struct Drops: InvalidationJudge {
+        let lsns: [LSN]
+        var generation: UInt64 { UInt64(lsns.count) }
+        /// As a registry that remembers the latest drop alone.
+        func invalidation(of entry: TaggedEntry) -> LSN? {
+            let version = EntryRetentionTests.judged(entry.version, entry.extensions)
+            return lsns.last.flatMap { $0 >= version ? $0 : nil }
+        }
+    }
+
+    /// What puts are to readers, by the history.
+    private struct Model {
+        let drops: Drops
+        private var isExpired: [Bool] = []
+        /// The version by which drops of the tag judge a put; nil where it does not carry the tag.
+        private var tagged: [LSN?] = []
+
+        init(_ history: [Change]) {
+            drops = Drops(lsns: history.indices.filter { history[$0] == .tagDrop }.map { LSN(UInt64($0 + 1)) })
+            for (index, change) in history.enumerated() {
+                isExpired.append(change == .expiredPut)
+                switch change {
+                case .taggedPut: tagged.append(LSN(UInt64(index + 1)))
+                case .movedDeadline: tagged.append(LSN(UInt64(EntryRetentionTests.carried(by: index, history))))
+                default: tagged.append(nil)
+                }
+            }
+        }
+
+        /// Whether a reader is not shown a put that nothing covers.
+        func hides(_ put: LSN, at reader: LSN) -> Bool {
+            let index = Int(put.rawValue) - 1
+            if isExpired[index] { return true }
+            guard let version = tagged[index] else { return false }
+            return drops.lsns.contains { $0 <= reader && $0 > version }
+        }
+    }
+
+    /// The version that a moved deadline carries on: of the last put with the tag; its own where there is none.
+    private static func carried(by index: Int, _ history: [Change]) -> Int {
+        (history[..<index].lastIndex(of: .taggedPut) ?? index) + 1
     }
 
     /// Evicts everything, nothing, or every second candidate.
@@ -38,18 +92,17 @@ struct EntryRetentionTests {
     }
 
     /// What a reader finds: the LSN of the value, or nil.
-    private static func read(_ runs: [Run], at lsn: LSN) -> LSN? {
-        let points = runs.flatMap(\.points).filter { $0.lsn <= lsn }
-        guard let newest = points.max(by: { $0.lsn < $1.lsn }), newest.trailer.kind == .put else { return nil }
-        if runs.contains(where: { $0.ranges.contains { $0 <= lsn && $0 > newest.lsn } }) { return nil }
-        return isExpired(newest) ? nil : newest.lsn
-    }
-
-    private static func isExpired(_ version: TestVersion) -> Bool {
-        version.entry.lend { bytes in
-            guard let view = try? unsafe EntryView(bytes) else { return false }
-            return view.isExpired(at: now)
+    private static func read(_ runs: [Run], _ model: Model, at reader: LSN) -> LSN? {
+        var newest: Trailer?
+        var cover = LSN.zero
+        for run in runs {
+            for point in run.points where point.lsn <= reader && point.lsn >= newest?.lsn ?? .zero {
+                newest = point.trailer
+            }
+            for lsn in run.ranges where lsn <= reader { cover = max(cover, lsn) }
         }
+        guard let newest, newest.kind == .put, cover < newest.lsn else { return nil }
+        return model.hides(newest.lsn, at: reader) ? nil : newest.lsn
     }
 
     private static func sourceVersion(_ version: TestVersion) -> UInt64 {
@@ -73,6 +126,14 @@ struct EntryRetentionTests {
                 run.points.append(TestVersion(key, lsn, entry: TestVersion.entry(fields)))
             case .delete: run.points.append(TestVersion(key, lsn, .delete, entry: TestVersion.entry(fields)))
             case .rangeDelete: run.ranges.append(LSN(lsn))
+            case .taggedPut:
+                fields.tags = [7]
+                run.points.append(TestVersion(key, lsn, entry: TestVersion.entry(fields)))
+            case .movedDeadline:
+                fields.tags = [7]
+                fields.extensions = [EntryExtension(tag: carriedTag, bytes: [UInt8(carried(by: index, history))])]
+                run.points.append(TestVersion(key, lsn, entry: TestVersion.entry(fields)))
+            case .tagDrop: break
             }
         }
         return run
@@ -125,16 +186,17 @@ struct EntryRetentionTests {
         let input = run(history, test.from..<test.upTo, pattern: test.pattern)
         let above = run(history, test.upTo..<count, pattern: test.pattern)
         let snapshots = (0..<test.horizon).filter { test.snapshots >> $0 & 1 == 1 }.map { LSN(UInt64($0)) }
+        let model = Model(history)
         let spans = beneath.points.isEmpty && beneath.ranges.isEmpty ? [] : [(key, key, false)]
         let rules = RetentionRules(
             snapshots: snapshots, horizon: LSN(UInt64(test.horizon)), now: now, tombstones: input.tombstones,
-            beneath: KeysBeneath(spans))
+            beneath: KeysBeneath(spans), judge: model.drops)
         let (output, floors, evicted) = try merge(input, rules, evict: test.evict)
 
         var forgotten = false
         for reader in snapshots + (test.horizon...count).map({ LSN(UInt64($0)) }) {
-            let before = read([beneath, input, above], at: reader)
-            let after = read([beneath, output, above], at: reader)
+            let before = read([beneath, input, above], model, at: reader)
+            let after = read([beneath, output, above], model, at: reader)
             if before == after { continue }
             if evicted > 0, after == nil {
                 forgotten = true
@@ -155,7 +217,7 @@ struct EntryRetentionTests {
 
         // Nothing useless stays: with no reader but the newest and nothing beneath, a dead key leaves no trace.
         if test.horizon == count, snapshots.isEmpty, test.from == 0, test.upTo == count,
-            read([input], at: LSN(UInt64(count))) == nil
+            read([input], model, at: LSN(UInt64(count))) == nil
         {
             #expect(output.points.isEmpty && output.ranges.isEmpty, "\(test)")
         }
@@ -163,10 +225,24 @@ struct EntryRetentionTests {
 
     private static func describe(_ lsn: LSN?) -> String { lsn.map { "\($0)" } ?? "nothing" }
 
-    private static func histories(_ count: Int) -> [[Change]] {
+    private static func histories(_ count: Int, of changes: [Change]) -> [[Change]] {
         (0..<count).reduce([[]]) { histories, _ in
-            histories.flatMap { history in Change.allCases.map { history + [$0] } }
+            histories.flatMap { history in changes.map { history + [$0] } }
         }
+    }
+
+    /// Every one there is. Of three changes and more: all without tags, and those in which a drop may hide something; of four
+    /// these with fewer kinds beside.
+    private static func histories(_ count: Int) -> [[Change]] {
+        if count < 3 { return histories(count, of: Change.allCases) }
+        let untagged = histories(count, of: [.put, .expiredPut, .delete, .rangeDelete])
+        let kinds: [[Change]] =
+            count == 3
+            ? [Change.allCases] : [[.taggedPut, .tagDrop, .delete], [.taggedPut, .tagDrop, .movedDeadline]]
+        let tagged = kinds.flatMap { histories(count, of: $0) }.filter {
+            $0.contains(.tagDrop) && ($0.contains(.taggedPut) || $0.contains(.movedDeadline))
+        }
+        return untagged + tagged
     }
 
     /// Every history of up to four changes, every place of the inputs in it, every set of snapshots and every horizon.

@@ -25,6 +25,7 @@ private struct PickerSketch {
     struct Unknown: Error, CustomStringConvertible { let description: String }
 
     private var options = CompactionOptions()
+    private var invalidated: [FileNumber: Double] = [:]
     private var version = Version.empty(
         flushed: LogPosition(
             timeline: TimelineID(ordinal: 1, unique: UniqueID(high: 0, low: 1)), lsn: .zero, runningHash: 0))
@@ -33,7 +34,8 @@ private struct PickerSketch {
 
     /// `version trigger=4 ...`, and lines of tables: `L0 7[a-m]`, with marks behind them: `bytes=50`, `lsn=5-9`,
     /// `deletes=9` (of ten entries), `ranges=1`, `until=90` (the latest deadline), `expired=8@50` (sixteenths of the bytes
-    /// by that time), `sources=1`, `time=70` (the latest commit time).
+    /// by that time), `dropped=8` (sixteenths of the bytes whose tags were dropped), `sources=1`, `time=70` (the latest
+    /// commit time).
     init(_ command: ScriptCommand) throws {
         options.levelZeroTrigger = try command.integer("trigger") ?? 4
         options.levelZeroLimit = try command.integer("limit") ?? 8
@@ -49,6 +51,9 @@ private struct PickerSketch {
             guard words.count >= 2, let level = Int(words[0].dropFirst()) else { throw Unknown(description: line) }
             let (number, properties) = try Self.table(words[1], words.dropFirst(2))
             edit.add(number, properties, level: level)
+            for mark in words where mark.hasPrefix("dropped=") {
+                invalidated[number] = (Double(mark.dropFirst(8)) ?? 0) / 16
+            }
         }
         version = try version.applying(edit, number: 1) { TableFile(number: $0, properties: $1) }.version
     }
@@ -76,6 +81,7 @@ private struct PickerSketch {
             case "until": properties.latestUsableUntil = values[0]
             case "expired":
                 properties.expiryQuantiles = (0..<16).map { $0 < values[0] ? values[1] : .max }
+            case "dropped": break
             case "sources": properties.sourceVersionCount = UInt64(values[0])
             case "time": properties.largestCommitTime = values[0]
             default: throw Unknown(description: mark)
@@ -97,7 +103,7 @@ private struct PickerSketch {
 
     /// `pick now=50 time=100 budget=70 L5=m` (the last: where the compaction of that level before ended). `limit=25`: the
     /// entries that the namespace may have; `poor=3,3,4`: its passes over these tables found nothing; `after=m`: where the
-    /// last one ended.
+    /// last one ended. `damaged=3,4`: these tables cannot be read.
     func pick(_ command: ScriptCommand) throws -> String {
         var cursors = [[UInt8]](repeating: [], count: Limits.levels)
         for level in 1..<Limits.levels {
@@ -107,6 +113,8 @@ private struct PickerSketch {
         var situation = CompactionPicker.Situation(
             now: Timestamp(try command.integer("now") ?? 0), commitTime: Timestamp(try command.integer("time") ?? 0),
             tableBudget: try command.integer("budget").map { UInt64($0) }, cursors: cursors)
+        situation.damaged = Set(command.value("damaged")?.split(separator: ",").compactMap { FileNumber($0) } ?? [])
+        situation.invalidated = invalidated
         if let limit = try command.integer("limit") {
             situation.limits = [.default: NamespaceLimit(entries: UInt64(limit))]
             var progress = QuotaProgress()

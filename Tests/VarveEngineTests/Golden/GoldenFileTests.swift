@@ -142,6 +142,11 @@ import VarveTestSupport
         case 12: #expect(shares == nil)
         case 13: #expect(shares == [])
         case 14: #expect(shares?.map(\.putCount) == [20] && shares?.map(\.namespace) == [.default])
+        case 16:
+            let sample = table.properties.tagSample
+            #expect(sample.count >= 16 && sample.count <= 32)
+            #expect(sample.entries.contains { $0.tags == [3] } && sample.entries.contains { $0.tags.last == .max })
+            #expect(sample.entries.allSatisfy { $0.namespace == .default && $0.version.rawValue % 3 != 2 })
         default:
             #expect(shares?.map(\.namespace.rawValue) == [0, 16, 17, 70_000])
             #expect(shares?.map(\.putCount) == [2, 8, 1, 11])

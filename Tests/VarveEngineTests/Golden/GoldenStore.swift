@@ -22,6 +22,7 @@ enum GoldenStore {
         options.table.blockBytes = 512
         // As it was when the files were written.
         options.table.countsNamespaces = false
+        options.table.samplesTags = false
         options.offersSocket = false
         options.usesThreads = false
         options.clock = clock

@@ -4,7 +4,7 @@ import VarveTestSupport
 @testable import VarveEngine
 
 /// The golden tables: compressed and stored blocks in one, range tombstones alone, stored blocks without a filter, and one
-/// that says what each namespace has. The others are from before tables said so.
+/// that says what each namespace has, and one with a sample of its tags. The others are from before tables said so.
 struct GoldenTable {
     let number: FileNumber
     var records: [Record] = []
@@ -14,7 +14,7 @@ struct GoldenTable {
 
     var name: FileName { .table(number) }
 
-    static let all = [mixed, tombstonesOnly, stored, counted]
+    static let all = [mixed, tombstonesOnly, stored, counted, sampled]
 
     /// What each entry may be, in blocks of both codecs.
     static let mixed: GoldenTable = {
@@ -22,6 +22,7 @@ struct GoldenTable {
         table.options.blockBytes = 256
         table.options.codec = .lz4
         table.options.countsNamespaces = false
+        table.options.samplesTags = false
         table.commitTimes = 1_000_000...2_000_000
         for number in 0..<12 {
             table.records.append(
@@ -89,6 +90,18 @@ struct GoldenTable {
                     table.records.append(Record(key: key, lsn: lsn, entry: [0] + value))
                 }
             }
+        }
+        return table
+    }()
+
+    static let sampled: GoldenTable = {
+        var table = GoldenTable(number: 16)
+        table.options.blockBytes = 256
+        table.options.codec = .stored
+        table.records = (0..<60).map { number in
+            let tags: [UInt64] = [[], [3], [UInt64(number), .max]][number % 3]
+            return record(
+                "key \(10 + number)", UInt64(200 + number), "value of \(number)", EntryFields(tags: tags))
         }
         return table
     }()

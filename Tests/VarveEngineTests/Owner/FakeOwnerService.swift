@@ -78,8 +78,9 @@ final class FakeOwnerService: OwnerService {
     func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool {
         try checkFailure()
         return state.update { state in
-            defer { state.slots[name] = lsn }
-            return state.slots[name] != nil
+            guard state.slots[name] != nil else { return false }
+            state.slots[name] = lsn
+            return true
         }
     }
 

@@ -32,6 +32,12 @@ struct TablePropertiesTests {
             NamespaceShare(namespace: .default, putCount: 4, rawBytes: 300, storedBytes: 200),
             NamespaceShare(namespace: NamespaceID(rawValue: .max), putCount: 6, rawBytes: 765, storedBytes: 500),
         ]
+        properties.tagSample = TagSample(
+            count: 20,
+            entries: [
+                TagSample.Entry(namespace: .default, version: LSN(6), tags: [1, .max], weight: 3),
+                TagSample.Entry(namespace: NamespaceID(rawValue: .max), version: .max, tags: [0]),
+            ])
         return properties
     }()
 
@@ -96,6 +102,18 @@ struct TablePropertiesTests {
         more = Self.sample
         more.namespaces[1].storedBytes += 1
         #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(more)) }
+        var samples = Self.sample
+        samples.tagSample.count = 3
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(samples)) }
+        samples.tagSample.count = 33
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(samples)) }
+        samples.tagSample = TagSample(
+            count: 1, entries: [TagSample.Entry(namespace: .default, version: LSN(1), tags: [])])
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(samples)) }
+        samples.tagSample.entries = [
+            TagSample.Entry(namespace: .default, version: LSN(1), tags: Array(0...UInt64(TagSample.tagLimit)))
+        ]
+        #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(samples)) }
         var unsorted = Self.sample
         unsorted.expiryQuantiles[3] = 1000
         #expect(throws: DecodeError.self) { try Self.decoded(Self.encoded(unsorted)) }
