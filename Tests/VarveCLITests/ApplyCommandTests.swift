@@ -1,18 +1,14 @@
 import Foundation
 import Testing
+import VarveEngine
 
 @testable import VarveCLI
 
 /// `varve apply`: a checkpoint brought forward by its source's log, closed or open elsewhere.
-@Suite struct ApplyCommandTests {
-    private let scratch: Binary.Scratch
+@Suite struct ApplyCommandTests: CommandLineSuite {
+    let scratch: Binary.Scratch
 
     init() throws { scratch = try Binary.Scratch() }
-
-    @discardableResult
-    private func varve(_ arguments: String..., input: String = "") throws -> Binary.Outcome {
-        try Binary.run(arguments, input: Array(input.utf8), in: scratch.path)
-    }
 
     /// LSN and running hash.
     private func position(_ store: String) throws -> [String] {
@@ -119,6 +115,24 @@ import Testing
         try put("c", "1")
         #expect(try varve("apply", "--from", "first", "--dir", "second", "--slot", "x").status == 0)
         #expect("\(try slot("first") ?? 0)" == (try position("first")[0]))
+    }
+
+    @Test(arguments: [true, false])
+    func aSlotThatWasRemovedMeanwhileIsNotMadeAgain(sourceIsOpen: Bool) throws {
+        var options = EngineOptions()
+        options.offersSocket = true
+        let source = try Engine.open(at: scratch.path + "/first", options)
+        _ = try source.checkpoint(to: scratch.path + "/second", slot: "x")
+        let copy = try Engine.openFollower(at: scratch.path + "/second", options)
+        let keeper = SlotKeeper(name: "x", source: scratch.path + "/first", engine: copy)
+        try keeper.start()
+        try source.removeSlot("x")
+        if !sourceIsOpen { try source.close() }
+        keeper.finish()
+        if sourceIsOpen { #expect(source.statistics.slots.isEmpty) }
+        try copy.close()
+        try source.close()
+        #expect(try slot("first") == nil)
     }
 
     @Test func aSlotIsRemovedFromAStoreThatAnotherProcessHasOpen() throws {

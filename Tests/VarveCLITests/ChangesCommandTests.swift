@@ -5,19 +5,10 @@ import VarveEngine
 @testable import VarveCLI
 
 /// `varve changes`, on a closed store and on one that another process has open.
-@Suite struct ChangesCommandTests {
-    private let scratch: Binary.Scratch
-    private let store: String
+@Suite struct ChangesCommandTests: CommandLineSuite {
+    let scratch: Binary.Scratch
 
-    init() throws {
-        scratch = try Binary.Scratch()
-        store = scratch.path + "/store"
-    }
-
-    @discardableResult
-    private func varve(_ arguments: String...) throws -> Binary.Outcome {
-        try Binary.run(arguments, in: scratch.path)
-    }
+    init() throws { scratch = try Binary.Scratch() }
 
     /// Lines of a run, as fields.
     private func changes(_ arguments: String...) throws -> [[String]] {

@@ -4,15 +4,10 @@ import Testing
 @testable import VarveCLI
 
 /// What is asked of the wrong folder or file is the caller's mistake (64), and leaves everything as it was.
-@Suite struct MistakenCallTests {
-    private let scratch: Binary.Scratch
+@Suite struct MistakenCallTests: CommandLineSuite {
+    let scratch: Binary.Scratch
 
     init() throws { scratch = try Binary.Scratch() }
-
-    @discardableResult
-    private func varve(_ arguments: String...) throws -> Binary.Outcome {
-        try Binary.run(arguments, in: scratch.path)
-    }
 
     private func names() throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: scratch.path).sorted()

@@ -5,19 +5,10 @@ import Varve
 @testable import VarveCLI
 
 /// The commands on a store of named caches: each reads and writes one of them.
-@Suite struct NamespaceTests {
-    private let scratch: Binary.Scratch
-    private let store: String
+@Suite struct NamespaceTests: CommandLineSuite {
+    let scratch: Binary.Scratch
 
-    init() throws {
-        scratch = try Binary.Scratch()
-        store = scratch.path + "/store"
-    }
-
-    @discardableResult
-    private func varve(_ arguments: String..., input: String = "") throws -> Binary.Outcome {
-        try Binary.run(arguments, input: Array(input.utf8), in: scratch.path)
-    }
+    init() throws { scratch = try Binary.Scratch() }
 
     @Test(arguments: [false, true])
     func aNamedCacheIsReadAndWhatItKnowsToBeAbsentIsNoEntry(isOpen: Bool) async throws {
@@ -65,5 +56,20 @@ import Varve
         let cache = try await opened.cache(named: "c", of: String.self, to: String.self)
         #expect(try await cache.value(for: "k") == "1")
         try await opened.close()
+    }
+
+    @Test func aLoadThatWasCutOffGoesOnInItsOwnNamespaceOnly() throws {
+        let lines = (0..<3000).map { "k\($0)\t\($0)\n" }.joined()
+        // The last line has no value: what came before stands.
+        func load(into namespace: String, _ input: String) throws -> Binary.Outcome {
+            try varve("load", "--dir", store, "--namespace", namespace, "--format", "tsv", "-", input: input)
+        }
+        #expect(try load(into: "a", lines + "wrong\n").status != 0)
+        let whole = try load(into: "b", lines)
+        #expect(whole.status == 0 && whole.text.contains("loaded 3000 records,"), "\(whole.text)")
+        let dumped = try varve("dump", "--dir", store, "--namespace", "b", "--format", "tsv").text
+        #expect(dumped.split(separator: "\n").count == 3000)
+        let resumed = try load(into: "a", lines)
+        #expect(resumed.status == 0 && resumed.text.contains("by an earlier run"), "\(resumed.text)")
     }
 }

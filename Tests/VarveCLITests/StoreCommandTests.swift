@@ -4,19 +4,10 @@ import Testing
 @testable import VarveCLI
 
 /// The commands on a store, run as a user runs them.
-@Suite struct StoreCommandTests {
-    private let scratch: Binary.Scratch
-    private let store: String
+@Suite struct StoreCommandTests: CommandLineSuite {
+    let scratch: Binary.Scratch
 
-    init() throws {
-        scratch = try Binary.Scratch()
-        store = scratch.path + "/store"
-    }
-
-    @discardableResult
-    private func varve(_ arguments: String..., input: String = "") throws -> Binary.Outcome {
-        try Binary.run(arguments, input: Array(input.utf8), in: scratch.path)
-    }
+    init() throws { scratch = try Binary.Scratch() }
 
     private func names(_ suffix: String) throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: store).filter { $0.hasSuffix(suffix) }.sorted()

@@ -19,12 +19,12 @@ struct LoadProgress: Equatable, Sendable {
 
     var marks: [Mark] = []
 
-    /// The key under which inputs that begin with this line are found.
-    static func key(format: RecordFormat, firstLine: ArraySlice<UInt8>) -> [UInt8] {
+    /// The key under which inputs are found that begin with this line and were to go to this namespace.
+    static func key(format: RecordFormat, firstLine: ArraySlice<UInt8>, namespace: String) -> [UInt8] {
         var hash = InputHash()
         hash.update(firstLine)
         let digest = hash.digest
-        return Array(format.rawValue.utf8) + [0] + bytes(digest.high) + bytes(digest.low)
+        return Array(format.rawValue.utf8) + [0] + bytes(digest.high) + bytes(digest.low) + Array(namespace.utf8)
     }
 
     init(marks: [Mark] = []) { self.marks = marks }

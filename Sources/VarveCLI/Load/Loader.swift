@@ -25,7 +25,8 @@ struct Loader {
         var reader = RecordReader(source, isQuoted: format == .csv)
         var firstLine: ArraySlice<UInt8>?
         while firstLine == nil { firstLine = try reader.peekFirstLine(limit: LoadProgress.firstLineLimit) }
-        let key = LoadProgress.key(format: format, firstLine: firstLine ?? [])
+        let key = LoadProgress.key(
+            format: format, firstLine: firstLine ?? [], namespace: options.namespace)
         var progress = LoadProgress(decoding: try store.loadProgress(key) ?? [])
 
         var run = Run()

@@ -104,11 +104,7 @@ final class EngineStore: StoreCommands {
         if let failure { throw failure }
     }
 
-    func removeSlot(_ name: String) throws -> Bool {
-        let isThere = engine.statistics.slots.contains { $0.name == name }
-        try engine.removeSlot(name)
-        return isThere
-    }
+    func removeSlot(_ name: String) throws -> Bool { try engine.removeSlot(name) }
 
     func close() throws { try engine.close() }
 }

@@ -7,7 +7,7 @@ internal import VarveIO
 ///
 /// The slot never stands beyond what the follower has on disk: it is moved after a sync. Where nobody answers for the
 /// source a move waits for a later one, the last of which opens the source itself. A move that fails is told once; the log
-/// is then kept a little longer, and nothing else happens.
+/// is then kept a little longer, and nothing else happens. A slot that was removed meanwhile is told, and not made again.
 final class SlotKeeper: Sendable {
     private struct State: Sendable {
         var reached = LSN.zero
@@ -49,6 +49,8 @@ final class SlotKeeper: Sendable {
         thread.withLock { $0 }?.join()
     }
 
+    private enum Outcome { case moved, isSilent, isRemoved }
+
     private func run() {
         var moved = LSN.zero
         var hasComplained = false
@@ -57,7 +59,13 @@ final class SlotKeeper: Sendable {
             if now.reached > moved {
                 do {
                     try engine.sync()
-                    if try move(to: now.reached, isLast: now.isOver) { moved = now.reached }
+                    switch try move(to: now.reached, isLast: now.isOver) {
+                    case .moved: moved = now.reached
+                    case .isSilent: break
+                    case .isRemoved:
+                        return StandardError.print(
+                            "varve: the slot \(name) of \(source) was removed: no log is kept for this copy any more")
+                    }
                 } catch {
                     if !hasComplained {
                         StandardError.print("varve: the slot \(name) of \(source) was not moved: \(error)")
@@ -70,16 +78,15 @@ final class SlotKeeper: Sendable {
         }
     }
 
-    /// False where nobody answers.
-    private func move(to lsn: LSN, isLast: Bool) throws(VarveError) -> Bool {
+    private func move(to lsn: LSN, isLast: Bool) throws(VarveError) -> Outcome {
         do {
-            try OwnerClient.connect(toStoreAt: source, PosixFileSystem()).moveSlot(name, to: lsn)
-            return true
+            let client = try OwnerClient.connect(toStoreAt: source, PosixFileSystem())
+            return try client.moveSlot(name, to: lsn) ? .moved : .isRemoved
         } catch {
             // Its owner is gone, or on its way.
             if !isLast {
                 guard SlotKeeper.isSilence(error.code) else { throw error }
-                return false
+                return .isSilent
             }
         }
         var options = EngineOptions()
@@ -90,12 +97,13 @@ final class SlotKeeper: Sendable {
             guard error.code == .readOnly else { throw error }
             source = try Engine.openFollower(at: self.source, options)
         }
-        do { try source.registerSlot(name, at: lsn) } catch {
+        let isThere: Bool
+        do { isThere = try source.moveSlot(name, to: lsn) } catch {
             try? source.close()
             throw error
         }
         try source.close()
-        return true
+        return isThere ? .moved : .isRemoved
     }
 
     private static func isSilence(_ code: VarveError.Code) -> Bool {
