@@ -21,6 +21,10 @@ protocol EvictionQueue: Sendable {
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool)
     /// A slot that is in the queue left for reasons of the caller's (deleted, expired); it is not remembered.
     mutating func remove(_ slot: UInt32)
+    /// A free slot takes the place of one that is in: the caller has moved the entry. Nothing else changes.
+    mutating func renumber(_ slot: UInt32, to other: UInt32)
+    /// Gives back the room of the slots from this one on, none of which is in.
+    mutating func giveBackRoom(from count: Int)
     /// A slot got another weight, or was pinned or unpinned: it was written, which is not a read.
     mutating func update(_ slot: UInt32, weight: Int, isPinned: Bool)
     /// Takes the slot out that is worth least, and remembers it as far as the policy does. Never a pinned one; nil when
@@ -44,6 +48,8 @@ extension EvictionQueue {
     var count: Int { slots.count }
 
     mutating func remove(_ slot: UInt32) { slots.discard(slot) }
+    mutating func renumber(_ slot: UInt32, to other: UInt32) { slots.renumber(slot, to: other) }
+    mutating func giveBackRoom(from count: Int) { slots.giveBackRoom(from: count) }
 
     mutating func update(_ slot: UInt32, weight: Int, isPinned: Bool) {
         slots.setWeight(slot, weight)

@@ -45,6 +45,24 @@ struct LFUQueue: EvictionQueue {
         pull(slot)
     }
 
+    mutating func renumber(_ slot: UInt32, to other: UInt32) {
+        slots.renumber(slot, to: other)
+        if Int(other) >= ranks.count {
+            ranks.append(contentsOf: repeatElement(Rank(), count: Int(other) + 1 - ranks.count))
+        }
+        ranks[Int(other)] = ranks[Int(slot)]
+        ranks[Int(slot)] = Rank()
+        let place = ranks[Int(other)].place
+        if place >= 0 { heap[place] = other }
+    }
+
+    mutating func giveBackRoom(from count: Int) {
+        slots.giveBackRoom(from: count)
+        if count < ranks.count { ranks = Array(ranks[..<count]) }
+        // A slice of all of it would keep its room.
+        heap = heap.map(\.self)
+    }
+
     mutating func update(_ slot: UInt32, weight: Int, isPinned: Bool) {
         slots.setWeight(slot, weight)
         guard isPinned != (slots.region(slot) == .pinned) else { return }

@@ -157,6 +157,32 @@ public struct MemoryPolicy: Sendable {
         }
     }
 
+    /// An entry that is in has moved from its slot to one that was free. It stands where it stood, and is worth what it was.
+    public mutating func renumber(_ slot: Int, to other: Int) {
+        let (slot, other) = (UInt32(slot), UInt32(other))
+        if let index = oversized.firstIndex(of: slot) { return oversized[index] = other }
+        switch kind {
+        case .adaptive: adaptive?.renumber(slot, to: other)
+        case .lru: lru?.renumber(slot, to: other)
+        case .s3FIFO: s3FIFO?.renumber(slot, to: other)
+        case .wTinyLFU: wTinyLFU?.renumber(slot, to: other)
+        case .lfu: lfu?.renumber(slot, to: other)
+        case .fifo: fifo?.renumber(slot, to: other)
+        }
+    }
+
+    /// Gives back the room of the slots from this one on, none of which is in.
+    public mutating func giveBackRoom(from count: Int) {
+        switch kind {
+        case .adaptive: adaptive?.giveBackRoom(from: count)
+        case .lru: lru?.giveBackRoom(from: count)
+        case .s3FIFO: s3FIFO?.giveBackRoom(from: count)
+        case .wTinyLFU: wTinyLFU?.giveBackRoom(from: count)
+        case .lfu: lfu?.giveBackRoom(from: count)
+        case .fifo: fifo?.giveBackRoom(from: count)
+        }
+    }
+
     /// The entry to evict next, which the policy has let go; nil while the weight is within the capacity, or when all that
     /// is left is pinned.
     public mutating func victim() -> Int? {

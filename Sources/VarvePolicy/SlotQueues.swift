@@ -151,6 +151,28 @@ struct SlotQueues: Sendable {
         }
     }
 
+    /// A free slot takes the place of one that is in a list, with all that is kept of it.
+    mutating func renumber(_ slot: UInt32, to other: UInt32) {
+        let region = region(slot)
+        precondition(region != .none && self.region(other) == .none, "a slot that is in moves to one that is free")
+        if Int(other) >= nodes.count { grow(Int(other) + 1) }
+        let node = nodes[Int(slot)]
+        nodes[Int(other)] = node
+        marks[Int(other)] = marks[Int(slot)]
+        marks[Int(slot)] = SlotMark()
+        let list = Int(region.rawValue)
+        if node.previous == SlotQueues.end { lists[list].first = other } else { nodes[Int(node.previous)].next = other }
+        if node.next == SlotQueues.end { lists[list].last = other } else { nodes[Int(node.next)].previous = other }
+    }
+
+    /// Gives back the room of the slots from this one on, none of which is in.
+    mutating func giveBackRoom(from count: Int) {
+        guard count < nodes.count else { return }
+        assert(marks[count...].allSatisfy { $0.region == .none }, "a slot beyond the room is in")
+        nodes = Array(nodes[..<count])
+        marks = Array(marks[..<count])
+    }
+
     /// How many slots there is room for before their records are copied to a larger place.
     var slotCapacities: (nodes: Int, marks: Int) { (nodes.capacity, marks.capacity) }
 

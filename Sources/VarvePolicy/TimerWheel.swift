@@ -70,6 +70,30 @@ public struct TimerWheel: Sendable {
         count -= 1
     }
 
+    /// Another slot, which is not scheduled, takes the place of one; nothing happens where that is not scheduled.
+    public mutating func renumber(_ slot: UInt32, to other: UInt32) {
+        guard isScheduled(slot) else { return }
+        precondition(!isScheduled(other), "the slot is scheduled already")
+        if Int(other) >= nodes.count { grow(Int(other) + 1) }
+        var node = nodes[Int(slot)]
+        nodes[Int(slot)].bucket = TimerWheel.end
+        if heads[Int(node.bucket)] == slot { heads[Int(node.bucket)] = other }
+        if node.next == slot {
+            (node.previous, node.next) = (other, other)
+        } else {
+            nodes[Int(node.previous)].next = other
+            nodes[Int(node.next)].previous = other
+        }
+        nodes[Int(other)] = node
+    }
+
+    /// Gives back the room of the slots from this one on, none of which is scheduled.
+    public mutating func giveBackRoom(from count: Int) {
+        guard count < nodes.count else { return }
+        assert(nodes[count...].allSatisfy { $0.bucket == TimerWheel.end }, "a slot beyond the room is scheduled")
+        nodes = Array(nodes[..<count])
+    }
+
     public func isScheduled(_ slot: UInt32) -> Bool {
         Int(slot) < nodes.count && nodes[Int(slot)].bucket != TimerWheel.end
     }

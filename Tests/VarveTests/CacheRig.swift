@@ -10,6 +10,7 @@ struct CacheRig {
     static let path = "/cache"
     var files = SimulatedFileSystem()
     var clock = ManualClock()
+    var observation = CacheObservation()
     /// Of its own where the store has a socket: the socket's name follows from it, and the folder of sockets is real.
     var path = CacheRig.path
 
@@ -27,7 +28,7 @@ struct CacheRig {
         options.memtableBytes = 256 << 10
         options.logSegmentBytes = 256 << 10
         adjust(&options)
-        return try await CacheStore.open(at: path, options, fileSystem: files)
+        return try await CacheStore.open(at: path, options, fileSystem: files, observation: observation)
     }
 
     /// A store that is as full as the test tells this policy.

@@ -20,7 +20,10 @@ struct FlightTests {
         func isOutdated(since version: UInt64) -> Bool { shard.isOutdated("a", since: version) }
         func beginFlight(writes: Bool = false) { shard.beginFlight("a", writes: writes) }
         func endFlight() { shard.endFlight("a") }
-        func beginRemovalOfOthers() { shard.beginMassRemoval(&gone) { $0.key == "b" } }
+        func beginRemovalOfOthers() {
+            shard.beginMassRemoval()
+            _ = shard.removeMany(below: nil, slots: .max, &gone) { $0 == "b" }
+        }
         func endRemovalOfOthers(at version: UInt64) { shard.endMassRemoval(at: version) { $0 == "b" } }
         func noteAbsent(upTo seen: UInt64) { shard.noteAbsent("a", 1, upTo: seen, &gone) }
         /// By nil: the load that who comes would join.

@@ -367,17 +367,28 @@ struct LogTests {
         let log = StoreLog(lines.logger, store: "/s")
         let full = VarveError(.diskFull, "full")
         let minute: Int64 = 60_000_000_000
-        log.look(at: (nil, nil), now: 0)
-        for second in 1..<20 { log.look(at: (nil, full), now: Int64(second)) }
+        log.look(at: Engine.Troubles(), now: 0)
+        for second in 1..<20 { log.look(at: Engine.Troubles(passing: full), now: Int64(second)) }
         #expect(lines.all.count == 1 && lines.all[0].hasPrefix("warning"))
-        log.look(at: (nil, nil), now: 20)
+        log.look(at: Engine.Troubles(), now: 20)
         #expect(lines.all.count == 2 && lines.all[1].hasPrefix("notice"))
-        log.look(at: (nil, full), now: 21)
+        log.look(at: Engine.Troubles(passing: full), now: 21)
         #expect(lines.all.count == 2)
-        log.look(at: (nil, full), now: 2 * minute)
+        log.look(at: Engine.Troubles(passing: full), now: 2 * minute)
         #expect(lines.all.count == 3)
-        for _ in 0..<5 { log.look(at: (full, nil), now: 3 * minute) }
+        for _ in 0..<5 { log.look(at: Engine.Troubles(failure: full), now: 3 * minute) }
         #expect(lines.all.count == 4 && lines.all[3].hasPrefix("error"))
+    }
+
+    @Test("A table round which compactions go is an error, told once for each")
+    func damagedTables() {
+        let lines = Lines()
+        let log = StoreLog(lines.logger, store: "/s")
+        for path in ["a", "a", nil, "a", "b", "b"] {
+            let damage = path.map { VarveError(.corruption, "damaged", path: $0) }
+            for second in 0..<3 { log.look(at: Engine.Troubles(damage: damage), now: Int64(second)) }
+        }
+        #expect(lines.all.count == 3 && lines.all.allSatisfy { $0.hasPrefix("error a table is damaged") })
     }
 }
 
@@ -387,6 +398,8 @@ final class Lines: Sendable {
     /// Lines that came from elsewhere than a thread of the store's own.
     let strangers = Atomic<Int>(0)
     var all: [String] { kept.withLock { $0 } }
+    /// A backend that hangs, while it is closed.
+    let door = Watched(true)
 
     var logger: Logger {
         var logger = Logger(label: "test") { _ in Handler(lines: self) }
@@ -403,6 +416,7 @@ final class Lines: Sendable {
             set { metadata[key] = newValue }
         }
         func log(event: LogEvent) {
+            lines.door.wait { $0 }
             if !IOThread.isOnOne { lines.strangers.add(1, ordering: .relaxed) }
             let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
             let text = all.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
@@ -412,7 +426,7 @@ final class Lines: Sendable {
 }
 
 /// A metrics backend that remembers: sums of counters, last values of gauges, how many times of timers.
-private final class RecordingMetrics: MetricsFactory {
+final class RecordingMetrics: MetricsFactory {
     private let values = Mutex<[String: Int64]>([:])
     private let recorded = Mutex<[String: [Int64]]>([:])
     /// Calls that came from elsewhere than a thread of the store's own.

@@ -57,6 +57,28 @@ struct WarmRestartTests {
         try await cache.store.close()
     }
 
+    @Test("A warm-up ends when its time is over, whatever is left", arguments: [4, 5])
+    func time(seconds: Int64) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(memory: .entries(100))
+        options.warmRestart = WarmRestart(time: .seconds(5))
+        let cache = try await loaded(rig, options)
+        cache.noteAll()
+        let later = afterKill(rig)
+        let store = try await later.store()
+        let door = await store.unattended()
+        let again: Cache<String, Int> = try await store.cache(named: "c", options)
+        later.clock.advance(by: .seconds(seconds))
+        door.update { $0.isOpen = true }
+        #expect(await again.ready(share: 2, atMost: .seconds(60)) == .done)
+        let statistics = try #require(again.statistics.warmUp)
+        #expect(statistics.keysNoted > 50 && statistics.duration == .seconds(seconds))
+        #expect(statistics.keysLeft == (seconds < 5 ? 0 : statistics.keysNoted))
+        #expect(statistics.entriesWarmed == (seconds < 5 ? statistics.keysNoted : 0))
+        try await store.close()
+        try await cache.store.close()
+    }
+
     @Test("Notes are taken every so often, and only where something changed")
     func notes() async throws {
         let rig = CacheRig()

@@ -249,6 +249,7 @@ extension Cache {
         let outcome: Result<UInt64, VarveError> = memory.change(hash) { shard, discarded in
             let now = store.clock.now()
             let tags = memory.context.tags
+            shard.completeRemovals(of: key, hash, &discarded)
             let held = shard.peek(key, hash)
             // Before the look at the tags: a drop that the look does not see gets a later version.
             let version = store.nextVersion()

@@ -43,20 +43,15 @@ extension Cache {
     /// While the removal is under way memory takes nothing in, so that nobody sees it half done: a key is either in
     /// memory as before, and then no reader has been to the disk for it, or it is read from disk.
     private func removeRange(
-        from begin: [UInt8], to end: [UInt8]?, _ durability: Durability?, _ matches: (Key) -> Bool
+        from begin: [UInt8], to end: [UInt8]?, _ durability: Durability?,
+        _ matches: @escaping @Sendable (Key) -> Bool
     ) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
-        guard let disk else {
-            // Where memory is the authority, a shard's removal is one step.
-            return memory.changeAll { shard, discarded in
-                shard.beginMassRemoval(&discarded) { matches($0.key) }
-                shard.endMassRemoval(at: store.nextVersion(), where: matches)
-            }
-        }
-        memory.changeAll { $0.beginMassRemoval(&$1) { matches($0.key) } }
+        guard let disk else { return memory.removeMany(at: store.nextVersion, where: matches) }
+        memory.beginMassRemoval(where: matches)
         var version: UInt64?
-        defer { memory.changeAll { shard, _ in shard.endMassRemoval(at: version, where: matches) } }
+        defer { memory.endMassRemoval(at: version, where: matches) }
         let promised = durability ?? options.durability
         version = try await uncancelled(.range(KeyInterval(begin: begin, end: end)), disk) {
             () async throws(VarveError) in

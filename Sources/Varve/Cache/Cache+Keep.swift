@@ -30,9 +30,7 @@ extension Cache {
             if sourceVersion == nil, await removeFromMemoryAlone(key, hash, began: began) { return }
         }
         do throws(VarveError) {
-            if try await !store(change, key, hash, began: began, loaded.options.durability) {
-                counts.add(.loadOutdated)
-            }
+            try await store(change, key, hash, began: began, loaded.options.durability)
         } catch {
             if error.endsLoad { throw error }
             keepUnstored(change, key, hash, began: began, error)
@@ -90,33 +88,37 @@ extension Cache {
         }
     }
 
-    /// Commits a load's result; false, with nothing written, where its key was written or removed since the load began.
+    /// Commits a load's result, unless its key was written or removed since the load began, which is counted.
     ///
     /// Who writes or removes a key says so before (a flight that writes, a tag's drop, a removal of many). So what a look
     /// at memory does not show has not been committed by then, and everything that is committed after the look the
     /// engine finds by itself.
     private func store(
         _ change: Change, _ key: Key, _ hash: UInt64, began: UInt64, _ durability: Durability?
-    ) async throws(VarveError) -> Bool {
+    ) async throws(VarveError) {
         for _ in 0..<16 {
             let looked = disk?.visible.rawValue ?? store.presentVersion
             let isOutdated = memory.withShard(hash) { $0.mayBeOutdated(key, since: began) }
             guard !isOutdated, memory.context.tags.keeps(change.tags, version: began + 1, evenIfPending: false) else {
-                return false
+                return counts.add(.loadOutdated)
             }
             let demand = Demand.unchanged(since: disk == nil ? began : looked, notOlder: change.sourceVersion)
             do throws(VarveError) {
                 _ = try await commit(key, change, demand, durability)
-                return true
+                return
             } catch {
                 guard error.code == .conditionFailed else { throw error }
                 // A flush hides from the engine what was written lately: look again, once it can be seen.
-                guard let disk, case .changed = error.failedCondition?.reason else { return false }
+                guard let disk, case .changed = error.failedCondition?.reason else {
+                    // A floor that others raised has its own count.
+                    if !error.isOfSharedFloor { counts.add(.loadOutdated) }
+                    return
+                }
                 try await settle(disk)
             }
         }
         // A store that is written and flushed so fast has no place for it now.
-        return false
+        counts.add(.loadOutdated)
     }
 
     /// Returns when what was written can be seen, or never will be, since the log has failed and the store goes on in

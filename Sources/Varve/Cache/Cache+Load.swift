@@ -285,7 +285,7 @@ extension Cache {
         try Task.checkCancellation()
         if shared.skipsDisk { return try await loadAndStore(shared, key, hash, source) }
         // Another load may have ended between the caller's look at memory and this one's beginning.
-        if let held = memory.withShard(hash, { $0.peek(key, hash) }), isLive(held),
+        if let held = heldAfterRemovals(key, hash), isLive(held),
             held.deadlines.freshUntil > store.clock.now()
         {
             shared.noteUsable(until: held.deadlines.usableUntil)

@@ -54,17 +54,26 @@ extension Cache {
         }
         var failure: VarveError?
         await withTaskGroup(of: (key: Key, outcome: Result<Value?, VarveError>).self) { group in
-            for key in waiting { group.addTask { (key, await self.reading(of: key)) } }
+            var left = waiting.makeIterator()
+            func begin(_ group: inout TaskGroup<(key: Key, outcome: Result<Value?, VarveError>)>) {
+                guard failure == nil, let key = left.next() else { return }
+                group.addTask { (key, await self.reading(of: key)) }
+            }
+            for _ in 0..<readsSideBySide { begin(&group) }
             for await read in group {
                 switch read.outcome {
                 case .success(let value): found[read.key] = value
                 case .failure(let error): failure = failure ?? error
                 }
+                begin(&group)
             }
         }
         if let failure { throw failure }
         return found
     }
+
+    /// More than a device has use for at once; tasks cost memory.
+    private var readsSideBySide: Int { 64 }
 
     /// What a key has that memory has not.
     private func reading(of key: Key) async -> Result<Value?, VarveError> {

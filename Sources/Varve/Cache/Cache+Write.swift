@@ -39,26 +39,28 @@ extension Cache {
             return true
         } catch {
             guard error.code == .conditionFailed else { throw error }
-            guard case .olderSourceVersion(_, sourceVersion, _) = error.failedCondition?.reason else { return false }
-            return try await removeUnversioned(key, knownFrom: sourceVersion, durability)
+            guard case .olderSourceVersion(_, let standing, _) = error.failedCondition?.reason else { return false }
+            return try await removeUnversioned(key, knownFrom: standing, durability)
         }
     }
 
     /// Removes an entry that names no source version, of a key that is known to have had this one: nobody can tell that it
-    /// is as new. False where there is none, or a newer version is known.
+    /// is as new. False where there is none.
     private func removeUnversioned(
         _ key: Key, knownFrom sourceVersion: UInt64, _ durability: Durability?
     ) async throws(VarveError) -> Bool {
-        let removal = Change.removal(sourceVersion: sourceVersion)
+        var known = sourceVersion
         while true {
             let present = try await present(key)
             guard present.sourceVersion == 0 else { return false }
             do throws(VarveError) {
-                let number = try await attempt(key, removal, present, notOlder: sourceVersion, durability)
-                if number != nil { return true }
+                let removal = Change.removal(sourceVersion: known)
+                if try await attempt(key, removal, present, notOlder: known, durability) != nil { return true }
             } catch {
                 guard error.code == .conditionFailed else { throw error }
-                return false
+                guard case .olderSourceVersion(_, let standing, _) = error.failedCondition?.reason, standing > known
+                else { return false }
+                known = standing
             }
         }
     }
@@ -196,10 +198,10 @@ extension Cache {
         try gate.enter()
         defer { gate.leave() }
         let hash = memory.hash(key)
-        var entry = memory.withShard(hash) { $0.peek(key, hash) }
+        var entry = heldAfterRemovals(key, hash)
         while let tags = entry?.tags, memory.context.tags.isPending(tags) {
             await memory.context.tags.settled(tags)
-            entry = memory.withShard(hash) { $0.peek(key, hash) }
+            entry = heldAfterRemovals(key, hash)
         }
         let live = entry.flatMap { isLive($0) ? $0 : nil }
         guard let disk else {
@@ -242,6 +244,14 @@ extension Cache {
                 value: found.value, version: found.value == nil ? nil : found.version,
                 standing: stored.version.rawValue, tags: tags, looked: looked, kept: KeptFields(found),
                 sourceVersion: found.sourceVersion)
+        }
+    }
+
+    /// What memory has of a key, when removals in memory alone that are under way have come to it.
+    func heldAfterRemovals(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
+        memory.change(hash) { shard, discarded in
+            shard.completeRemovals(of: key, hash, &discarded)
+            return shard.peek(key, hash)
         }
     }
 

@@ -70,6 +70,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         store.maintain { [weak self] now in
             guard let self, !gate.isClosed else { return .never }
             memory.removeExpired(now)
+            memory.removeDropped()
+            memory.giveBackRoom()
             observe(at: now)
             return .later
         }
@@ -322,6 +324,7 @@ extension CacheStore {
                 tags.registry.note(tag, at: version)
             }
             try tags.load(from: engines.current)
+            self.judge?.add(tags.registry, of: namespace)
             return tags
         }
     }

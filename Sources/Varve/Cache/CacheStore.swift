@@ -24,6 +24,8 @@ public final class CacheStore: Sendable {
     /// Decides what the store and its caches forget when they are full, and what they need not take; nil without a disk.
     let policy: S3FIFOEviction?
     private let evictionMemory: EvictionMemory?
+    /// Decides with the caches' tags what compaction lets go; nil without a disk.
+    let judge: TagJudge?
     /// Gives back the memory of what has expired, and samples counters.
     private let maintenance: BackgroundWork
     /// Warms memory and takes notes for the next start; may wait for the disk. Nil where there is none.
@@ -45,12 +47,13 @@ public final class CacheStore: Sendable {
 
     private init(
         _ engine: Engine?, _ clock: any SystemClock, _ policy: S3FIFOEviction? = nil,
-        _ evictionMemory: EvictionMemory? = nil, degrades: Bool = false,
+        _ evictionMemory: EvictionMemory? = nil, _ judge: TagJudge? = nil, degrades: Bool = false,
         _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         engines = engine.map { EngineCell($0, mayBeReplaced: degrades) }
         self.policy = policy
         self.evictionMemory = evictionMemory
+        self.judge = judge
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         ownHistory = .random(in: 1 ... .max)
         hashSeed = engine?.hashSeed ?? .random(in: 0 ... .max)
@@ -75,6 +78,11 @@ public final class CacheStore: Sendable {
             return .later
         }
         if let degraded {
+            maintenance.add { [weak degraded] now in
+                guard let degraded else { return .never }
+                degraded.tell(at: now)
+                return .later
+            }
             warming?.add { [weak degraded] _ in
                 guard let degraded else { return .never }
                 degraded.attend()
@@ -131,9 +139,14 @@ public final class CacheStore: Sendable {
         let policy = options.eviction as? S3FIFOEviction
         let evictionMemory = isBounded ? policy.map { EvictionMemory($0, in: path, fileSystem) } : nil
         if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
+        guard options.judge == nil else {
+            throw VarveError(.invalidArgument, "the caches of a store judge by themselves what their tags invalidate")
+        }
+        let judge = TagJudge()
+        options.judge = judge
         let (engine, refusal) = try await openEngine(at: path, options, fileSystem)
         let store = try CacheStore(
-            engine, clock, policy, evictionMemory, degrades: options.keepsDegradedMark, observation)
+            engine, clock, policy, evictionMemory, judge, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         // Nothing is acknowledged before the mark is durable; reads and loads go on in any case.
         if let refusal { await store.degraded?.enter(refusal, of: engine) }
@@ -198,12 +211,13 @@ public final class CacheStore: Sendable {
             // Else the next opening begins cold.
             _ = await IOThread.run(name: "varve-return") { degraded.tryReturn() }
         }
-        await IOThread.run(name: "varve-cache") { [evictionMemory] in
+        await IOThread.run(name: "varve-cache") { [evictionMemory, degraded, clock] in
             for ending in endings {
                 ending.save()
                 ending.finish()
             }
             evictionMemory?.save()
+            degraded?.tell(at: clock.now(), isLast: true)
         }
         guard let engines else { return }
         try await engines.current.close()

@@ -62,12 +62,12 @@ extension Cache {
     func unsavedKeys() -> [UnsavedKey<Key>] {
         var keys: [UnsavedKey<Key>] = []
         for shard in 0..<memory.shardCount {
-            var next: Int? = 0
-            while let slot = next {
-                let step = memory.withShard(at: shard) { $0.unsaved(from: slot, slots: Cache.slotsAtOnce) }
+            var end: Int?
+            repeat {
+                let step = memory.withShard(at: shard) { $0.unsaved(below: end, slots: Cache.slotsAtOnce) }
                 keys += step.keys
-                next = step.next
-            }
+                end = step.next
+            } while end != nil
         }
         return keys.sorted { $0.version < $1.version }
     }

@@ -6,7 +6,8 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
     public enum State: Sendable {
         /// The disk takes writes; or there is none.
         case healthy
-        /// Work on disk failed and is tried again; writes may throw meanwhile.
+        /// Work on disk failed and is tried again, and writes may throw meanwhile; or a table cannot be read, and compactions
+        /// go round it until the store is opened anew, while writes go on.
         case hindered(VarveError)
         /// The store goes on in memory.
         case degraded(Episode)
@@ -38,7 +39,8 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
     public var sinceLastDamage: Duration?
 
     /// Whether nobody need look: the disk takes writes, or there is none, and no read has met damage for an hour. So what
-    /// was damaged once and has been written over since alarms nobody for ever; `damagedReads` still tells of it.
+    /// was damaged once and has been written over since alarms nobody for ever; `damagedReads` still tells of it. A table that
+    /// compactions go round alarms until the store is opened anew.
     public var isHealthy: Bool {
         guard case .healthy = state else { return false }
         guard let sinceLastDamage else { return true }
@@ -53,7 +55,10 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         var text: String
         switch state {
         case .healthy: text = "healthy"
-        case .hindered(let error): text = "work on disk fails and is tried again: \(error)"
+        case .hindered(let error):
+            text =
+                DegradedMode.isDamage(error)
+                ? "a table is damaged: \(error)" : "work on disk fails and is tried again: \(error)"
         case .failed(let error): text = "writes are refused until the store is opened anew: \(error)"
         case .degraded(let episode): text = episode.description
         }
@@ -86,7 +91,7 @@ extension CacheStore {
         let troubles = engine.troubles
         if let failure = troubles.failure {
             health.state = .failed(failure)
-        } else if let passing = troubles.passing {
+        } else if let passing = troubles.passing ?? troubles.damage {
             health.state = .hindered(passing)
         }
         if let degraded { degraded.describe(in: &health) }

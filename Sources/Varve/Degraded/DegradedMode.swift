@@ -39,6 +39,7 @@ final class DegradedMode: Sendable {
         /// What the disk said to the last attempt.
         var lastRefusal: VarveError?
         var retries = RetrySchedule()
+        var news = DegradedNews()
     }
 
     let engines: EngineCell
@@ -187,9 +188,9 @@ final class DegradedMode: Sendable {
             state.since = now
             state.counts.episodes += 1
             state.retries.begin(at: now)
+            state.news.add(.degraded(cause, markRefusal: refusal))
             return state.leaveChange(to: .inMemory)
         }
-        log.degraded(cause, markRefusal: refusal)
         for waiter in waiting { waiter.resume() }
     }
 
@@ -342,7 +343,8 @@ final class DegradedMode: Sendable {
         versions.withLock { $0.pass(given) }
         for change in replacement.hidden { hide(change) }
         engines.replace(by: replacement.engine)
-        log.reopened(replacement.engine)
+        let visible = replacement.engine.visible
+        state.withLock { $0.news.add(.reopened(visible)) }
     }
 
     private func hide(_ change: DiskReturn.Hidden) {
@@ -355,21 +357,22 @@ final class DegradedMode: Sendable {
     }
 
     private func endLeaving(_ refusal: VarveError?) {
-        let (waiting, now, since, changes) = state.withLock { state in
+        let waiting = state.withLock { state in
             // Under the lock, so that no reader has told a longer time already.
             let (now, since) = (clock.now(), state.since)
-            let changes = state.shadows.values.reduce(0) { $0 + $1.count }
             state.retries.tried(at: now)
             state.lastRefusal = refusal
             if refusal == nil {
-                state.counts.nanoseconds += max(0, now &- since)
+                let duration = max(0, now &- since)
+                let changes = state.shadows.values.reduce(0) { $0 + $1.count }
+                state.news.add(.returned(after: .nanoseconds(duration), changes: changes))
+                state.counts.nanoseconds += duration
                 state.counts.returns += 1
                 state.cause = nil
                 for shadow in state.shadows.values { shadow.reset() }
             }
-            return (state.leaveChange(to: refusal == nil ? .onDisk : .inMemory), now, since, changes)
+            return state.leaveChange(to: refusal == nil ? .onDisk : .inMemory)
         }
-        if refusal == nil { log.returned(after: .nanoseconds(max(0, now &- since)), changes: changes) }
         for waiter in waiting { waiter.resume() }
     }
 
@@ -383,13 +386,22 @@ final class DegradedMode: Sendable {
     /// A read met damage, and counts as a miss.
     func noteDamage(_ error: VarveError) {
         let now = clock.now()
-        let isNew = state.withLock { state in
+        state.withLock { state in
             state.counts.damagedReads += 1
             state.damagedAt = now
-            defer { state.lastDamage = error }
-            return state.lastDamage?.path != error.path || state.lastDamage?.offset != error.offset
+            state.lastDamage = error
         }
-        if isNew { log.damaged(error) }
+    }
+
+    /// Tells the log what happened since. For a thread of the store's own: whoever reads, writes or tries the disk only notes.
+    /// `isLast`: nothing is put off.
+    func tell(at now: Int64, isLast: Bool = false) {
+        let (news, damage, times) = state.withLock { state in
+            let times = state.news.take(damagedReads: state.counts.damagedReads, at: now, isLast: isLast)
+            return (state.news.take(), state.lastDamage, times)
+        }
+        for event in news { log.tell(event) }
+        if let damage, let times { log.damaged(damage, times: times) }
     }
 
     /// Whether a read that failed so counts as a miss.

@@ -129,8 +129,10 @@ final class DiskTier: Sendable {
 
     /// The version that made an entry. A record that only tells a deadline that reads have moved carries on the version of
     /// the one before it: nobody has written the key.
-    static func version(of entry: StoredEntry) -> UInt64 {
-        IdleRecord.carriedVersion(entry.fields.extensions) ?? entry.version.rawValue
+    static func version(of entry: StoredEntry) -> UInt64 { version(of: entry.version, entry.fields.extensions) }
+
+    static func version(of written: LSN, _ extensions: [EntryExtension]) -> UInt64 {
+        IdleRecord.carriedVersion(extensions) ?? written.rawValue
     }
 
     static func fields(

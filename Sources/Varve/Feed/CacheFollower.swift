@@ -64,10 +64,7 @@ extension Cache {
             memory.change(hash) { $0.erase(key, hash, at: store.nextVersion(), &$1) }
         case .deleteRange(let end):
             let range = RemovedKeys(from: change.key, to: end)
-            memory.changeAll { shard, discarded in
-                shard.beginMassRemoval(&discarded) { range.contains($0.key) }
-                shard.endMassRemoval(at: store.nextVersion()) { range.contains($0) }
-            }
+            memory.removeMany(at: store.nextVersion) { range.contains($0) }
         case .tagDrop(let number): memory.context.tags.note(number, at: store.nextVersion())
         case .namespaceMade, .clock, .mark, .progress: break
         }
@@ -75,7 +72,7 @@ extension Cache {
     }
 
     /// Empties memory and lets nothing in: a removal of everything that does not end yet.
-    private func keepNothing() { memory.changeAll { $0.beginMassRemoval(&$1) { _ in true } } }
+    private func keepNothing() { memory.beginMassRemoval { _ in true } }
 
     /// Ends it. Loads that began before are not kept: what changed since is not known.
     private func keepAgain() {

@@ -162,6 +162,7 @@ struct EntryRecord: Sendable {
     /// How reads move the deadline.
     var idle: IdleRule { extras.fields?.idle ?? .none }
     var tags: [UInt64] { extras.fields?.tags ?? [] }
+    var hasTags: Bool { extras.hasTags }
     /// The version that the source gave it; 0: none.
     var sourceVersion: UInt64 { extras.fields?.sourceVersion ?? 0 }
     /// The deadline that the disk knows, where reads move the entry's own.
@@ -221,6 +222,11 @@ private indirect enum EntryExtras: Sendable {
         return nil
     }
 
+    var hasTags: Bool {
+        if case .some(let fields) = self { return !fields.tags.isEmpty }
+        return false
+    }
+
     /// Another box: copies of the entry keep theirs.
     mutating func change(_ body: (inout Fields) -> Void) {
         var fields = fields ?? Fields()
@@ -244,6 +250,8 @@ struct EntryTraits: OptionSet, Sendable {
     static let unsaved = EntryTraits(rawValue: 1 << 3)
     /// A load's result that the disk does not hold. Its version is the place that it is good from, which two may share.
     static let isLoadAlone = EntryTraits(rawValue: 1 << 4)
+    /// It carries a dropped tag, and is about to leave.
+    static let isDropped = EntryTraits(rawValue: 1 << 5)
 }
 
 /// What memory says of a key.

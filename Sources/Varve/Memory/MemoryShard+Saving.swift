@@ -1,19 +1,19 @@
 /// Entries that were made while the disk took no writes, and what it knows of them since.
 extension MemoryShard {
-    /// Those that the disk has not got, of so many slots from this one on, and where to go on; nil at the end.
+    /// Those that the disk has not got, of so many slots below `end` (nil: from the last one down), and where to go on; nil at
+    /// the end.
     ///
-    /// An entry keeps its slot for as long as memory holds it, so the steps meet each one that is held from the first of
-    /// them to its own. One that takes a slot behind them was written meanwhile: on disk, or while the store goes on in
-    /// memory once more, whose return begins anew.
-    func unsaved(from first: Int, slots: Int) -> (keys: [UnsavedKey<Key>], next: Int?) {
-        let end = min(entries.count, first + slots)
+    /// One that takes a slot behind such a pass was written meanwhile: on disk, or while the store goes on in memory once
+    /// more, whose return begins anew. One that moves meanwhile may be met twice.
+    func unsaved(below end: Int?, slots: Int) -> (keys: [UnsavedKey<Key>], next: Int?) {
+        let pass = entries.pass(below: end, slots: slots)
         var keys: [UnsavedKey<Key>] = []
-        for slot in first..<max(first, end) {
+        for slot in pass.slots {
             guard entries.isTaken[slot], entries[backOfTaken: slot].traits.contains(.unsaved) else { continue }
             let back = entries[backOfTaken: slot]
             keys.append(UnsavedKey(key: entries[taken: slot].key, hash: back.hash, version: back.version))
         }
-        return (keys, end < entries.count ? end : nil)
+        return (keys, pass.next)
     }
 
     /// The entry, where it is still the one that the disk has not got, and whether somebody may be writing or removing the

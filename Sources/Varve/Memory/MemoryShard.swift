@@ -42,13 +42,20 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @usableFromInline let entries = SlotStorage<Key, Value>()
     @usableFromInline var policy: MemoryPolicy
     @usableFromInline var counts = MemoryCounts()
+    /// All slots that are free, and some that are not (any more).
     @usableFromInline var free: [UInt32] = []
     @usableFromInline var wheel: TimerWheel
     @usableFromInline var ledger: RemovalLedger
     @usableFromInline var flights: [Key: Flight] = [:]
     @usableFromInline var loads = KeyTable<Key, Load<Value>>()
     @usableFromInline var massRemovals = 0
+    /// Removals of many keys of which memory is the authority, while they go through the slots.
+    var passingRemovals: [PassingRemoval<Key>] = []
     var touched = TouchedKeys<Key>()
+    let tags: TagRegistry
+    /// Slots of entries that were found to carry a dropped tag (`isDropped`): they leave before what is worth something.
+    /// Some may hold others since.
+    @usableFromInline var dropped: [UInt32] = []
     /// Grows with all that a flight would be told of, and with every one that writes.
     @usableFromInline var changes: UInt64 = 0
     /// By hash, the highest source version that was dropped or removed there. Keys share places: a floor may be too high
@@ -66,8 +73,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// `isAuthority`: there is no disk, so that what must not be forgotten is remembered here.
-    init(policy: MemoryPolicy, expectedEntries: Int, isAuthority: Bool, now: Int64) {
+    init(
+        policy: MemoryPolicy, expectedEntries: Int, isAuthority: Bool, tags: TagRegistry = TagRegistry(), now: Int64
+    ) {
         self.policy = policy
+        self.tags = tags
         floors = isAuthority ? [UInt64](repeating: 0, count: 1024) : []
         wheel = TimerWheel(now: now)
         ledger = RemovalLedger(capacity: expectedEntries)
@@ -103,6 +113,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         }
         if !entry.tags.isEmpty, !context.tags.keeps(&entry) {
             ledger.note(entry.hash, .invalidated)
+            noteDropped(slot)
             return .miss
         }
         // The wheel learns of it when it comes to the entry.
@@ -391,35 +402,12 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         }
     }
 
-    /// Begins a removal of many keys: those here that match go, and nothing comes back until it ends.
-    mutating func beginMassRemoval(
-        _ discarded: inout Discarded<Key, Value>, where matches: (MemoryEntry<Key, Value>) -> Bool
-    ) {
-        massRemovals += 1
-        changes &+= 1
-        for slot in entries.indices {
-            guard let entry = entries[slot], matches(entry) else { continue }
-            ledger.note(entry.hash, .invalidated)
-            discarded.add(remove(slot))
-        }
-    }
-
-    /// Ends it: it happened at `version` (nil: it did not happen), and flights bring nothing older home.
-    mutating func endMassRemoval(at version: UInt64?, where matches: (Key) -> Bool) {
-        massRemovals -= 1
-        changes &+= 1
-        guard let version else { return }
-        for (key, flight) in flights where flight.isSpelledTwice || matches(key) { note(key, .at(version)) }
-        // Loads go by their bytes: which of two spellings a flight's key has says nothing of the other's load.
-        if flights.values.contains(where: \.isSpelledTwice) { loads = KeyTable() }
-    }
-
     /// Gives back the memory of what has expired, looking at so many entries at a time. Exactness is not its business:
     /// reads look at the clock. True where there may be more.
     mutating func removeExpired(_ now: Int64, atMost limit: Int, _ discarded: inout Discarded<Key, Value>) -> Bool {
         var steps = limit
         while let slot = wheel.nextExpired(at: now, steps: &steps) {
-            guard let entry = entries[Int(slot)] else { continue }
+            guard entries.holds(Int(slot)), let entry = entries[Int(slot)] else { continue }
             if entry.deadlines.usableUntil > now {
                 // Reads have moved it since.
                 wheel.schedule(slot, at: entry.deadlines.usableUntil)
@@ -472,14 +460,23 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @inlinable
     mutating func insert(_ entry: MemoryEntry<Key, Value>) {
         let slot: Int
-        if let reused = free.popLast() {
-            slot = Int(reused)
+        if let reused = takeFree() {
+            slot = reused
             entries[slot] = entry
         } else {
             slot = entries.count
             entries.append(entry)
         }
         register(slot, entry.back)
+    }
+
+    /// A free slot. Some of those that are said to be were given back, and may have been taken anew since.
+    @inlinable
+    mutating func takeFree() -> Int? {
+        while let slot = free.popLast() {
+            if slot < entries.count, !entries.isTaken[Int(slot)] { return Int(slot) }
+        }
+        return nil
     }
 
     /// Tells table, policy and wheel of an entry that has its slot.
@@ -490,6 +487,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         if record.deadlines.usableUntil != .max { wheel.schedule(UInt32(slot), at: record.deadlines.usableUntil) }
         ledger.forget(record.hash)
         counts.insertions &+= 1
+        // A drop may have come while it was on its way. What is found alive here the sweep after a later drop finds.
+        // Where there never was one, nobody waits for the others who ask.
+        if record.hasTags, tags.generation > 0, !tags.keeps(record.tags, version: record.version) { noteDropped(slot) }
     }
 
     @usableFromInline
@@ -505,6 +505,9 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         } else {
             wheel.cancel(UInt32(slot))
         }
+        if entry.back.hasTags, tags.generation > 0, !tags.keeps(entry.tags, version: entry.version) {
+            noteDropped(slot)
+        }
     }
 
     @usableFromInline
@@ -518,15 +521,17 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// The policy has let the slot go: so do table and wheel, and another entry may have it.
     @usableFromInline
     mutating func unregister(_ slot: Int, isScheduled: Bool) {
-        let (hash, until) = (entries[backOfTaken: slot].hash, entries[backOfTaken: slot].deadlines.usableUntil)
+        let hash = entries[backOfTaken: slot].hash
         raiseFloor(hash, entries[backOfTaken: slot].sourceVersion)
         table.remove(hash, slot: slot)
-        if isScheduled, until != .max { wheel.cancel(UInt32(slot)) }
+        // Also one without a deadline: reads may have moved it so far.
+        if isScheduled { wheel.cancel(UInt32(slot)) }
         free.append(UInt32(slot))
     }
 
     @inlinable
     mutating func evict(_ discarded: inout Discarded<Key, Value>) {
+        if !dropped.isEmpty { evictDropped(&discarded) }
         while let slot = victim() { discarded.add(entries.takeFront(slot)) }
         prefetchVictim()
     }

@@ -44,7 +44,7 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
             let place = Place(
                 Shard(
                     policy: MemoryPolicy(policy.kind, capacity: share, expectedEntries: expected),
-                    expectedEntries: expected, isAuthority: isAuthority, now: context.now()))
+                    expectedEntries: expected, isAuthority: isAuthority, tags: context.tags, now: context.now()))
             unsafe (places + index).initialize(to: place)
         }
     }
@@ -116,6 +116,74 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
 
     /// How many entries expire, or find another place in the timer wheel, while a shard's lock is held.
     private static var expiredAtOnce: Int { 128 }
+
+    /// Gives back the memory of what carries a dropped tag: one pass for all drops since the last one, and then a rest of
+    /// nine times as long (ten seconds at most), however fast they come. Reads look at the drops.
+    func removeDropped() {
+        // Before the pass: what is dropped while it lasts is left to the next one.
+        let drops = context.tags.generation
+        let began = context.now()
+        guard sweep.withLock({ $0.drops != drops && $0.restsUntil <= began }) else { return }
+        for index in 0..<shardCount {
+            pass(through: index) { $0.removeDropped(below: $1, slots: MemoryTier.slotsAtOnce, &$2) }
+        }
+        let now = context.now()
+        sweep.withLock { $0 = DropSweep(drops: drops, restsUntil: now &+ DropSweep.rest(after: now &- began)) }
+    }
+
+    /// Begins a removal of many keys from the disk: when this returns none of them is in memory, and nothing comes in until
+    /// `endMassRemoval`.
+    func beginMassRemoval(where matches: (Key) -> Bool) {
+        for index in 0..<shardCount {
+            withShard(at: index) { $0.beginMassRemoval() }
+            pass(through: index) {
+                $0.removeMany(below: $1, slots: MemoryTier.slotsAtOnce, &$2, where: matches)
+            }
+        }
+    }
+
+    /// It happened on disk at `version`; nil: it did not.
+    func endMassRemoval(at version: UInt64?, where matches: (Key) -> Bool) {
+        for index in 0..<shardCount { withShard(at: index) { $0.endMassRemoval(at: version, where: matches) } }
+    }
+
+    /// Removes many keys where memory is the authority. `version`: gives the next one.
+    func removeMany(at version: () -> UInt64, where matches: @escaping @Sendable (Key) -> Bool) {
+        for index in 0..<shardCount {
+            // Under the lock, as those of writes: all that is there is older, and what comes is newer.
+            let removed = withShard(at: index) { shard in
+                let removal = PassingRemoval(version: version(), matches: matches)
+                shard.beginRemoval(removal)
+                return removal.version
+            }
+            pass(through: index) {
+                $0.removeMany(
+                    below: $1, slots: MemoryTier.slotsAtOnce, olderThan: removed, &$2, where: matches)
+            }
+            withShard(at: index) { $0.endRemoval(at: removed) }
+        }
+    }
+
+    /// Gives back the room of slots that hold nothing, shard by shard where they are many.
+    func giveBackRoom() {
+        for index in 0..<shardCount where withShard(at: index, { $0.isSparse }) {
+            while withShard(at: index, { $0.moveTogether(atMost: MemoryTier.slotsAtOnce) }) {}
+        }
+    }
+
+    private let sweep = Mutex(DropSweep())
+
+    /// Goes through a shard's slots in steps. Each says where the next one goes on; what leaves ends when the lock is free.
+    private func pass(through index: Int, _ step: (inout Shard, Int?, inout Discarded<Key, Value>) -> Int?) {
+        var end: Int?
+        repeat {
+            var discarded = Discarded<Key, Value>()
+            end = withShard(at: index) { step(&$0, end, &discarded) }
+        } while end != nil
+    }
+
+    /// How many slots a pass looks at while a shard's lock is held.
+    private static var slotsAtOnce: Int { 256 }
 
     var counts: MemoryCounts {
         var sum = MemoryCounts()

@@ -12,7 +12,7 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
     /// Both initialised where `isTaken` says so. Nothing here calls out while they change, so accesses cannot overlap.
     @exclusivity(unchecked) @usableFromInline private(set) var fronts: UnsafeMutablePointer<Entry.Front>
     @exclusivity(unchecked) @usableFromInline private(set) var backs: UnsafeMutablePointer<EntryRecord>
-    private var capacity = 0
+    private(set) var capacity = 0
     @usableFromInline var isTaken: [Bool] = []
 
     init() {
@@ -32,6 +32,21 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
     /// All slots that were ever taken.
     var indices: Range<Int> { isTaken.indices }
     @inlinable var count: Int { isTaken.count }
+
+    /// Whether there is an entry in a slot, which may be one that was given back.
+    @inlinable
+    func holds(_ slot: Int) -> Bool { slot < isTaken.count && isTaken[slot] }
+
+    /// A step of a pass through all slots, under one hold of the lock: so many of those below `end` (nil: of all), and where
+    /// the next step goes on; nil at the end.
+    ///
+    /// From the last one down: an entry that moves between two steps moves to a lower slot, so a pass meets each one that is
+    /// held from its first step to its last. What takes a slot behind it meanwhile came meanwhile.
+    func pass(below end: Int?, slots: Int) -> (slots: ReversedCollection<Range<Int>>, next: Int?) {
+        let end = min(end ?? count, count)
+        let start = max(0, end - slots)
+        return ((start..<end).reversed(), start > 0 ? start : nil)
+    }
 
     /// The front of a slot that is known to be taken; debug builds look.
     @inlinable
@@ -119,6 +134,29 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
         unsafe (backs + slot).initialize(to: entry.back)
     }
 
+    /// Moves an entry to a slot that is free.
+    func move(_ slot: Int, to other: Int) {
+        precondition(isTaken[slot] && !isTaken[other], "an entry moves to a free slot")
+        unsafe (fronts + other).moveInitialize(from: fronts + slot, count: 1)
+        unsafe (backs + other).moveInitialize(from: backs + slot, count: 1)
+        isTaken[slot] = false
+        isTaken[other] = true
+    }
+
+    /// Takes the last slot away, which is free.
+    func removeLast() {
+        precondition(isTaken.last == false, "the slot is taken")
+        isTaken.removeLast()
+    }
+
+    /// Gives back the room beyond the last slot.
+    func giveBackRoom() {
+        guard count < capacity else { return }
+        // A slice of all of it would keep its room.
+        isTaken = isTaken.map(\.self)
+        resize(to: count)
+    }
+
     /// Begins where a line of the processor's cache does, so that an entry of half a line never lies in two.
     private static func allocate<Element>(_ type: Element.Type, _ count: Int) -> UnsafeMutablePointer<Element> {
         let bytes = UnsafeMutableRawPointer.allocate(
@@ -129,18 +167,22 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
     /// Room for one more slot.
     @usableFromInline
     func reserve() {
-        guard count == capacity else { return }
-        capacity = max(16, capacity * 2)
-        let largerFronts = unsafe SlotStorage.allocate(Entry.Front.self, capacity)
-        let largerBacks = unsafe SlotStorage.allocate(EntryRecord.self, capacity)
+        if count == capacity { resize(to: max(16, capacity * 2)) }
+    }
+
+    /// Room for so many slots, no fewer than there are.
+    private func resize(to room: Int) {
+        capacity = room
+        let newFronts = unsafe SlotStorage.allocate(Entry.Front.self, room)
+        let newBacks = unsafe SlotStorage.allocate(EntryRecord.self, room)
         for slot in isTaken.indices where isTaken[slot] {
-            unsafe (largerFronts + slot).moveInitialize(from: fronts + slot, count: 1)
-            unsafe (largerBacks + slot).moveInitialize(from: backs + slot, count: 1)
+            unsafe (newFronts + slot).moveInitialize(from: fronts + slot, count: 1)
+            unsafe (newBacks + slot).moveInitialize(from: backs + slot, count: 1)
         }
         unsafe fronts.deallocate()
         unsafe backs.deallocate()
-        unsafe fronts = largerFronts
-        unsafe backs = largerBacks
+        unsafe fronts = newFronts
+        unsafe backs = newBacks
     }
 }
 

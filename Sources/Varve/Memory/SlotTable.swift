@@ -52,7 +52,7 @@ struct SlotTable: Sendable {
     @usableFromInline
     mutating func insert(_ hash: UInt64, slot: Int, object: UInt) {
         // At most three quarters full.
-        if (count + 1) * 4 > places.count * 3 { grow() }
+        if (count + 1) * 4 > places.count * 3 { resize(to: places.count * 2) }
         place(Place(word: hash << 32 | UInt64(slot + 1), object: object))
         count += 1
     }
@@ -78,6 +78,18 @@ struct SlotTable: Sendable {
     /// The value of a slot that is there lies somewhere else now.
     mutating func move(_ hash: UInt64, slot: Int, object: UInt) { places[index(hash, slot)].object = object }
 
+    /// What was in a slot is in another one now.
+    mutating func renumber(_ hash: UInt64, slot: Int, to other: Int) {
+        places[index(hash, slot)].word = hash << 32 | UInt64(other + 1)
+    }
+
+    /// Takes a table that is at most half as large, as far as what is there leaves it room to grow.
+    mutating func giveBackRoom() {
+        var size = 16
+        while (count + 1) * 2 > size { size *= 2 }
+        if size < places.count { resize(to: size) }
+    }
+
     /// Where the place of a slot lies.
     private func index(_ hash: UInt64, _ slot: Int) -> Int {
         let wanted = hash << 32 | UInt64(slot + 1)
@@ -95,9 +107,9 @@ struct SlotTable: Sendable {
         places[index] = value
     }
 
-    private mutating func grow() {
+    private mutating func resize(to size: Int) {
         let old = places
-        places = [Place](repeating: Place(), count: old.count * 2)
+        places = [Place](repeating: Place(), count: size)
         for value in old where value.word != 0 { place(value) }
     }
 }

@@ -55,7 +55,21 @@ final class TagRegistry: Sendable {
         }
     }
 
-    /// The same for an entry in memory, which remembers the answer.
+    /// The version of a drop that one of the tags had at this version or later; nil: there was none. Of several the earliest
+    /// that is known.
+    func drop(of tags: [UInt64], since version: UInt64) -> UInt64? {
+        // Readers wait for this lock: nothing is allocated under it.
+        state.withLock { TagDrops.earliest(of: tags, since: version, in: $0.drops) }
+    }
+
+    /// All drops that are known now.
+    var present: TagDrops {
+        let known = state.withLock { $0.drops }
+        // Copied here: else the next drop would do it, and readers wait for that.
+        return TagDrops(versions: known.mapValues { $0 })
+    }
+
+    /// `keeps` for an entry in memory, which remembers the answer.
     func keeps<Key, Value>(_ entry: inout MemoryEntry<Key, Value>) -> Bool {
         // Before the look at the drops: who sees the generation sees the drop that raised it.
         let present = generation
@@ -130,5 +144,26 @@ final class TagRegistry: Sendable {
                 slots.contains(state.latest[Int(number % UInt64(TagRegistry.remembered))])
             }
         }
+    }
+}
+
+/// The drops of tags that were known at one moment.
+struct TagDrops: Sendable {
+    /// By slot, the latest of each.
+    fileprivate let versions: [UInt64: UInt64]
+
+    /// See `TagRegistry.drop`.
+    func earliest(of tags: [UInt64], since version: UInt64) -> UInt64? {
+        TagDrops.earliest(of: tags, since: version, in: versions)
+    }
+
+    fileprivate static func earliest(of tags: [UInt64], since version: UInt64, in versions: [UInt64: UInt64]) -> UInt64?
+    {
+        var earliest: UInt64?
+        for tag in tags {
+            guard let drop = versions[TagRegistry.slot(of: tag)], drop >= version else { continue }
+            earliest = min(earliest ?? drop, drop)
+        }
+        return earliest
     }
 }

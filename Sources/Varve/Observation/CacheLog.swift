@@ -24,7 +24,9 @@ final class CacheLog: Sendable {
     /// `unstored`: why a load's result could not be stored last.
     func look(at statistics: CacheStatistics, unstored: (any Error)? = nil, now: Int64) {
         warn("values on disk cannot be decoded and count as misses", statistics.undecodable, now)
-        warn("loaded values cannot be stored; memory alone holds them", statistics.loadsUnstored, now, unstored)
+        warn(
+            "loaded values cannot be stored; memory alone holds them where it may", statistics.loadsUnstored, now,
+            unstored)
         warn("loads fail", statistics.loadFailures, now)
         warn("loads time out", statistics.loadTimeouts, now)
         guard let warmUp = statistics.warmUp else { return }
@@ -64,6 +66,8 @@ final class StoreLog: Sendable {
         var isPassing = false
         var hasFailed = false
         var toldAt: Int64?
+        /// The damaged table that was told last, and is still there.
+        var damage: String?
     }
 
     let logger: Logger
@@ -94,7 +98,8 @@ final class StoreLog: Sendable {
 
     func closed() { logger.debug("store closed") }
 
-    func look(at troubles: (failure: VarveError?, passing: VarveError?), now: Int64) {
+    func look(at troubles: Engine.Troubles, now: Int64) {
+        lookForDamage(troubles.damage)
         enum News { case failed, passing, passed }
         let news: News? = state.withLock { state in
             if troubles.failure != nil {
@@ -121,5 +126,14 @@ final class StoreLog: Sendable {
         case .passed: logger.notice("the disk takes work again")
         case nil: break
         }
+    }
+
+    private func lookForDamage(_ damage: VarveError?) {
+        let isNews = state.withLock { state in
+            defer { state.damage = damage.map { $0.path ?? "" } }
+            return damage != nil && state.damage != damage?.path ?? ""
+        }
+        guard isNews, let damage else { return }
+        logger.error("a table is damaged; compactions go round it; run verify", metadata: ["error": "\(damage)"])
     }
 }

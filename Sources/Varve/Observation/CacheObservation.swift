@@ -5,9 +5,8 @@ public import Logging
 public struct CacheObservation: Sendable {
     /// Gets what somebody should know who looks after the store: openings and warm-ups at `debug`; a log that was cut
     /// at its end and a disk that takes writes again at `notice`; a full disk, damaged notes, undecodable values at
-    /// `warning`; a store that takes no more writes, and a read that met damage at another place than the one before, at
-    /// `error`. Never a line for a request: what goes wrong often is told at most once a minute, with a count. Default: the
-    /// process's logging system, with the label `varve`.
+    /// `warning`; a store that takes no more writes, and damage, at `error`. Never a line for a request: what goes wrong
+    /// often is told at most once a minute, with a count. Default: the process's logging system, with the label `varve`.
     public var logger: Logger
     /// Gets counters, gauges and timers once a second. Default (nil): the process's metrics system.
     public var metrics: (any MetricsFactory)?

@@ -237,6 +237,69 @@ struct DegradedTests {
         }
     }
 
+    @Test(
+        "A table that rots under a merge: writes go on, on disk, and health names it",
+        arguments: [Degradation.throwing, .memoryOnly])
+    func rotUnderMerge(degradation: Degradation) async throws {
+        func open() async throws -> Cache<String, String> {
+            try await rig.cache(degradation) {
+                $0.compaction.levelZeroTrigger = 2
+                $0.compaction.levelZeroLimit = 4
+            }
+        }
+        // Hardly compressible, so that the place below is in a block of entries, beyond what tells of tags.
+        func value(_ number: Int, _ round: Int) -> String {
+            var random = SplitMix(UInt64(number * 7919 + round))
+            return (0..<20).map { _ in String(random.next(), radix: 16) }.joined()
+        }
+        func fill(_ cache: Cache<String, String>, _ round: Int) async throws {
+            for number in 0..<100 { try await cache.set(value(number, round), for: "key \(number)") }
+            try await cache.store.engine?.flush()
+        }
+        var cache = try await open()
+        try await fill(cache, 0)
+        try await cache.store.engine?.compact()
+        try await cache.store.close()
+        let name = try #require(try rig.files.list(CacheRig.path).filter { $0.hasSuffix(".sst") }.max())
+        let table = CacheRig.path + "/" + name
+        try rig.files.corrupt(table, at: 8000)
+        cache = try await open()
+        var damage: VarveError?
+        var round = 0
+        while damage == nil {
+            round += 1
+            try await fill(cache, round)
+            if case .hindered(let error) = cache.health.state { damage = error }
+            #expect(!cache.isDegraded)
+        }
+        #expect(damage?.path == table && damage?.offset != nil)
+        #expect(cache.health.description.contains(table) && !cache.health.isHealthy)
+        try await fill(cache, 1_000_000)
+        try await rig.evictAll(cache)
+        for number in 0..<100 {
+            #expect(try await cache.value(for: "key \(number)") == value(number, 1_000_000))
+        }
+        #expect(!cache.isDegraded && cache.statistics.degradation?.episodes ?? 0 == 0)
+        try await cache.store.close()
+    }
+
+    @Test(
+        "A store whose log or manifest is damaged or gone is not opened, in memory either; the error names it",
+        arguments: [Degradation.throwing, .memoryOnly], [".log", "MANIFEST", "gone"])
+    func damagedStore(degradation: Degradation, kind: String) async throws {
+        let cache = try await rig.cache()
+        try await cache.set("kept", for: "a")
+        try await cache.store.close()
+        let part = kind == "gone" ? "MANIFEST" : kind
+        let paths = try rig.files.list(CacheRig.path).filter { $0.contains(part) }.map { CacheRig.path + "/" + $0 }
+        for path in paths {
+            if kind == "gone" { try rig.files.remove(path) } else { try rig.files.corrupt(path, at: 20) }
+        }
+        let error = await #expect(throws: VarveError.self) { try await rig.store(degradation) }
+        #expect(error.map { [.corruption, .missingFile].contains($0.code) } == true, "\(error.map { "\($0)" } ?? "")")
+        #expect(paths.contains { error?.description.contains($0) == true }, "\(error.map { "\($0)" } ?? "")")
+    }
+
     @Test("A cache whose drops of tags cannot be read is not opened, since it could serve what they removed")
     func damagedDrops() async throws {
         let cache = try await rig.cache()

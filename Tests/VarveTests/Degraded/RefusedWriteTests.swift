@@ -114,7 +114,7 @@ struct RefusedWriteTests {
         let door = await cache.store.unattended()
         defer { door.update { $0.isOpen = true } }
         let version = try await cache.set("1", for: "a")
-        cache.store.engine?.health.stop(VarveError(.corruption, "a block that a merge read is damaged"))
+        cache.store.engine?.health.stop(VarveError(.io, "a table could not be written"))
         #expect(!cache.isDegraded)
         switch kind {
         case 0: #expect(try await cache.set("2", for: "a", ifVersion: version) != nil)

@@ -211,7 +211,7 @@ struct ReopeningTests {
     func noticedDamage() async throws {
         let cache = try await rig.cache()
         try await cache.set("kept", for: "a")
-        cache.store.engine?.health.stop(VarveError(.corruption, "a block that a merge read is damaged"))
+        cache.store.engine?.health.stop(VarveError(.io, "a table could not be written"))
         while !cache.isDegraded { await Task.yield() }
         #expect(await cache.tryReturn())
         #expect(try await cache.value(for: "a") == "kept")

@@ -34,19 +34,19 @@ struct SavingTests {
         let cache = try await degradedCache()
         for number in 0..<100 { try await cache.set("new", for: "\(number)") }
         var found: [UnsavedKey<String>] = []
-        var next: Int? = 0
+        var end: Int?
         var steps = 0
-        while let slot = next {
+        repeat {
             steps += 1
-            let step = cache.memory.withShard(at: 0) { $0.unsaved(from: slot, slots: 7) }
+            let step = cache.memory.withShard(at: 0) { $0.unsaved(below: end, slots: 7) }
             found += step.keys
-            next = step.next
+            end = step.next
             // Places behind and ahead become free, and are taken again.
             try await cache.remove("\(steps)")
             try await cache.remove("\(99 - steps)")
             for place in ["behind", "ahead"] { try await cache.set("new", for: "\(place) \(steps)") }
             try await cache.set("newer", for: "50")
-        }
+        } while end != nil
         #expect(steps > 10)
         let keys = Set(found.map(\.key))
         #expect(keys.count == found.count)

@@ -141,6 +141,8 @@ private struct WarmRun {
         let tag = "t\(draw(5))"
         try await sides[side].cache.remove(taggedWith: tag)
         for (key, own) in sides[side].tagged where own == tag { sides[side].values[key] = nil }
+        // What carries it leaves memory by itself: not between a look at memory and its note.
+        await store.maintained()
     }
 
     private func read(_ side: Int, _ key: String) async throws {
