@@ -34,6 +34,8 @@ protocol EvictionQueue: Sendable {
     mutating func recordMiss(hash: UInt64)
     /// How often a key was seen lately, as far as the policy knows from its hash alone; 0 where it knows nothing.
     func frequency(hash: UInt64) -> Int
+    /// Whether a slot was hit since it came in, or lately, as far as the policy remembers hits.
+    func isInUse(_ slot: UInt32) -> Bool
     /// Calls `body` with every slot, the one worth most first (pinned ones before all), until it answers false.
     func forEachHottestFirst(_ body: (UInt32) -> Bool)
 
@@ -59,6 +61,7 @@ extension EvictionQueue {
 
     mutating func recordMiss(hash: UInt64) {}
     func frequency(hash: UInt64) -> Int { 0 }
+    func isInUse(_ slot: UInt32) -> Bool { slots[mark: slot].hits > 0 }
     func encode(into writer: inout StateWriter) {}
     mutating func decode(from reader: inout StateReader) throws(StateError) {}
 }

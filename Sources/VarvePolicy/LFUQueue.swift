@@ -78,6 +78,8 @@ struct LFUQueue: EvictionQueue {
         return slot
     }
 
+    func isInUse(_ slot: UInt32) -> Bool { ranks[Int(slot)].hits > 1 }
+
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
         guard slots.forEach(.pinned, body) else { return }
         for slot in heap.sorted(by: { ranks[Int($1)].isBelow(ranks[Int($0)]) }) where !body(slot) { return }

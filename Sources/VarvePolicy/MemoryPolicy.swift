@@ -223,6 +223,12 @@ public struct MemoryPolicy: Sendable {
     /// How often a key that is not in was seen lately, as far as the policy knows; 0 where it knows nothing.
     public func frequency(hash: UInt64) -> Int { queue?.frequency(hash: SlotQueues.mixed(hash)) ?? 0 }
 
+    /// Whether an entry that is in was hit lately, as far as the policy remembers: pinned or not.
+    public func isInUse(_ slot: Int) -> Bool {
+        let slot = UInt32(slot)
+        return !oversized.contains(slot) && queue?.isInUse(slot) ?? false
+    }
+
     /// Up to `limit` slots, the ones worth most first, pinned ones before all.
     public func hottest(_ limit: Int) -> [Int] {
         var found: [Int] = []

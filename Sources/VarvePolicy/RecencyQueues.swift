@@ -1,11 +1,12 @@
-/// First in, first out: hits mean nothing. The baseline, and the cheapest.
+/// First in, first out: hits move nothing. The baseline, and the cheapest.
 struct FIFOQueue: EvictionQueue {
     var slots = SlotQueues()
     var capacity: Int
 
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
-    mutating func hit(_ slot: UInt32) {}
+    /// That there was one is remembered, for others; once, so that later hits leave the line clean.
+    mutating func hit(_ slot: UInt32) { if slots[mark: slot].hits == 0 { slots[mark: slot].hits = 1 } }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
         slots.add(slot, mixed: hash, weight: weight, to: isPinned ? .pinned : .main)
@@ -31,7 +32,10 @@ struct LRUQueue: EvictionQueue {
 
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
-    mutating func hit(_ slot: UInt32) { slots.move(slot, to: slots.region(slot)) }
+    mutating func hit(_ slot: UInt32) {
+        slots[mark: slot].hits = 1
+        slots.move(slot, to: slots.region(slot))
+    }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
         slots.add(slot, mixed: hash, weight: weight, to: isPinned ? .pinned : .main)

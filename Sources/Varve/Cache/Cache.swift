@@ -61,6 +61,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             context: MemoryContext(
                 clock: store.clock, tags: disk?.tags.registry ?? TagRegistry(), chance: store.chance),
             isAuthority: disk == nil, seed: store.hashSeed)
+        if let disk { store.front?.add(memory, of: disk.namespace) }
         loadGuard = LoadGuard(options.loading)
         self.warm = warm
         windows = StatisticsWindows(began: store.clock.now())

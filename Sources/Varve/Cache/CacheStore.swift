@@ -26,6 +26,8 @@ public final class CacheStore: Sendable {
     private let evictionMemory: EvictionMemory?
     /// Decides with the caches' tags what compaction lets go; nil without a disk.
     let judge: TagJudge?
+    /// Tells compaction what the caches' memory is asked for; nil without a disk.
+    let front: MemoryInFront?
     /// Gives back the memory of what has expired, and samples counters.
     private let maintenance: BackgroundWork
     /// Warms memory and takes notes for the next start; may wait for the disk. Nil where there is none.
@@ -47,13 +49,14 @@ public final class CacheStore: Sendable {
 
     private init(
         _ engine: Engine?, _ clock: any SystemClock, _ policy: S3FIFOEviction? = nil,
-        _ evictionMemory: EvictionMemory? = nil, _ judge: TagJudge? = nil, degrades: Bool = false,
-        _ observation: CacheObservation = CacheObservation()
+        _ evictionMemory: EvictionMemory? = nil, _ judge: TagJudge? = nil, _ front: MemoryInFront? = nil,
+        degrades: Bool = false, _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         engines = engine.map { EngineCell($0, mayBeReplaced: degrades) }
         self.policy = policy
         self.evictionMemory = evictionMemory
         self.judge = judge
+        self.front = front
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         ownHistory = .random(in: 1 ... .max)
         hashSeed = engine?.hashSeed ?? .random(in: 0 ... .max)
@@ -139,14 +142,15 @@ public final class CacheStore: Sendable {
         let policy = options.eviction as? S3FIFOEviction
         let evictionMemory = isBounded ? policy.map { EvictionMemory($0, in: path, fileSystem) } : nil
         if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
-        guard options.judge == nil else {
-            throw VarveError(.invalidArgument, "the caches of a store judge by themselves what their tags invalidate")
+        guard options.judge == nil, options.front == nil else {
+            throw VarveError(.invalidArgument, "what is invalidated and what is in use its caches say")
         }
-        let judge = TagJudge()
+        let (judge, front) = (TagJudge(), MemoryInFront())
         options.judge = judge
+        options.front = front
         let (engine, refusal) = try await openEngine(at: path, options, fileSystem)
         let store = try CacheStore(
-            engine, clock, policy, evictionMemory, judge, degrades: options.keepsDegradedMark, observation)
+            engine, clock, policy, evictionMemory, judge, front, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
         // Nothing is acknowledged before the mark is durable; reads and loads go on in any case.
         if let refusal { await store.degraded?.enter(refusal, of: engine) }
@@ -253,8 +257,9 @@ extension EngineOptions {
         // And so is the log that is kept for feeds.
         logRetentionBytes = min(logRetentionBytes, UInt64(limit.amount / 4))
         compaction = .scaled(toMemtable: UInt64(memtableBytes))
-        // Some 32 bytes of memory each, so the number is bounded; beyond it reads are remembered less exactly.
-        eviction = S3FIFOEviction(expectedEntries: min(1 << 18, limit.amount / 1024))
+        // As many entries as there turn out to be. Some 20 bytes of memory each, so the number is bounded; beyond it what was
+        // read and seen longest ago is forgotten early.
+        eviction = S3FIFOEviction(expectedEntries: min(1 << 16, limit.amount / 1024), mostEntries: 1 << 21)
     }
 
     /// Bounds the entries on disk, however large they are. Those that wait in memtables count, and so do those of the

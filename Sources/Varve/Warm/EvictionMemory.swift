@@ -9,11 +9,13 @@ final class EvictionMemory: Sendable {
     private struct Saved: Sendable {
         var counts: S3FIFOEviction.Counts?
         var time = Int64.min
+        var bytes = 0
     }
 
     /// The policy with the most entries that there can be takes less.
     private static let limit: UInt64 = 8 << 30
     private static let interval: Int64 = 60_000_000_000
+    private static let nanosecondsPerByte: Int64 = 1_000_000_000 / (128 << 10)
 
     private let eviction: S3FIFOEviction
     private let files: any FileSystem
@@ -38,12 +40,15 @@ final class EvictionMemory: Sendable {
         _ = eviction.restore(bytes)
     }
 
-    /// Once a minute, where something was evicted or seen since.
+    /// Once a minute, where something was evicted or seen since; what is large less often, so that it takes no more of the
+    /// disk's time than 128 KiB a second.
     func saveIfDue(at now: Int64) {
         let counts = eviction.counts
         let isDue = saved.withLock { saved in
-            if saved.counts == counts || now < Deadlines.add(Self.interval, to: saved.time) { return false }
-            saved = Saved(counts: counts, time: now)
+            let pause = max(Self.interval, Int64(saved.bytes) * Self.nanosecondsPerByte)
+            if saved.counts == counts || now < Deadlines.add(pause, to: saved.time) { return false }
+            saved.counts = counts
+            saved.time = now
             return true
         }
         if isDue { save() }
@@ -57,7 +62,9 @@ final class EvictionMemory: Sendable {
             if try files.exists(unfinished) { try files.remove(unfinished) }
             let file = try files.open(unfinished, .createNew)
             defer { file.close() }
-            try file.write(eviction.encodedState(), at: 0)
+            let state = eviction.encodedState()
+            saved.withLock { $0.bytes = state.count }
+            try file.write(state, at: 0)
             try files.rename(unfinished, to: path)
         } catch {
             try? files.remove(unfinished)

@@ -1,21 +1,37 @@
 internal import Synchronization
 
 /// Words that any thread may read and change, one by one. Relaxed: what they hold are hints, and publish nothing.
+///
+/// There is address space for as many as there may ever be, and memory for those that there are: so they can double while
+/// others read them.
 @safe
 final class AtomicWords: @unchecked Sendable {
     // Unchecked: every access to the words is atomic.
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
-    let count: Int
+    private let present: Atomic<Int>
 
-    init(_ count: Int) {
-        self.count = count
-        unsafe words = .allocate(capacity: count)
+    /// A power of two of words that are zero. `most`: how many `double` may bring; those cost no memory before.
+    init(_ count: Int, most: Int = 0) {
+        present = Atomic(count)
+        unsafe words = .allocate(capacity: max(count, most))
         for index in 0..<count { unsafe (words + index).initialize(to: Atomic(0)) }
     }
 
     deinit {
         unsafe words.deinitialize(count: count)
         unsafe words.deallocate()
+    }
+
+    @inline(__always)
+    var count: Int { present.load(ordering: .acquiring) }
+
+    /// Doubles the words, the new half a copy of the old: what is found by more bits of a hash from now on is found where it
+    /// was or there. What others change meanwhile the copy may lack. One thread at a time, and never beyond `most`.
+    func double() {
+        let count = count
+        for index in 0..<count { unsafe (words + count + index).initialize(to: Atomic(load(index))) }
+        // Who sees more words sees them initialised.
+        present.store(count * 2, ordering: .releasing)
     }
 
     @inline(__always)

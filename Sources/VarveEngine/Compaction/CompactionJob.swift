@@ -17,6 +17,7 @@ struct CompactionJob {
     let policy: (any EvictionPolicy)?
     /// See `RetentionRules`.
     let judge: (any InvalidationJudge)?
+    let front: (any FrontTier)?
     let targetBytes: UInt64
     let control: JobControl
     /// Tables of which it is known that they, or parts of them, cannot be read. One is an input only where somebody asked
@@ -26,8 +27,8 @@ struct CompactionJob {
 
     init(
         _ compaction: Compaction, version: Version, snapshots: [LSN], horizon: LSN, now: Timestamp,
-        policy: (any EvictionPolicy)? = nil, judge: (any InvalidationJudge)? = nil, targetBytes: UInt64,
-        control: JobControl, unreadable: Set<FileNumber> = [],
+        policy: (any EvictionPolicy)? = nil, judge: (any InvalidationJudge)? = nil,
+        front: (any FrontTier)? = nil, targetBytes: UInt64, control: JobControl, unreadable: Set<FileNumber> = [],
         openTable: @escaping (TableFile) throws(VarveError) -> TableReader
     ) {
         self.compaction = compaction
@@ -37,6 +38,7 @@ struct CompactionJob {
         self.now = now
         self.policy = policy
         self.judge = judge
+        self.front = front
         self.targetBytes = targetBytes
         self.control = control
         self.unreadable = unreadable
@@ -59,7 +61,7 @@ struct CompactionJob {
         let inputs = try openInputs()
         let rules = RetentionRules(
             snapshots: snapshots, horizon: horizon, now: now, tombstones: RangeTombstones(union: inputs.tombstones),
-            beneath: try beneath(), judge: judge)
+            beneath: try beneath(), judge: judge, front: front)
         let merge = MergingCursor(inputs.sources)
         return try outputs.fill { () throws(VarveError) in
             let writer = RunWriter(
@@ -148,8 +150,8 @@ struct CompactionJob {
         let inputs = try openInputs()
         let scan = QuotaScan(
             merge: MergingCursor(inputs.sources), readers: RetentionRules.readers(snapshots, horizon),
-            tombstones: RangeTombstones(union: inputs.tombstones), now: now, judge: judge, policy: policy,
-            control: control)
+            tombstones: RangeTombstones(union: inputs.tombstones), now: now, judge: judge, front: front,
+            policy: policy, control: control)
         let properties = compaction.inputs.map(\.file.properties)
         var plans: [QuotaPlan] = []
         for goal in compaction.quotas {
@@ -182,11 +184,12 @@ struct CompactionJob {
             kind = .entering
         }
         let properties = compaction.inputs.map(\.file.properties)
-        return policy.makePass(
-            EvictionGoal(
-                inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
-                oldest: properties.map(\.smallestLSN).min() ?? .zero,
-                newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind, storeEntries: version.putCount))
+        var goal = EvictionGoal(
+            inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
+            oldest: properties.map(\.smallestLSN).min() ?? .zero,
+            newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind, storeEntries: version.putCount)
+        goal.isUrgent = compaction.isUrgent
+        return policy.makePass(goal)
     }
 
     /// An output may overlap as much of the level beneath as makes its own compaction ten times its size.

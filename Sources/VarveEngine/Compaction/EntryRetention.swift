@@ -170,6 +170,7 @@ struct EntryRetention: ~Copyable {
             version: trailer.lsn, usableUntil: view.usableUntil == .max ? nil : view.usableUntil,
             isFromAbove: isFromAbove)
         candidate.isNewest = isNewest
+        candidate.isInUse = unsafe rules.front?.isInUse(key, namespace) ?? false
         return eviction.shouldEvict(candidate)
     }
 

@@ -9,6 +9,8 @@ public protocol EvictionPolicy: AnyObject, Sendable {
     func makePass(_ goal: EvictionGoal) -> any EvictionPass
     /// How much of the store's budget is taken, in 0...1 and above. Told after every change.
     func noteOccupancy(_ share: Double)
+    /// So many entries are in the store's tables. Told after every change of a store with a budget.
+    func noteEntries(_ count: UInt64)
     /// So many entries went from memory into a table.
     func noteWritten(entries: Int)
     /// Whether what was never passed over yet should be gone through first, once it is a tenth of the store.
@@ -22,10 +24,16 @@ public protocol EvictionPolicy: AnyObject, Sendable {
 
 extension EvictionPolicy {
     public func noteOccupancy(_ share: Double) {}
+    public func noteEntries(_ count: UInt64) {}
     public func noteWritten(entries: Int) {}
     public var prefersFresh: Bool { false }
     public func warmth(ofKeyHash hash: UInt64) -> Int { 0 }
     public func cool(keyHash: UInt64) {}
+
+    /// The same for an entry that may be in use where the policy does not see it.
+    func warmth(of candidate: EvictionCandidate) -> Int {
+        max(warmth(ofKeyHash: candidate.keyHash), candidate.isInUse ? 1 : 0)
+    }
 }
 
 /// One rewrite: asked once for each entry that would otherwise be kept, in key order, by one thread.
@@ -60,6 +68,8 @@ public struct EvictionGoal: Hashable, Sendable {
     public var newest: LSN
     /// Entries in all of the store's tables, those to come among them; 0: not known.
     public var storeEntries: UInt64
+    /// Several passes in a row let hardly anything go: what is in use must make room as well.
+    public var isUrgent = false
 
     public init(
         inputBytes: UInt64, share: Double, oldest: LSN, newest: LSN, kind: Kind = .sweep, storeEntries: UInt64 = 0
@@ -86,6 +96,9 @@ public struct EvictionCandidate: Hashable, Sendable {
     public var usableUntil: Timestamp?
     /// Whether it would enter the last level now, or lies there already.
     public var isFromAbove: Bool
+    /// Whether a tier in front of the store answers reads of it, which are recorded nowhere else (`FrontTier`): it counts as
+    /// read just now.
+    public var isInUse = false
     /// Whether no reader sees a newer version of its key: an older one is only there for a snapshot.
     var isNewest = true
 

@@ -7,16 +7,25 @@ internal import Synchronization
 /// lost.
 final class GhostTable: Sendable {
     let words: AtomicWords
-    private let lines: UInt64
-    let capacity: UInt32
+    private let room: Atomic<UInt32>
     private let clock = Atomic<UInt32>(1)
 
-    init(capacity: Int) {
-        self.capacity = UInt32(clamping: max(1, capacity))
+    /// `growth`: how many times as large it may become.
+    init(capacity: Int, growth: Int = 1) {
+        let capacity = UInt32(clamping: max(1, capacity))
+        room = Atomic(capacity)
         var lines = 8
-        while lines * 8 * 2 < Int(self.capacity) * 3 { lines *= 2 }
-        self.lines = UInt64(lines)
-        words = AtomicWords(lines * 8)
+        while lines * 8 * 2 < Int(capacity) * 3 { lines *= 2 }
+        words = AtomicWords(lines * 8, most: lines * 8 * growth)
+    }
+
+    /// After how many others a sighting is forgotten.
+    var capacity: UInt32 { room.load(ordering: .relaxed) }
+
+    /// Remembers twice as many from now on. One thread at a time.
+    func double() {
+        words.double()
+        room.store(capacity &* 2, ordering: .relaxed)
     }
 
     /// How many sightings there were.
@@ -26,7 +35,7 @@ final class GhostTable: Sendable {
     }
 
     @inline(__always)
-    private func line(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 12 & (lines - 1)) * 8 }
+    private func line(_ hash: UInt64) -> Int { (Int(truncatingIfNeeded: hash >> 12) & (words.count / 8 - 1)) * 8 }
     /// Never zero, so that a word which holds one is never zero.
     @inline(__always)
     private func fingerprint(_ hash: UInt64) -> UInt64 { (hash &* 0x9E37_79B9_7F4A_7C15) >> 32 | 1 }

@@ -106,7 +106,7 @@ final class QuotaPass: EvictionPass {
         }
         // The plan has not counted on it.
         guard candidate.isNewest else { return store?.shouldEvict(candidate) ?? false }
-        let warmth = policy.warmth(ofKeyHash: candidate.keyHash)
+        let warmth = policy.warmth(of: candidate)
         if plans[last].shouldEvict(candidate, warmth: warmth) { return true }
         if plans[last].isCooled(candidate, warmth: warmth) { policy.cool(keyHash: candidate.keyHash) }
         return store?.shouldEvict(candidate) ?? false
@@ -121,6 +121,7 @@ struct QuotaScan {
     let tombstones: RangeTombstones
     let now: Timestamp
     let judge: (any InvalidationJudge)?
+    let front: (any FrontTier)?
     let policy: any EvictionPolicy
     let control: JobControl
 
@@ -129,8 +130,7 @@ struct QuotaScan {
         var plan = QuotaPlan(goal, oldest: oldest, newest: newest)
         try walk(goal.namespace) { candidate, mayGo in
             plan.count(
-                bytes: candidate.bytes, candidate.version, warmth: policy.warmth(ofKeyHash: candidate.keyHash),
-                mayGo: mayGo)
+                bytes: candidate.bytes, candidate.version, warmth: policy.warmth(of: candidate), mayGo: mayGo)
         }
         plan.close()
         return plan
@@ -140,7 +140,7 @@ struct QuotaScan {
     func cool(_ plan: QuotaPlan) throws(VarveError) {
         try walk(plan.namespace) { candidate, mayGo in
             guard mayGo == true else { return }
-            if plan.isCooled(candidate, warmth: policy.warmth(ofKeyHash: candidate.keyHash)) {
+            if plan.isCooled(candidate, warmth: policy.warmth(of: candidate)) {
                 policy.cool(keyHash: candidate.keyHash)
             }
         }
@@ -180,9 +180,10 @@ struct QuotaScan {
                     unsafe !isKept
                     && (isHidden || isCovered || view.isExpired(at: now)
                         || judge?.hides(key, trailer.lsn, view, from: readers[stripe]) ?? false)
-                let candidate = EvictionCandidate(
+                var candidate = EvictionCandidate(
                     keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
                     version: trailer.lsn)
+                candidate.isInUse = unsafe front?.isInUse(key, namespace) ?? false
                 body(candidate, isGone ? nil : isNewest && !EntryRetention.isPinned(view))
             }
             try merge.next()

@@ -5,18 +5,28 @@ internal import Synchronization
 /// A word holds four keys: 14 bits of the key's hash and two of credits, in the word that other bits of the hash pick.
 /// Four to eight bytes for each expected key; one key in some thousands is taken for read that was not. Where five keys
 /// meet in a word one is forgotten. Keys that no pass ever meets (they were deleted, or only in memory) would pile up:
-/// when three in four places are taken every key loses a credit.
+/// when three in four places are taken every key loses a credit. After `double` a key's credit stands in a second word as
+/// well, where nobody looks for it, until it ages away.
 ///
 /// Any thread, no locks: of two changes that meet one may be lost, which costs a little hit ratio.
 final class ReadCredits: Sendable {
+    static let most = 3
+
     let words: AtomicWords
     private let taken = Atomic<Int>(0)
     private let isAging = Atomic<Bool>(false)
 
-    init(expectedKeys: Int) {
+    /// `growth`: how many times as large it may become.
+    init(expectedKeys: Int, growth: Int = 1) {
         var count = 64
         while count * 2 < expectedKeys { count *= 2 }
-        words = AtomicWords(count)
+        words = AtomicWords(count, most: count * growth)
+    }
+
+    /// For twice as many keys. One thread at a time.
+    func double() {
+        words.double()
+        recount()
     }
 
     @inline(__always)

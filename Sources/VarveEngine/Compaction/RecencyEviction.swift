@@ -119,6 +119,6 @@ final class RecencyPass: EvictionPass {
             candidate.version.rawValue > goal.oldest.rawValue
             ? candidate.version.rawValue - goal.oldest.rawValue : 0
         let youth = span == 0 ? 0 : min(0.999, Double(above) / Double(span))
-        return Double(policy.warmth(ofKeyHash: candidate.keyHash)) + youth
+        return Double(candidate.isInUse ? 2 : policy.warmth(ofKeyHash: candidate.keyHash)) + youth
     }
 }

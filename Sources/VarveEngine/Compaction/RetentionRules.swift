@@ -11,12 +11,14 @@ struct RetentionRules: Sendable {
     let beneath: KeysBeneath
     /// Nil: nothing was invalidated, or nobody here knows.
     let judge: (any InvalidationJudge)?
+    /// Knows of the reads that never come here. Nil: there are none.
+    let front: (any FrontTier)?
 
     /// `horizon`: the newest LSN that a reader could see when `snapshots` was taken. Every reader, now and later, stands
     /// at one of the snapshots or at the horizon or above.
     init(
         snapshots: [LSN], horizon: LSN, now: Timestamp, tombstones: RangeTombstones, beneath: KeysBeneath,
-        judge: (any InvalidationJudge)? = nil
+        judge: (any InvalidationJudge)? = nil, front: (any FrontTier)? = nil
     ) {
         let readers = RetentionRules.readers(snapshots, horizon)
         precondition(readers.last == horizon, "no snapshot stands above the newest LSN that readers may see")
@@ -25,6 +27,7 @@ struct RetentionRules: Sendable {
         self.tombstones = tombstones
         self.beneath = beneath
         self.judge = judge
+        self.front = front
     }
 
     /// Where someone reads, or may come to read: ascending, each once.

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The policy's memory as bytes, so that a restart does not begin with a cold one. Written between two moments, it is a
 /// picture of neither; that costs a few credits.
 ///
@@ -10,7 +12,9 @@ extension S3FIFOEviction {
     private static let version: UInt32 = 1
 
     /// At most as many bytes as the policy takes in memory and a sixty-fourth more.
-    public func encodedState() -> [UInt8] {
+    public func encodedState() -> [UInt8] { whole.withLock { _ in encoded() } }
+
+    private func encoded() -> [UInt8] {
         var buffer = ByteBuffer(capacity: 1 << 12)
         buffer.appendFixed(S3FIFOEviction.magic)
         buffer.appendFixed(S3FIFOEviction.version)
@@ -24,9 +28,11 @@ extension S3FIFOEviction {
         return buffer.array()
     }
 
-    /// Takes over what another policy of the same size has remembered, before this one is used. False, with nothing
-    /// changed but what is forgotten, where the bytes are damaged, of another version or of another size.
-    public func restore(_ state: [UInt8]) -> Bool {
+    /// Takes over what another policy of the same size, or one that has grown from it, has remembered, before this one is used.
+    /// False, with nothing changed but what is forgotten, where the bytes are damaged, of another version or of another size.
+    public func restore(_ state: [UInt8]) -> Bool { whole.withLock { _ in takeUp(state) } }
+
+    private func takeUp(_ state: [UInt8]) -> Bool {
         unsafe state.withBytes { bytes in
             do throws(DecodeError) {
                 return unsafe try restore(bytes)
@@ -47,7 +53,9 @@ extension S3FIFOEviction {
         var reader = unsafe ByteReader(content)
         guard try reader.fixed(UInt64.self) == S3FIFOEviction.magic else { throw .malformed("magic") }
         guard try reader.fixed(UInt32.self) == S3FIFOEviction.version else { throw .unknown("a version") }
-        guard try reader.fixed(UInt64.self) == UInt64(expectedEntries) else { throw .malformed("size") }
+        let size = try reader.fixed(UInt64.self)
+        guard canGrow(to: size) else { throw .malformed("size") }
+        grow(to: Int(size))
         let now = try reader.fixed(UInt32.self)
         let full = try reader.byte() != 0
         try credits.words.decode(&reader)

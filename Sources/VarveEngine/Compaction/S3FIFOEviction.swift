@@ -13,8 +13,8 @@ internal import Synchronization
 /// was admitted so, it has been seen twice already, and nothing is gained by going through the fresh tables first: then
 /// the queue is one, a CLOCK over tables.
 ///
-/// Memory: 16 to 32 bytes for each expected entry, taken when it is made, and never more. Any thread may call
-/// `recordRead` and `admits`; neither locks nor waits.
+/// Memory: 16 to 32 bytes for each expected entry. Where the store comes to hold more than was expected that doubles, with
+/// all that is remembered, as far as it may. Any thread may call `recordRead` and `admits`; neither locks nor waits.
 ///
 /// Ideas: S3-FIFO (Yang et al., SOSP 2023), the ghost of 2Q (Johnson and Shasha, VLDB 1994), the reuse distances of LIRS.
 public final class S3FIFOEviction: EvictionPolicy {
@@ -28,8 +28,12 @@ public final class S3FIFOEviction: EvictionPolicy {
         public var sightings: UInt64 = 0
     }
 
-    /// Entries that the store is expected to hold at its budget; what the memory was taken for.
-    public let expectedEntries: Int
+    /// Entries that the memory was taken for: what the store is expected to hold at its budget, or has come to hold.
+    public var expectedEntries: Int { expected.load(ordering: .relaxed) }
+    private let expected: Atomic<Int>
+    private let mostEntries: Int
+    /// Held while the tables grow, or are written or read as a whole.
+    let whole = Mutex(())
     let credits: ReadCredits
     /// How many passes an entry can live through for what was read before the first of them.
     let lives: Int
@@ -46,15 +50,24 @@ public final class S3FIFOEviction: EvictionPolicy {
 
     /// - Parameters:
     ///   - expectedEntries: entries that the store holds at its budget, about. 256 to 2^28.
+    ///   - mostEntries: how many it may come to hold, for twice and twice again the expected; nil: no more. Beyond it what was
+    ///     read and seen longest ago is forgotten early.
     ///   - ghostShare: how many keys the ghost remembers, as a share of the expected entries. 0.01 to 4.
     ///   - credits: how often an entry may be kept for having been read often. 1 to 3: more keeps a few more hits and
     ///     writes more.
-    public init(expectedEntries: Int = 1 << 16, ghostShare: Double = 1, credits: Int = 1) {
-        self.expectedEntries = min(1 << 28, max(1, expectedEntries))
-        let sized = max(256, self.expectedEntries)
-        self.credits = ReadCredits(expectedKeys: sized)
+    public init(
+        expectedEntries: Int = 1 << 16, mostEntries: Int? = nil, ghostShare: Double = 1, credits: Int = 1
+    ) {
+        let expectedEntries = min(1 << 28, max(1, expectedEntries))
+        expected = Atomic(expectedEntries)
+        // As far as doubling leads.
+        var growth = 1
+        while expectedEntries * growth * 2 <= min(1 << 28, mostEntries ?? 0) { growth *= 2 }
+        self.mostEntries = expectedEntries * growth
+        self.credits = ReadCredits(expectedKeys: max(256, expectedEntries), growth: growth)
         lives = min(3, max(1, credits))
-        ghost = GhostTable(capacity: Int(Double(self.expectedEntries) * min(4, max(0.01, ghostShare))))
+        ghost = GhostTable(
+            capacity: Int(Double(expectedEntries) * min(4, max(0.01, ghostShare))), growth: growth)
         pace = SweepPace(supposed: S3FIFOEviction.supposedTurn(ghost), now: ghost.now)
     }
 
@@ -114,6 +127,29 @@ public final class S3FIFOEviction: EvictionPolicy {
     private static let fullShare = 0.99
     private static let emptyShare = 0.5
 
+    public func noteEntries(_ count: UInt64) {
+        guard count > UInt64(expectedEntries), expectedEntries < mostEntries else { return }
+        whole.withLock { _ in grow(to: Int(clamping: count)) }
+    }
+
+    /// Whether the tables are for so many entries, or would be once they had grown.
+    func canGrow(to entries: UInt64) -> Bool {
+        var size = expectedEntries
+        while size < entries, size < mostEntries { size *= 2 }
+        return entries == UInt64(size)
+    }
+
+    /// Under `whole`.
+    func grow(to entries: Int) {
+        while expectedEntries < entries, expectedEntries < mostEntries {
+            credits.double()
+            ghost.double()
+            expected.store(expectedEntries * 2, ordering: .relaxed)
+            // What a turn is supposed to last follows the ghost, until sweeps tell.
+            if !isFull { pace.restart(supposed: S3FIFOEviction.supposedTurn(ghost), now: ghost.now) }
+        }
+    }
+
     func setFull(_ isFull: Bool) { full.store(isFull, ordering: .relaxed) }
 
     public func noteWritten(entries: Int) {
@@ -164,9 +200,11 @@ private final class S3FIFOPass: EvictionPass {
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool {
         // A merge that only brings entries down asks the others nothing.
         if goal.kind == .entering, !candidate.isFromAbove { return false }
-        seenBytes &+= UInt64(candidate.bytes)
-        let credits = policy.credits.credits(of: candidate.keyHash)
-        if credits > 0, !mustGo(credits) {
+        let credits = candidate.isInUse ? ReadCredits.most : policy.credits.credits(of: candidate.keyHash)
+        // What is in use in front of the store stays, and is nothing that the pass might have let go.
+        let isSpared = candidate.isInUse && !goal.isUrgent
+        if !isSpared { seenBytes &+= UInt64(candidate.bytes) }
+        if credits > 0, isSpared || !mustGo(credits) {
             policy.credits.lower(candidate.keyHash, to: min(credits, policy.lives) - 1)
             kept += 1
             return false

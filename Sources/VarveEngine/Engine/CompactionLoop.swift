@@ -213,7 +213,10 @@ final class CompactionLoop: Sendable {
     }
 
     private func noteOccupancy() {
-        if store.options.hasBudget { store.options.eviction.noteOccupancy(occupancy) }
+        if store.options.hasBudget {
+            store.options.eviction.noteEntries(store.versions.version.putCount)
+            store.options.eviction.noteOccupancy(occupancy)
+        }
         if store.accounts.hasLimits { store.accounts.note(store.versions.version.namespaceUse) }
     }
 
@@ -270,7 +273,8 @@ final class CompactionLoop: Sendable {
         let job = CompactionJob(
             compaction, version: store.versions.version, snapshots: snapshots, horizon: horizon,
             now: store.clock.now(), policy: store.options.eviction, judge: judge,
-            targetBytes: store.options.compaction.tableBytes, control: control, unreadable: damagedTables,
+            front: store.options.front, targetBytes: store.options.compaction.tableBytes, control: control,
+            unreadable: damagedTables,
             openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
         guard let result = try job.runUnlessVain(into: store.outputs(commitTimes: job.commitTimes)) else {
             return noteQuotas(compaction, nil)

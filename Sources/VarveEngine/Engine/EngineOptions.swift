@@ -32,10 +32,13 @@ public struct EngineOptions: Sendable {
     /// Bytes a second that flush and compaction may write together. Nil: no limit. At least 1 MiB/s.
     public var backgroundBytesPerSecond: UInt64?
     /// Chooses what the store forgets when it is over its budget. One policy serves one store.
-    public var eviction: any EvictionPolicy = S3FIFOEviction()
+    public var eviction: any EvictionPolicy = S3FIFOEviction(mostEntries: 1 << 21)
     /// Says which entries with tags nobody is shown any more, so that compaction lets them go. Nil: they stay until they
     /// expire, are evicted or overwritten.
     public var judge: (any InvalidationJudge)?
+    /// Says which keys are read in front of the store, where it does not see it: eviction spares them as it does those that
+    /// are read here. Nil: all reads come here.
+    public var front: (any FrontTier)?
     /// How long a write may wait for background work before it fails with `.stalled`. Default 60 s; nil: for ever.
     public var stallLimit: Duration? = .seconds(60)
     /// Whether the owner's socket is offered, so that commands work while this process has the store open.

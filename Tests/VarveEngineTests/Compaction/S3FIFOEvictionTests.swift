@@ -198,6 +198,63 @@ import VarveTestSupport
         #expect(S3FIFOEviction(expectedEntries: 100).encodedState().count < 500, "an empty one is short")
     }
 
+    @Test("A store that comes to hold more than was expected is remembered as well, with what was known before")
+    func growth() {
+        let policy = S3FIFOEviction(expectedEntries: 500, mostEntries: 5000)
+        policy.noteEntries(500)
+        #expect(policy.expectedEntries == 500)
+        policy.noteOccupancy(1)
+        for id in 0..<300 as Range<UInt64> {
+            policy.recordRead(keyHash: hash(id))
+            _ = policy.admits(keyHash: hash(10_000 + id))
+        }
+        policy.noteEntries(1_000_000)
+        #expect(policy.expectedEntries == 4000, "as far as doubling leads")
+        let before = (10_000..<10_300 as Range<UInt64>).count { policy.wasSeenLately(keyHash: hash($0)) }
+        #expect(before > 280, "\(before)")
+        #expect((20_000..<21_000 as Range<UInt64>).count { policy.wasSeenLately(keyHash: hash($0)) } < 5)
+        #expect(pass(policy, 0..<300, .fresh).count < 30)
+        // A credit is used up though it was in two places.
+        #expect(pass(policy, 0..<300, .fresh).count > 200)
+
+        for id in 0..<3000 as Range<UInt64> { policy.recordRead(keyHash: hash(30_000 + id)) }
+        for id in 0..<3000 as Range<UInt64> { _ = policy.admits(keyHash: hash(40_000 + id)) }
+        let seen = (40_000..<43_000 as Range<UInt64>).count { policy.wasSeenLately(keyHash: hash($0)) }
+        #expect(seen > 2700, "\(seen) of 3000")
+        #expect(pass(policy, 30_000..<33_000, .fresh).count < 600)
+
+        let state = policy.encodedState()
+        let other = S3FIFOEviction(expectedEntries: 500, mostEntries: 4000)
+        #expect(other.restore(state) && other.expectedEntries == 4000 && other.encodedState() == state)
+        #expect(!S3FIFOEviction(expectedEntries: 500, mostEntries: 3999).restore(state), "it may not become so large")
+        #expect(!S3FIFOEviction(expectedEntries: 600, mostEntries: 5000).restore(state))
+    }
+
+    @Test("What is in use in front of the store goes last of all")
+    func inUse() {
+        let policy = full(S3FIFOEviction(expectedEntries: 1000))
+        for id in 0..<200 as Range<UInt64> { policy.recordRead(keyHash: hash(id)) }
+        func left(_ share: Double, every: UInt64 = 4, isUrgent: Bool = false) -> [UInt64] {
+            var goal = EvictionGoal(inputBytes: 40_000, share: share, oldest: LSN(1), newest: LSN(9))
+            goal.isUrgent = isUrgent
+            let pass = policy.makePass(goal)
+            return (0..<400 as Range<UInt64>).filter {
+                var candidate = EvictionCandidate(keyHash: hash($0), namespace: 16, bytes: 100, version: LSN(2))
+                candidate.isInUse = $0 % every == 0
+                return !pass.shouldEvict(candidate)
+            }
+        }
+        let first = left(0)
+        #expect((0..<400).filter { $0 % 4 == 0 }.allSatisfy { first.contains($0) })
+        #expect(first.count { $0 >= 200 && $0 % 4 != 0 } < 5 && first.count >= 240)
+        // The reads have had their turn, use has not.
+        #expect(left(0).filter { $0 % 4 != 0 }.count < 60)
+        #expect(left(1).count { $0 % 4 == 0 } == 100)
+        #expect(left(1, isUrgent: true).count == 100, "there was enough else")
+        #expect(left(1, every: 1).count == 400)
+        #expect(left(1, every: 1, isUrgent: true).count < 300)
+    }
+
     @Test("Damaged state is refused and leaves a usable policy", arguments: 1...200 as ClosedRange<UInt64>)
     func damage(seed: UInt64) {
         var random = SplitMix(seed)
