@@ -33,7 +33,7 @@ struct LRUQueue: EvictionQueue {
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
     mutating func hit(_ slot: UInt32) {
-        slots[mark: slot].hits = 1
+        if slots[mark: slot].hits == 0 { slots[mark: slot].hits = 1 }
         slots.move(slot, to: slots.region(slot))
     }
 

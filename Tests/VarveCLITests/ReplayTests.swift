@@ -28,7 +28,7 @@ import Testing
             ])
     }
 
-    @Test(arguments: ["fifo", "lru", "lfu", "s3-fifo", "w-tinylfu", "adaptive"])
+    @Test(arguments: ["fifo", "lru", "lfu", "s3-fifo", "w-tinylfu", "adaptive", "LRU", "s3fifo", "W-TinyLFU"])
     func whatFitsIsMissedOnce(_ policy: String) throws {
         let ids: [UInt64] = [0, .max, 1 << 63, 0x0102_0304_0506_0708, 5]
         let counts = try replay(ids + ids + ids, ["--memory-entries", "5", "--policy", policy])
@@ -75,6 +75,22 @@ import Testing
         // Of ten thousand ids that come in a loop, at most what both hold can be found again.
         let counts = try replay((0..<30_000).map { $0 % 10_000 }, ["--memory-entries", "10", "--disk-entries", "1000"])
         #expect(try #require(counts["hits"]) <= 2 * 1010)
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func aSignalLeavesNothingBehind(_ number: Int32) throws {
+        let scratch = try Binary.Scratch()
+        let running = try RunningBinary(
+            ReplayTests.base + ["--memory-entries", "10", "--disk-entries", "1000", "--dir", scratch.path])
+        func left() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: scratch.path) }
+        func hasStore() -> Bool {
+            let path = (try? left().first).map { scratch.path + "/" + $0 + "/CURRENT" }
+            return path.map { FileManager.default.fileExists(atPath: $0) } ?? false
+        }
+        #expect(running.wait(until: hasStore))
+        running.send(number)
+        #expect(running.waitForEnd() == number)
+        #expect(try left().isEmpty)
     }
 
     // MARK: Mistakes

@@ -30,7 +30,8 @@ final class RunningBinary {
 
     func feed(_ text: String) throws { try input.fileHandleForWriting.write(contentsOf: Data(text.utf8)) }
     func endInput() throws { try input.fileHandleForWriting.close() }
-    func interrupt() { process.interrupt() }
+    func interrupt() { send(SIGINT) }
+    func send(_ signal: Int32) { Foundation.kill(process.processIdentifier, signal) }
 
     /// SIGKILL, and the process gone when it returns.
     func kill() {
@@ -39,6 +40,7 @@ final class RunningBinary {
         process.waitUntilExit()
     }
 
+    /// Its exit status, or the signal that ended it.
     func waitForEnd() -> Int32 {
         process.waitUntilExit()
         return process.terminationStatus

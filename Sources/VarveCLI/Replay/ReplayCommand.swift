@@ -10,8 +10,12 @@ struct PolicyArgument: ExpressibleByArgument, Sendable {
 
     init(_ kind: EvictionPolicyKind) { self.kind = kind }
 
+    /// Also as the papers write it: `LRU`, `S3FIFO`, `W-TinyLFU`.
     init?(argument: String) {
-        guard let kind = EvictionPolicyKind(rawValue: argument) else { return nil }
+        func letters(_ name: String) -> String { name.lowercased().filter { $0 != "-" } }
+        guard let kind = EvictionPolicyKind.allCases.first(where: { letters($0.rawValue) == letters(argument) }) else {
+            return nil
+        }
         self.kind = kind
     }
 }
@@ -57,6 +61,11 @@ struct ReplayCommand: AsyncParsableCommand {
         options.warmRestart = nil
         guard diskEntries != nil else { return try await replay(&ids, try .inMemory(options)) }
         let folder = try ReplayFolder(in: dir)
+        let signals = StopSignals()
+        signals.listen { number in
+            folder.removeUnderWay()
+            StopSignals.end(by: number)
+        }
         defer { folder.remove() }
         try await replay(&ids, try await .open(at: folder.path, options))
     }
@@ -93,7 +102,7 @@ struct ReplayCommand: AsyncParsableCommand {
 }
 
 /// The folder of the disk tier: new, so that the cache begins empty, and gone afterwards.
-private struct ReplayFolder {
+private struct ReplayFolder: Sendable {
     let path: String
     /// What is removed in the end: more than the store where its parent was made for it.
     private let made: String
@@ -113,5 +122,11 @@ private struct ReplayFolder {
         do { try FileManager.default.removeItem(atPath: made) } catch {
             StandardError.print("varve: cannot remove \(made): \(error.localizedDescription)")
         }
+    }
+
+    /// While the store is open: what it makes meanwhile is in the way of a removal, until there is no folder to make it in.
+    func removeUnderWay() {
+        for _ in 0..<10 where (try? FileManager.default.removeItem(atPath: made)) != nil { return }
+        remove()
     }
 }

@@ -167,29 +167,15 @@ private final class Interruption: Sendable {
     private struct State {
         var isRaised = false
         var client: OwnerClient?
-        var sources: [Kept] = []
-    }
-
-    private struct Kept: @unchecked Sendable {
-        // Unchecked: only kept alive; nobody calls it after it was resumed.
-        let source: any DispatchSourceSignal
     }
 
     private let state = Mutex(State())
+    private let signals = StopSignals()
 
     var isRaised: Bool { state.withLock { $0.isRaised } }
 
     /// From now on the signals are taken.
-    func listen() {
-        for number in [SIGINT, SIGTERM] {
-            _ = signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { [self] in raise() }
-            source.resume()
-            let kept = Kept(source: source)
-            state.withLock { $0.sources.append(kept) }
-        }
-    }
+    func listen() { signals.listen { [self] _ in raise() } }
 
     /// The stream to end.
     func set(_ client: OwnerClient?) {

@@ -280,7 +280,12 @@ final class CompactionLoop: Sendable {
             return noteQuotas(compaction, nil)
         }
         // What invalidated an entry must be durable before the entry goes: tables may not know more than the log.
-        if result.counts.invalidated > 0 { try store.log.groupSync.wait(upTo: horizon) }
+        if result.counts.invalidated > 0 {
+            do throws(VarveError) { try store.log.groupSync.wait(upTo: horizon) } catch {
+                store.discard(result)
+                throw error
+            }
+        }
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)

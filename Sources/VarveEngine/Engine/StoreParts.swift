@@ -38,12 +38,15 @@ struct StoreParts: Sendable {
         do {
             try install(edit)
         } catch {
-            if error.code == .diskFull {
-                for table in result.tables {
-                    versions.obsolete.add(.table(table.number), bytes: table.properties.fileBytes)
-                }
-            }
+            if error.code == .diskFull { discard(result) }
             throw error
+        }
+    }
+
+    /// Has what a job made deleted: no edit names it.
+    func discard(_ result: RunResult) {
+        for table in result.tables {
+            versions.obsolete.add(.table(table.number), bytes: table.properties.fileBytes)
         }
     }
 
