@@ -63,8 +63,6 @@ struct AdaptiveQueue: EvictionQueue {
     /// A key that left lately and was not promoted counts as seen once.
     func frequency(hash: UInt64) -> Int { queue.ghosts.tick(of: hash) == nil ? 0 : 1 }
 
-    func isInUse(_ slot: UInt32) -> Bool { queue.isInUse(slot) }
-
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
         slots.forEachByHits(from: ReuseQueue.mostHits, body)
     }

@@ -15,7 +15,7 @@ protocol EvictionQueue: Sendable {
     /// The weight above which slots have to leave.
     var capacity: Int { get set }
 
-    /// A read found the slot.
+    /// A read found the slot. It is marked as used.
     mutating func hit(_ slot: UInt32)
     /// A slot that is not in the queue came in after a miss. The caller asks for victims afterwards.
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool)
@@ -34,8 +34,6 @@ protocol EvictionQueue: Sendable {
     mutating func recordMiss(hash: UInt64)
     /// How often a key was seen lately, as far as the policy knows from its hash alone; 0 where it knows nothing.
     func frequency(hash: UInt64) -> Int
-    /// Whether a slot was hit since it came in, or lately, as far as the policy remembers hits.
-    func isInUse(_ slot: UInt32) -> Bool
     /// Calls `body` with every slot, the one worth most first (pinned ones before all), until it answers false.
     func forEachHottestFirst(_ body: (UInt32) -> Bool)
 
@@ -61,7 +59,6 @@ extension EvictionQueue {
 
     mutating func recordMiss(hash: UInt64) {}
     func frequency(hash: UInt64) -> Int { 0 }
-    func isInUse(_ slot: UInt32) -> Bool { slots[mark: slot].hits > 0 }
     func encode(into writer: inout StateWriter) {}
     mutating func decode(from reader: inout StateReader) throws(StateError) {}
 }

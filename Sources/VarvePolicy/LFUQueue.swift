@@ -23,6 +23,7 @@ struct LFUQueue: EvictionQueue {
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
     mutating func hit(_ slot: UInt32) {
+        slots.use(slot)
         uses += 1
         ranks[Int(slot)].hits += 1
         ranks[Int(slot)].priority = ranks[Int(slot)].hits + age
@@ -77,8 +78,6 @@ struct LFUQueue: EvictionQueue {
         remove(slot)
         return slot
     }
-
-    func isInUse(_ slot: UInt32) -> Bool { ranks[Int(slot)].hits > 1 }
 
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
         guard slots.forEach(.pinned, body) else { return }

@@ -223,10 +223,19 @@ public struct MemoryPolicy: Sendable {
     /// How often a key that is not in was seen lately, as far as the policy knows; 0 where it knows nothing.
     public func frequency(hash: UInt64) -> Int { queue?.frequency(hash: SlotQueues.mixed(hash)) ?? 0 }
 
-    /// Whether an entry that is in was hit lately, as far as the policy remembers: pinned or not.
-    public func isInUse(_ slot: Int) -> Bool {
+    /// Whether an entry that is in was hit since this was asked last, or the time before: for a slower tier, which sees no read
+    /// that ends here.
+    public mutating func takeUse(_ slot: Int) -> Bool {
         let slot = UInt32(slot)
-        return !oversized.contains(slot) && queue?.isInUse(slot) ?? false
+        if !oversized.isEmpty, oversized.contains(slot) { return false }
+        return switch kind {
+        case .adaptive: adaptive?.slots.takeUse(slot) ?? false
+        case .lru: lru?.slots.takeUse(slot) ?? false
+        case .s3FIFO: s3FIFO?.slots.takeUse(slot) ?? false
+        case .wTinyLFU: wTinyLFU?.slots.takeUse(slot) ?? false
+        case .lfu: lfu?.slots.takeUse(slot) ?? false
+        case .fifo: fifo?.slots.takeUse(slot) ?? false
+        }
     }
 
     /// Up to `limit` slots, the ones worth most first, pinned ones before all.

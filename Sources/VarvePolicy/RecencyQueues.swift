@@ -5,8 +5,7 @@ struct FIFOQueue: EvictionQueue {
 
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
-    /// That there was one is remembered, for others; once, so that later hits leave the line clean.
-    mutating func hit(_ slot: UInt32) { if slots[mark: slot].hits == 0 { slots[mark: slot].hits = 1 } }
+    mutating func hit(_ slot: UInt32) { slots.use(slot) }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
         slots.add(slot, mixed: hash, weight: weight, to: isPinned ? .pinned : .main)
@@ -33,7 +32,7 @@ struct LRUQueue: EvictionQueue {
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
     mutating func hit(_ slot: UInt32) {
-        if slots[mark: slot].hits == 0 { slots[mark: slot].hits = 1 }
+        slots.use(slot)
         slots.move(slot, to: slots.region(slot))
     }
 

@@ -37,8 +37,6 @@ struct ReuseQueue: Sendable {
     /// Ghosts for each entry: what is reused later than that is not worth a place.
     static let ghostsPerEntry = 4
     private static let ticksPerCapacity = 64
-    /// Sixteen times the capacity, of many entries.
-    private static let usedTicks: UInt16 = 1024
 
     init(capacity: Int, expectedEntries: Int, windowShare: Int) {
         self.capacity = capacity
@@ -61,9 +59,10 @@ struct ReuseQueue: Sendable {
     @inline(__always)
     mutating func hit(_ slot: UInt32) {
         var mark = slots[mark: slot]
-        if mark.tick != tick || mark.hits < ReuseQueue.mostHits {
+        if mark.tick != tick || mark.hits < ReuseQueue.mostHits || !mark.isUsed {
             mark.hits = min(mark.hits + 1, ReuseQueue.mostHits)
             mark.tick = tick
+            mark.use()
             slots[mark: slot] = mark
         }
     }
@@ -101,12 +100,6 @@ struct ReuseQueue: Sendable {
         let oldest = slots.list(.window).last
         if oldest == SlotQueues.end { return .none }
         return tick &- seen <= tick &- slots[mark: oldest].tick ? .none : .late
-    }
-
-    /// Whether a slot was hit while as much came in as fills the whole some times. Main may keep for ever what nobody asks for
-    /// any more, while nothing comes that deserves its place.
-    func isInUse(_ slot: UInt32) -> Bool {
-        slots[mark: slot].hits > 0 && tick &- slots[mark: slot].tick <= ReuseQueue.usedTicks
     }
 
     /// Takes out what is worth least.

@@ -13,6 +13,7 @@ struct S3FIFOQueue: EvictionQueue {
     mutating func hit(_ slot: UInt32) {
         // Most hits leave it as it is, and its line clean.
         if slots[mark: slot].hits < 3 { slots[mark: slot].hits += 1 }
+        slots.use(slot)
     }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {

@@ -27,9 +27,29 @@ struct SlotNode: Sendable {
 struct SlotMark: Sendable {
     /// The policy's clock at the last access; wraps.
     var tick: UInt16 = 0
-    /// Hits, as far as the policy counts them.
-    var hits: UInt8 = 0
+    /// Hits, and in the upper two bits how often more a slower tier is told that there was one.
+    private var bits: UInt8 = 0
     var region = Region.none
+
+    init(tick: UInt16 = 0) { self.tick = tick }
+
+    /// Hits, as far as the policy counts them.
+    var hits: UInt8 {
+        @inline(__always) get { bits & 0x3F }
+        @inline(__always) set { bits = bits & 0xC0 | newValue }
+    }
+
+    /// Whether it was hit since a slower tier was told of use last.
+    var isUsed: Bool { @inline(__always) get { bits >= 0x80 } }
+    @inline(__always)
+    mutating func use() { bits = bits & 0x3F | 0x80 }
+
+    /// Tells of a hit twice: what a tier goes through again at once, in another way, may have had no hit in between.
+    mutating func takeUse() -> Bool {
+        guard bits >= 0x40 else { return false }
+        bits -= 0x40
+        return true
+    }
 }
 
 /// One doubly linked list through the nodes.
@@ -119,6 +139,16 @@ struct SlotQueues: Sendable {
     mutating func move(_ slot: UInt32, to region: Region) {
         relink(slot, region)
     }
+
+    /// A hit, for who counts none.
+    @inline(__always)
+    mutating func use(_ slot: UInt32) {
+        // Most find it so, and leave its line clean.
+        if !marks[Int(slot)].isUsed { marks[Int(slot)].use() }
+    }
+
+    /// Whether a slot was hit since this was asked last, or the time before.
+    mutating func takeUse(_ slot: UInt32) -> Bool { marks[Int(slot)].takeUse() }
 
     /// The next victim of a list that is a clock: the hand turns past those that were hit and takes a hit from each.
     mutating func turnClock(_ region: Region) -> UInt32? {

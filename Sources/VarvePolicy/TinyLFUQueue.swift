@@ -28,6 +28,7 @@ struct TinyLFUQueue: EvictionQueue {
     }
 
     mutating func hit(_ slot: UInt32) {
+        slots.use(slot)
         sketch.add(slots[slot].hash)
         switch slots.region(slot) {
         case .window:
@@ -52,9 +53,6 @@ struct TinyLFUQueue: EvictionQueue {
     }
 
     mutating func recordMiss(hash: UInt64) { sketch.add(hash) }
-    func isInUse(_ slot: UInt32) -> Bool {
-        slots.region(slot) == .protected || sketch.frequency(slots[slot].hash) > 1
-    }
     func frequency(hash: UInt64) -> Int { sketch.frequency(hash) }
 
     mutating func victim() -> UInt32? {

@@ -12,7 +12,8 @@ import Testing
         ],
         "VarveTestSupport": ["VarveIO", "VarveEngine", "Foundation", "Glibc", "Synchronization"],
         "VarveCLI": [
-            "Varve", "VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Synchronization", "Glibc",
+            "Varve", "VarveEngine", "VarveIO", "CXXHash", "ArgumentParser", "Foundation", "Dispatch", "Synchronization",
+            "Glibc",
         ],
         "TicksExample": ["Varve", "VarveEngine", "ArgumentParser", "Foundation", "Synchronization"],
         "HTTPCacheExample": [
@@ -29,7 +30,7 @@ import Testing
     static let testsExtra: Set<String> = ["Testing", "Foundation", "Glibc", "Synchronization", "VarveTestSupport"]
     static let tests: [String: Set<String>] = [
         "VarveIOTests": ["VarveIO", "CVarveIO"],
-        "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash"],
+        "VarveEngineTests": ["VarveIO", "VarveEngine", "CLZ4", "CXXHash", "Dispatch"],
         "VarvePolicyTests": ["VarvePolicy"],
         "VarveTests": [
             "Varve", "VarvePolicy", "VarveEngine", "VarveIO", "Logging", "CoreMetrics", "Dispatch", "CVarveAllocations",

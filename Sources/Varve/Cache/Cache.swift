@@ -85,7 +85,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         ending.withLock { $0 = id }
     }
 
-    deinit { _ = takeEnding() }
+    deinit {
+        leaveFront()
+        _ = takeEnding()
+    }
 
     /// Ends the cache's use, and with it the store where the cache was opened by itself. Loads that are under way are
     /// cancelled, and who waits for them gets `.closed`; writes and reads of the disk that are under way are completed. Later
@@ -139,8 +142,14 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         await gate.close()
     }
 
+    /// Nothing is read here any more that the disk should not forget.
+    private func leaveFront() {
+        if let disk { store.front?.remove(memory, of: disk.namespace) }
+    }
+
     /// Writes what the next start goes by. Blocks.
     private func finish() {
+        leaveFront()
         touchAll()
         noteAll()
         warm?.end()

@@ -143,7 +143,7 @@ public final class CacheStore: Sendable {
         let evictionMemory = isBounded ? policy.map { EvictionMemory($0, in: path, fileSystem) } : nil
         if let evictionMemory { await IOThread.run(name: "varve-open") { evictionMemory.restore() } }
         guard options.judge == nil, options.front == nil else {
-            throw VarveError(.invalidArgument, "what is invalidated and what is in use its caches say")
+            throw VarveError(.invalidArgument, "a store's own caches set `judge` and `front`")
         }
         let (judge, front) = (TagJudge(), MemoryInFront())
         options.judge = judge

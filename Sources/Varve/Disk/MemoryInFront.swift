@@ -6,29 +6,31 @@ internal import VarveEngine
 ///
 /// It belongs to the store and outlives its engines. Any thread.
 final class MemoryInFront: FrontTier {
-    private struct Known {
-        weak var memory: (any KeyUse)?
-    }
-    /// By namespace. Caches come and go; one that opens under a name takes the place of the one before.
-    private let caches = Mutex<[UInt32: Known]>([:])
+    /// By namespace, until the cache ends. Held here, so that no thread that asks ever has the last reference: with it go the
+    /// values, whose ends may run code of their owner's.
+    private let caches = Mutex<[UInt32: any KeyUse]>([:])
 
     func add(_ memory: any KeyUse, of namespace: Namespace) {
-        caches.withLock { caches in
-            caches = caches.filter { $0.value.memory != nil }
-            caches[namespace.number] = Known(memory: memory)
-        }
+        let before = caches.withLock { $0.updateValue(memory, forKey: namespace.number) }
+        _ = before
     }
 
-    func isInUse(_ key: RawSpan, in namespace: UInt32) -> Bool {
-        // The reference goes out of the lock: it may be the last.
-        let memory = caches.withLock { $0[namespace]?.memory }
-        return memory?.isInUse(key) ?? false
+    /// A cache has ended. Another that was opened under its name meanwhile stays.
+    func remove(_ memory: any KeyUse, of namespace: Namespace) {
+        let removed = caches.withLock { caches in
+            caches[namespace.number] === memory ? caches.removeValue(forKey: namespace.number) : nil
+        }
+        _ = removed
+    }
+
+    func takeUse(of key: RawSpan, in namespace: UInt32) -> Bool {
+        caches.withLock { $0[namespace]?.takeUse(of: key) ?? false }
     }
 }
 
-/// Knows which keys are in use: the memory of a cache, whatever its keys and values are.
+/// Knows which keys are read: the memory of a cache, whatever its keys and values are.
 protocol KeyUse: AnyObject, Sendable {
-    func isInUse(_ key: RawSpan) -> Bool
+    func takeUse(of key: RawSpan) -> Bool
 }
 
 extension MemoryTier: KeyUse {}

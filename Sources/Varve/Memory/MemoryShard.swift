@@ -140,10 +140,10 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         table.find(hash) { entries[taken: $0].key == key }.flatMap { entries[$0] }
     }
 
-    /// Whether a key, given by its bytes, is held and has been hit lately.
-    func isInUse(_ key: RawSpan, _ hash: UInt64) -> Bool {
+    /// Whether a key, given by its bytes, is held and was hit since this was asked last, or the time before.
+    mutating func takeUse(of key: RawSpan, _ hash: UInt64) -> Bool {
         let slot = table.find(hash) { slot in entries[taken: slot].key.withKeyBytes { $0.isSame(as: key) } }
-        return slot.map { policy.isInUse($0) } ?? false
+        return slot.map { policy.takeUse($0) } ?? false
     }
 
     /// Counts a miss of memory and disk under the cause that the disk knows (`told`), or else the one that is remembered.

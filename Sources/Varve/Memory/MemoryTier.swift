@@ -185,10 +185,10 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
     /// How many slots a pass looks at while a shard's lock is held.
     private static var slotsAtOnce: Int { 256 }
 
-    /// Whether a key, given by its bytes, is held and has been hit lately.
-    func isInUse(_ key: RawSpan) -> Bool {
+    /// Whether a key, given by its bytes, is held and was hit since this was asked last, or the time before.
+    func takeUse(of key: RawSpan) -> Bool {
         let hash = stableHash(key, seed: seed)
-        return withShard(hash) { $0.isInUse(key, hash) }
+        return withShard(hash) { $0.takeUse(of: key, hash) }
     }
 
     var counts: MemoryCounts {

@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import VarveIO
 
 /// Words that any thread may read and change, one by one. Relaxed: what they hold are hints, and publish nothing.
 ///
@@ -9,17 +10,25 @@ final class AtomicWords: @unchecked Sendable {
     // Unchecked: every access to the words is atomic.
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
     private let present: Atomic<Int>
+    /// Where the words lie if they may double; nil: on the heap.
+    private let region: MemoryRegion?
 
-    /// A power of two of words that are zero. `most`: how many `double` may bring; those cost no memory before.
+    /// A power of two of words that are zero. `most`: how many `double` may bring.
     init(_ count: Int, most: Int = 0) {
         present = Atomic(count)
-        unsafe words = .allocate(capacity: max(count, most))
+        let room = max(count, most)
+        region = room > count ? try? MemoryRegion(reserving: room * MemoryLayout<UInt64>.stride) : nil
+        if let region {
+            unsafe words = region.base.bindMemory(to: Atomic<UInt64>.self, capacity: room)
+        } else {
+            unsafe words = .allocate(capacity: room)
+        }
         for index in 0..<count { unsafe (words + index).initialize(to: Atomic(0)) }
     }
 
     deinit {
         unsafe words.deinitialize(count: count)
-        unsafe words.deallocate()
+        if region == nil { unsafe words.deallocate() }
     }
 
     @inline(__always)
@@ -49,20 +58,28 @@ final class AtomicWords: @unchecked Sendable {
 
 /// Words as bytes, short where most are zero: a bit for each word, then those that are not zero.
 extension AtomicWords {
+    /// A word that others change meanwhile is written as it was found then, or as zero.
     func encode(to buffer: inout ByteBuffer, _ keep: (UInt64) -> Bool = { _ in true }) {
-        var present: [UInt64] = []
+        let count = count
+        var masks: [UInt64] = []
+        masks.reserveCapacity(count / 64 + 1)
         for first in stride(from: 0, to: count, by: 64) {
             var bits: UInt64 = 0
             for index in first..<min(first + 64, count) {
                 let word = load(index)
-                if word != 0, keep(word) {
-                    bits |= 1 << UInt64(index - first)
-                    present.append(word)
-                }
+                if word != 0, keep(word) { bits |= 1 << UInt64(index - first) }
             }
-            buffer.appendFixed(bits)
+            masks.append(bits)
         }
-        for word in present { buffer.appendFixed(word) }
+        buffer.reserve((masks.count + masks.reduce(0) { $0 + $1.nonzeroBitCount }) * 8)
+        for bits in masks { buffer.appendFixed(bits) }
+        for (group, bits) in masks.enumerated() {
+            var rest = bits
+            while rest != 0 {
+                buffer.appendFixed(load(group * 64 + rest.trailingZeroBitCount))
+                rest &= rest &- 1
+            }
+        }
     }
 
     /// Takes over what `encode` wrote for as many words. Where it throws, nothing has changed.

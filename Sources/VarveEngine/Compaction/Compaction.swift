@@ -77,8 +77,6 @@ struct Compaction: Sendable {
     let grandparents: [TableFile]
     /// The store is full, and this carries entries into the last level: the policy may refuse them.
     var isAsked = false
-    /// See `EvictionGoal`.
-    var isUrgent = false
     /// What namespaces that are over their own limits should lose.
     var quotas: [QuotaGoal] = []
 

@@ -59,13 +59,14 @@ struct CompactionJob {
 
     private func run(into outputs: TableOutputs, _ plans: [QuotaPlan]) throws(VarveError) -> RunResult {
         let inputs = try openInputs()
+        let store = storePass()
         let rules = RetentionRules(
             snapshots: snapshots, horizon: horizon, now: now, tombstones: RangeTombstones(union: inputs.tombstones),
-            beneath: try beneath(), judge: judge, front: front)
+            beneath: try beneath(), judge: judge, front: store == nil ? nil : front)
         let merge = MergingCursor(inputs.sources)
         return try outputs.fill { () throws(VarveError) in
             let writer = RunWriter(
-                merge, isFromAbove: inputs.isFromAbove, rules: rules, eviction: evictionPass(plans),
+                merge, isFromAbove: inputs.isFromAbove, rules: rules, eviction: evictionPass(plans, store),
                 splitter: splitter(), control: control, open: { () throws(VarveError) in try outputs.open() })
             return try writer.run()
         }
@@ -164,9 +165,9 @@ struct CompactionJob {
         return plans
     }
 
-    private func evictionPass(_ plans: [QuotaPlan]) -> (any EvictionPass)? {
-        guard let policy, !plans.isEmpty else { return storePass() }
-        return QuotaPass(plans, policy, store: storePass())
+    private func evictionPass(_ plans: [QuotaPlan], _ store: (any EvictionPass)?) -> (any EvictionPass)? {
+        guard let policy, !plans.isEmpty else { return store }
+        return QuotaPass(plans, policy, store: store)
     }
 
     private func storePass() -> (any EvictionPass)? {
@@ -184,12 +185,11 @@ struct CompactionJob {
             kind = .entering
         }
         let properties = compaction.inputs.map(\.file.properties)
-        var goal = EvictionGoal(
-            inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
-            oldest: properties.map(\.smallestLSN).min() ?? .zero,
-            newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind, storeEntries: version.putCount)
-        goal.isUrgent = compaction.isUrgent
-        return policy.makePass(goal)
+        return policy.makePass(
+            EvictionGoal(
+                inputBytes: properties.reduce(0) { $0 &+ $1.rawKeyBytes &+ $1.rawEntryBytes }, share: share,
+                oldest: properties.map(\.smallestLSN).min() ?? .zero,
+                newest: properties.map(\.largestLSN).max() ?? .zero, kind: kind, storeEntries: version.putCount))
     }
 
     /// An output may overlap as much of the level beneath as makes its own compaction ten times its size.

@@ -48,7 +48,6 @@ struct CompactionPicker: Sendable {
         let isInRuns = options.runs > 0
         let action = isInRuns ? pickForRuns(version, situation) : pickForLevels(version, situation)
         guard case .compact(var compaction) = action else { return action }
-        compaction.isUrgent = situation.poorSweeps >= CompactionOptions.poorSweeps
         compaction.isAsked =
             !isInRuns && compaction.outputLevel == version.levels.count - 1
             && compaction.upperLevel < compaction.outputLevel && situation.occupancy(of: version) > 1

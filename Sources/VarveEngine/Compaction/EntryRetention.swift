@@ -157,21 +157,24 @@ struct EntryRetention: ~Copyable {
         raised[slot] = max(raised[slot] ?? 0, version)
     }
 
-    private func shouldEvict(
+    private mutating func shouldEvict(
         _ key: UnsafeRawBufferPointer, _ trailer: Trailer, _ entry: UnsafeRawBufferPointer,
         _ view: borrowing EntryView, _ isFromAbove: Bool
     ) -> Bool {
         guard let eviction, let namespace = unsafe FullKey.namespace(of: key), namespace >= .firstUser else {
             return false
         }
+        guard eviction.mayEvict(namespace: namespace.rawValue, isFromAbove: isFromAbove) else { return false }
         if EntryRetention.isPinned(view) { return false }
         var candidate = EvictionCandidate(
             keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
             version: trailer.lsn, usableUntil: view.usableUntil == .max ? nil : view.usableUntil,
             isFromAbove: isFromAbove)
         candidate.isNewest = isNewest
-        candidate.isInUse = unsafe rules.front?.isInUse(key, namespace) ?? false
-        return eviction.shouldEvict(candidate)
+        candidate.wasUsed = unsafe rules.front?.takeUse(of: key, namespace) ?? false
+        let goes = eviction.shouldEvict(candidate)
+        if candidate.wasUsed, !goes { counts.spared += 1 }
+        return goes
     }
 
     /// One whose fields do not decode is let go by nobody's choice.

@@ -29,11 +29,6 @@ extension EvictionPolicy {
     public var prefersFresh: Bool { false }
     public func warmth(ofKeyHash hash: UInt64) -> Int { 0 }
     public func cool(keyHash: UInt64) {}
-
-    /// The same for an entry that may be in use where the policy does not see it.
-    func warmth(of candidate: EvictionCandidate) -> Int {
-        max(warmth(ofKeyHash: candidate.keyHash), candidate.isInUse ? 1 : 0)
-    }
 }
 
 /// One rewrite: asked once for each entry that would otherwise be kept, in key order, by one thread.
@@ -41,8 +36,14 @@ extension EvictionPolicy {
 /// It is never asked of the store's own records and of pinned entries, which stay, nor of deletes and of what has expired
 /// or is hidden, which go by rule.
 public protocol EvictionPass: AnyObject {
+    /// Whether entries of this kind may go at all; else they are kept, and nothing is asked. Default: true.
+    func mayEvict(namespace: UInt32, isFromAbove: Bool) -> Bool
     /// True: the entry is forgotten, with every older version of its key.
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool
+}
+
+extension EvictionPass {
+    public func mayEvict(namespace: UInt32, isFromAbove: Bool) -> Bool { true }
 }
 
 /// What one pass should reach.
@@ -68,8 +69,6 @@ public struct EvictionGoal: Hashable, Sendable {
     public var newest: LSN
     /// Entries in all of the store's tables, those to come among them; 0: not known.
     public var storeEntries: UInt64
-    /// Several passes in a row let hardly anything go: what is in use must make room as well.
-    public var isUrgent = false
 
     public init(
         inputBytes: UInt64, share: Double, oldest: LSN, newest: LSN, kind: Kind = .sweep, storeEntries: UInt64 = 0
@@ -96,9 +95,9 @@ public struct EvictionCandidate: Hashable, Sendable {
     public var usableUntil: Timestamp?
     /// Whether it would enter the last level now, or lies there already.
     public var isFromAbove: Bool
-    /// Whether a tier in front of the store answers reads of it, which are recorded nowhere else (`FrontTier`): it counts as
-    /// read just now.
-    public var isInUse = false
+    /// Whether a tier in front of the store has answered reads of it since the last pass (`FrontTier`): the policy is to record
+    /// one, and should not let it go.
+    public var wasUsed = false
     /// Whether no reader sees a newer version of its key: an older one is only there for a snapshot.
     var isNewest = true
 

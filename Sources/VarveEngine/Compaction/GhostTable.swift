@@ -22,7 +22,7 @@ final class GhostTable: Sendable {
     /// After how many others a sighting is forgotten.
     var capacity: UInt32 { room.load(ordering: .relaxed) }
 
-    /// Remembers twice as many from now on. One thread at a time.
+    /// Remembers twice as many from now on, and again what it was just about to forget. One thread at a time.
     func double() {
         words.double()
         room.store(capacity &* 2, ordering: .relaxed)

@@ -97,6 +97,11 @@ final class QuotaPass: EvictionPass {
         self.store = store
     }
 
+    func mayEvict(namespace: UInt32, isFromAbove: Bool) -> Bool {
+        plans.contains { $0.namespace.rawValue == namespace }
+            || store?.mayEvict(namespace: namespace, isFromAbove: isFromAbove) ?? false
+    }
+
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool {
         if plans[last].namespace.rawValue != candidate.namespace {
             guard let found = plans.firstIndex(where: { $0.namespace.rawValue == candidate.namespace }) else {
@@ -106,7 +111,7 @@ final class QuotaPass: EvictionPass {
         }
         // The plan has not counted on it.
         guard candidate.isNewest else { return store?.shouldEvict(candidate) ?? false }
-        let warmth = policy.warmth(of: candidate)
+        let warmth = policy.warmth(ofKeyHash: candidate.keyHash)
         if plans[last].shouldEvict(candidate, warmth: warmth) { return true }
         if plans[last].isCooled(candidate, warmth: warmth) { policy.cool(keyHash: candidate.keyHash) }
         return store?.shouldEvict(candidate) ?? false
@@ -128,9 +133,10 @@ struct QuotaScan {
     /// What `goal`'s namespace should lose.
     func plan(_ goal: QuotaGoal, oldest: LSN, newest: LSN) throws(VarveError) -> QuotaPlan {
         var plan = QuotaPlan(goal, oldest: oldest, newest: newest)
-        try walk(goal.namespace) { candidate, mayGo in
+        try walk(goal.namespace, asking: front) { candidate, mayGo in
             plan.count(
-                bytes: candidate.bytes, candidate.version, warmth: policy.warmth(of: candidate), mayGo: mayGo)
+                bytes: candidate.bytes, candidate.version, warmth: policy.warmth(ofKeyHash: candidate.keyHash),
+                mayGo: mayGo)
         }
         plan.close()
         return plan
@@ -138,9 +144,9 @@ struct QuotaScan {
 
     /// Takes warmth off what a plan found worth keeping, where nothing is rewritten.
     func cool(_ plan: QuotaPlan) throws(VarveError) {
-        try walk(plan.namespace) { candidate, mayGo in
+        try walk(plan.namespace, asking: nil) { candidate, mayGo in
             guard mayGo == true else { return }
-            if plan.isCooled(candidate, warmth: policy.warmth(of: candidate)) {
+            if plan.isCooled(candidate, warmth: policy.warmth(ofKeyHash: candidate.keyHash)) {
                 policy.cool(keyHash: candidate.keyHash)
             }
         }
@@ -149,7 +155,7 @@ struct QuotaScan {
     /// Each put, with what `EntryRetention` would make of it: the same rule, step by step, or what goes would not be what
     /// was counted on.
     private func walk(
-        _ namespace: NamespaceID, _ body: (EvictionCandidate, Bool?) -> Void
+        _ namespace: NamespaceID, asking front: (any FrontTier)?, _ body: (EvictionCandidate, Bool?) -> Void
     ) throws(VarveError) {
         var covers = tombstones.isEmpty ? [] : readers.map { tombstones.makeCover(at: $0) }
         var newest = SavedKey()
@@ -180,11 +186,15 @@ struct QuotaScan {
                     unsafe !isKept
                     && (isHidden || isCovered || view.isExpired(at: now)
                         || judge?.hides(key, trailer.lsn, view, from: readers[stripe]) ?? false)
-                var candidate = EvictionCandidate(
+                let candidate = EvictionCandidate(
                     keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
                     version: trailer.lsn)
-                candidate.isInUse = unsafe front?.isInUse(key, namespace) ?? false
-                body(candidate, isGone ? nil : isNewest && !EntryRetention.isPinned(view))
+                let mayGo: Bool? = isGone ? nil : isNewest && !EntryRetention.isPinned(view)
+                // Recorded, so that what follows the plan finds the same without asking again.
+                if mayGo == true, unsafe front?.takeUse(of: key, namespace) ?? false {
+                    policy.recordRead(keyHash: candidate.keyHash)
+                }
+                body(candidate, mayGo)
             }
             try merge.next()
             count += 1

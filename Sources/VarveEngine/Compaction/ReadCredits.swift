@@ -10,8 +10,6 @@ internal import Synchronization
 ///
 /// Any thread, no locks: of two changes that meet one may be lost, which costs a little hit ratio.
 final class ReadCredits: Sendable {
-    static let most = 3
-
     let words: AtomicWords
     private let taken = Atomic<Int>(0)
     private let isAging = Atomic<Bool>(false)

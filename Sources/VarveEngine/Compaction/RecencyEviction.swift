@@ -100,6 +100,7 @@ final class RecencyPass: EvictionPass {
     }
 
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool {
+        if candidate.wasUsed { policy.recordRead(keyHash: candidate.keyHash) }
         let bytes = Double(candidate.bytes)
         seen += bytes
         let isCold = warmth(of: candidate) < threshold
@@ -119,6 +120,6 @@ final class RecencyPass: EvictionPass {
             candidate.version.rawValue > goal.oldest.rawValue
             ? candidate.version.rawValue - goal.oldest.rawValue : 0
         let youth = span == 0 ? 0 : min(0.999, Double(above) / Double(span))
-        return Double(candidate.isInUse ? 2 : policy.warmth(ofKeyHash: candidate.keyHash)) + youth
+        return Double(policy.warmth(ofKeyHash: candidate.keyHash)) + youth
     }
 }

@@ -73,6 +73,8 @@ struct RetentionCounts: Hashable, Sendable {
     var evicted: UInt64 = 0
     /// Key and entry bytes of those.
     var evictedBytes: UInt64 = 0
-    /// How many of them each namespace lost.
+    /// Kept by it, and used in front of the store.
+    var spared: UInt64 = 0
+    /// How many of the evicted each namespace lost.
     var evictedOf: [NamespaceID: UInt64] = [:]
 }

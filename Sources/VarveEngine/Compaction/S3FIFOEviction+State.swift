@@ -29,7 +29,8 @@ extension S3FIFOEviction {
     }
 
     /// Takes over what another policy of the same size, or one that has grown from it, has remembered, before this one is used.
-    /// False, with nothing changed but what is forgotten, where the bytes are damaged, of another version or of another size.
+    /// False, with nothing changed but what is forgotten and the room for it, where the bytes are damaged, of another version
+    /// or of another size.
     public func restore(_ state: [UInt8]) -> Bool { whole.withLock { _ in takeUp(state) } }
 
     private func takeUp(_ state: [UInt8]) -> Bool {

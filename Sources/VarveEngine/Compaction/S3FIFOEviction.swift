@@ -197,14 +197,20 @@ private final class S3FIFOPass: EvictionPass {
 
     deinit { policy.count(goal, evicted: evicted, kept: kept) }
 
+    /// A merge that only brings entries down asks nothing of those that lie there.
+    func mayEvict(namespace: UInt32, isFromAbove: Bool) -> Bool { goal.kind != .entering || isFromAbove }
+
     func shouldEvict(_ candidate: EvictionCandidate) -> Bool {
-        // A merge that only brings entries down asks the others nothing.
-        if goal.kind == .entering, !candidate.isFromAbove { return false }
-        let credits = candidate.isInUse ? ReadCredits.most : policy.credits.credits(of: candidate.keyHash)
-        // What is in use in front of the store stays, and is nothing that the pass might have let go.
-        let isSpared = candidate.isInUse && !goal.isUrgent
-        if !isSpared { seenBytes &+= UInt64(candidate.bytes) }
-        if credits > 0, isSpared || !mustGo(credits) {
+        guard mayEvict(namespace: candidate.namespace, isFromAbove: candidate.isFromAbove) else { return false }
+        let credits = policy.credits.credits(of: candidate.keyHash)
+        if candidate.wasUsed {
+            // It is nothing that the pass could have let go, and has a credit for a time when nobody tells of its use.
+            if credits == 0 { policy.credits.add(candidate.keyHash) }
+            kept += 1
+            return false
+        }
+        seenBytes &+= UInt64(candidate.bytes)
+        if credits > 0, !mustGo(credits) {
             policy.credits.lower(candidate.keyHash, to: min(credits, policy.lives) - 1)
             kept += 1
             return false

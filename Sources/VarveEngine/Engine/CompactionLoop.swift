@@ -41,6 +41,8 @@ final class CompactionLoop: Sendable {
         /// tried until something comes.
         var poorSweeps = 0
         var poorSince = LSN.zero
+        /// Whether sweeps ask the tier in front of the store.
+        var frontTrust = FrontTrust()
         /// Tables that could not be read, as far as a version has them.
         var setAside: [FileNumber: SetAside] = [:]
         /// Passes over namespaces with limits of their own.
@@ -273,7 +275,7 @@ final class CompactionLoop: Sendable {
         let job = CompactionJob(
             compaction, version: store.versions.version, snapshots: snapshots, horizon: horizon,
             now: store.clock.now(), policy: store.options.eviction, judge: judge,
-            front: store.options.front, targetBytes: store.options.compaction.tableBytes, control: control,
+            front: front(for: compaction), targetBytes: store.options.compaction.tableBytes, control: control,
             unreadable: damagedTables,
             openTable: { (file) throws(VarveError) in try self.store.tables.reader(of: file) })
         guard let result = try job.runUnlessVain(into: store.outputs(commitTimes: job.commitTimes)) else {
@@ -339,7 +341,16 @@ final class CompactionLoop: Sendable {
             let wasPoor = result.counts.evicted &* 20 < result.counts.read
             state.poorSweeps = wasPoor ? (state.poorSince == flushed ? state.poorSweeps + 1 : 1) : 0
             state.poorSince = flushed
+            state.frontTrust.note(
+                read: result.counts.read, spared: result.counts.spared, storeEntries: store.versions.version.putCount,
+                poor: state.poorSweeps)
         }
+    }
+
+    /// A namespace's own passes weigh what is used against the rest by themselves.
+    private func front(for compaction: Compaction) -> (any FrontTier)? {
+        if case .quota = compaction.reason { return store.options.front }
+        return state.withLock { $0.frontTrust.asks } ? store.options.front : nil
     }
 
     // MARK: Asked for

@@ -36,8 +36,8 @@ public struct EngineOptions: Sendable {
     /// Says which entries with tags nobody is shown any more, so that compaction lets them go. Nil: they stay until they
     /// expire, are evicted or overwritten.
     public var judge: (any InvalidationJudge)?
-    /// Says which keys are read in front of the store, where it does not see it: eviction spares them as it does those that
-    /// are read here. Nil: all reads come here.
+    /// Says which keys are read in front of the store, where it does not see it: eviction spares them. Nil: all reads come
+    /// here.
     public var front: (any FrontTier)?
     /// How long a write may wait for background work before it fails with `.stalled`. Default 60 s; nil: for ever.
     public var stallLimit: Duration? = .seconds(60)
