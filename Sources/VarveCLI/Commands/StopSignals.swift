@@ -10,18 +10,27 @@ final class StopSignals: Sendable {
     }
 
     private let sources = Mutex<[Kept]>([])
+    private let isRaised = Atomic<Bool>(false)
 
-    /// From now on, and for as long as this is held, the signals end nothing by themselves: `body` is told of each, on some
-    /// thread.
+    /// From now on the signals end nothing by themselves: `body` is told of each, on some thread.
     func listen(_ body: @escaping @Sendable (_ number: Int32) -> Void) {
         for number in [SIGINT, SIGTERM] {
             _ = signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { body(number) }
+            source.setEventHandler { [self] in
+                isRaised.store(true, ordering: .sequentiallyConsistent)
+                body(number)
+            }
             source.resume()
             let kept = Kept(source: source)
             sources.withLock { $0.append(kept) }
         }
+    }
+
+    /// Does not return where a signal has come: who listens puts things in order, and ends the process. For who would end it
+    /// otherwise, perhaps only because of what is being put in order.
+    func giveWay() {
+        while isRaised.load(ordering: .sequentiallyConsistent) { pause() }
     }
 
     /// Ends the process as the signal would have.

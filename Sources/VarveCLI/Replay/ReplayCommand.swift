@@ -66,7 +66,10 @@ struct ReplayCommand: AsyncParsableCommand {
             folder.removeUnderWay()
             StopSignals.end(by: number)
         }
-        defer { folder.remove() }
+        defer {
+            signals.giveWay()
+            folder.remove()
+        }
         try await replay(&ids, try await .open(at: folder.path, options))
     }
 
@@ -120,6 +123,7 @@ private struct ReplayFolder: Sendable {
     /// What cannot be removed is named; the replay stands.
     func remove() {
         do { try FileManager.default.removeItem(atPath: made) } catch {
+            guard FileManager.default.fileExists(atPath: made) else { return }
             StandardError.print("varve: cannot remove \(made): \(error.localizedDescription)")
         }
     }

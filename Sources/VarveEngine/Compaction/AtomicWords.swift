@@ -71,7 +71,8 @@ extension AtomicWords {
             }
             masks.append(bits)
         }
-        buffer.reserve((masks.count + masks.reduce(0) { $0 + $1.nonzeroBitCount }) * 8)
+        // And a checksum.
+        buffer.reserve((masks.count + masks.reduce(0) { $0 + $1.nonzeroBitCount } + 1) * 8)
         for bits in masks { buffer.appendFixed(bits) }
         for (group, bits) in masks.enumerated() {
             var rest = bits

@@ -19,6 +19,9 @@ struct QuotaProgress: Hashable, Sendable {
     /// How often a pass over a table found hardly anything to let go: once, and it is tried again when all have been; twice,
     /// and there is nothing but what has to stay.
     var poor: [FileNumber: Int] = [:]
+    /// Passes for which the tier in front of the store is not asked: what it called used left nothing to let go.
+    var rest = 0
+    static let restPasses = 32
 
     /// Whether a pass has taken off `namespace` about what makes one worth its while: of entries, or of bytes as they lie on
     /// disk, which shrink less evenly.

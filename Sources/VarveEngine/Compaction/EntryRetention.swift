@@ -171,7 +171,9 @@ struct EntryRetention: ~Copyable {
             version: trailer.lsn, usableUntil: view.usableUntil == .max ? nil : view.usableUntil,
             isFromAbove: isFromAbove)
         candidate.isNewest = isNewest
-        candidate.wasUsed = unsafe rules.front?.takeUse(of: key, namespace) ?? false
+        // An older version is there for a snapshot alone.
+        candidate.wasUsed = unsafe isNewest && rules.front?.takeUse(of: key, namespace) ?? false
+        counts.asked += 1
         let goes = eviction.shouldEvict(candidate)
         if candidate.wasUsed, !goes { counts.spared += 1 }
         return goes

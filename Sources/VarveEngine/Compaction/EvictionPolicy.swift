@@ -9,7 +9,7 @@ public protocol EvictionPolicy: AnyObject, Sendable {
     func makePass(_ goal: EvictionGoal) -> any EvictionPass
     /// How much of the store's budget is taken, in 0...1 and above. Told after every change.
     func noteOccupancy(_ share: Double)
-    /// So many entries are in the store's tables. Told after every change of a store with a budget.
+    /// So many puts are in the store's tables, those among them that newer ones hide. Told after every change of a store with a budget.
     func noteEntries(_ count: UInt64)
     /// So many entries went from memory into a table.
     func noteWritten(entries: Int)
@@ -95,8 +95,8 @@ public struct EvictionCandidate: Hashable, Sendable {
     public var usableUntil: Timestamp?
     /// Whether it would enter the last level now, or lies there already.
     public var isFromAbove: Bool
-    /// Whether a tier in front of the store has answered reads of it since the last pass (`FrontTier`): the policy is to record
-    /// one, and should not let it go.
+    /// Whether a tier in front of the store has answered reads of it lately (`FrontTier`): the policy is to record one, and
+    /// should not let it go.
     public var wasUsed = false
     /// Whether no reader sees a newer version of its key: an older one is only there for a snapshot.
     var isNewest = true

@@ -16,10 +16,10 @@ extension FrontTier {
 }
 
 /// Whether sweeps go by what a tier in front says. What it says is used spares an entry whatever else there is to let go, and
-/// where most of the store is used sweeps would rewrite it in vain, again and again: then it is not asked for a while.
+/// where most of what may go is used sweeps would rewrite it in vain, again and again: then it is not asked for a while.
 /// A value; decided from sweeps alone.
 struct FrontTrust {
-    /// Entries that sweeps in a row spared, each of them most of what it went through.
+    /// Entries that sweeps in a row spared, each of them most of what might have gone.
     private var spared: UInt64 = 0
     /// Entries that sweeps have to go through before it is asked again.
     private var rest: UInt64 = 0
@@ -31,14 +31,15 @@ struct FrontTrust {
     /// Sweeps without room, while writers wait, after which it is not asked any more: far fewer than end sweeping.
     static let mostPoorSweeps = 16
 
-    /// A sweep went through `read` entries of `storeEntries`. `poor`: so many in a row had let hardly anything go by then.
-    mutating func note(read: UInt64, spared: UInt64, storeEntries: UInt64, poor: Int) {
+    /// A sweep went through `read` entries of `storeEntries`, of which `asked` might have gone, and spared some of those.
+    /// `poor`: so many in a row had let hardly anything go by then.
+    mutating func note(read: UInt64, asked: UInt64, spared: UInt64, storeEntries: UInt64, poor: Int) {
         guard rest == 0 else {
             rest -= min(rest, max(1, read))
             return
         }
-        self.spared = spared &* 4 > read &* 3 ? self.spared &+ spared : 0
-        guard self.spared > 0, self.spared > storeEntries / 2 || poor >= FrontTrust.mostPoorSweeps else { return }
+        self.spared = spared &* 4 > asked &* 3 ? self.spared &+ spared : 0
+        guard self.spared > storeEntries / 2 || (spared > 0 && poor >= FrontTrust.mostPoorSweeps) else { return }
         self.spared = 0
         rest = max(1, storeEntries &* FrontTrust.restTurns)
     }

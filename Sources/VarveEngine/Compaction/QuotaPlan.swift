@@ -191,7 +191,9 @@ struct QuotaScan {
                     version: trailer.lsn)
                 let mayGo: Bool? = isGone ? nil : isNewest && !EntryRetention.isPinned(view)
                 // Recorded, so that what follows the plan finds the same without asking again.
-                if mayGo == true, unsafe front?.takeUse(of: key, namespace) ?? false {
+                if mayGo == true, unsafe front?.takeUse(of: key, namespace) ?? false,
+                    policy.warmth(ofKeyHash: candidate.keyHash) == 0
+                {
                     policy.recordRead(keyHash: candidate.keyHash)
                 }
                 body(candidate, mayGo)

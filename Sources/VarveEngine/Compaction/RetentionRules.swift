@@ -73,7 +73,8 @@ struct RetentionCounts: Hashable, Sendable {
     var evicted: UInt64 = 0
     /// Key and entry bytes of those.
     var evictedBytes: UInt64 = 0
-    /// Kept by it, and used in front of the store.
+    /// Those that it was asked about, and those of them that it kept and that are used in front of the store.
+    var asked: UInt64 = 0
     var spared: UInt64 = 0
     /// How many of the evicted each namespace lost.
     var evictedOf: [NamespaceID: UInt64] = [:]

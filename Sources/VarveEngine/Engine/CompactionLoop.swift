@@ -321,6 +321,8 @@ final class CompactionLoop: Sendable {
             var progress = state.quotas[namespace] ?? QuotaProgress()
             progress.cursor = compaction.upper.last?.properties.smallestKey ?? []
             progress.lastRun = compaction.upper.last?.number ?? 0
+            let isForced = compaction.quotas.contains { $0.namespace == namespace && $0.isForced }
+            progress.rest = isForced ? QuotaProgress.restPasses : max(0, progress.rest - 1)
             if !compaction.onlyCarriesDown {
                 progress.note(compaction.inputs.map(\.file), outputs: outputs, madeRoom: madeRoom)
             }
@@ -342,15 +344,18 @@ final class CompactionLoop: Sendable {
             state.poorSweeps = wasPoor ? (state.poorSince == flushed ? state.poorSweeps + 1 : 1) : 0
             state.poorSince = flushed
             state.frontTrust.note(
-                read: result.counts.read, spared: result.counts.spared, storeEntries: store.versions.version.putCount,
-                poor: state.poorSweeps)
+                read: result.counts.read, asked: result.counts.asked, spared: result.counts.spared,
+                storeEntries: store.versions.version.putCount, poor: state.poorSweeps)
         }
     }
 
-    /// A namespace's own passes weigh what is used against the rest by themselves.
+    /// The tier to ask of what is used; nil where that left too little to let go.
     private func front(for compaction: Compaction) -> (any FrontTier)? {
-        if case .quota = compaction.reason { return store.options.front }
-        return state.withLock { $0.frontTrust.asks } ? store.options.front : nil
+        let asks = state.withLock { state in
+            if case .quota(let namespace) = compaction.reason { return state.quotas[namespace]?.rest ?? 0 == 0 }
+            return state.frontTrust.asks
+        }
+        return asks ? store.options.front : nil
     }
 
     // MARK: Asked for

@@ -5,9 +5,14 @@ import Testing
 /// When sweeps go by what is used in front of the store, and when that would leave no room.
 @Suite struct FrontTrustTests {
     /// How many of so many sweeps over a hundredth of the store each ask.
-    private func asking(_ trust: inout FrontTrust, _ sweeps: Int, spared: UInt64, poor: Int = 0) -> Int {
+    private func asking(
+        _ trust: inout FrontTrust, _ sweeps: Int, spared: UInt64, of asked: UInt64 = 100, poor: Int = 0
+    ) -> Int {
         (0..<sweeps).count { _ in
-            defer { trust.note(read: 100, spared: trust.asks ? spared : 0, storeEntries: 10_000, poor: poor) }
+            defer {
+                trust.note(
+                    read: 100, asked: asked, spared: trust.asks ? spared : 0, storeEntries: 10_000, poor: poor)
+            }
             return trust.asks
         }
     }
@@ -36,5 +41,13 @@ import Testing
         var trust = FrontTrust()
         #expect(asking(&trust, 15, spared: 100, poor: 15) == 15)
         #expect(asking(&trust, 2, spared: 100, poor: 16) == 1)
+    }
+
+    @Test("Whatever else has to stay, pinned or held by a snapshot")
+    func besidePinned() {
+        var trust = FrontTrust()
+        #expect(asking(&trust, 100, spared: 60, of: 60) == 84, "more than half of the store was spared")
+        trust = FrontTrust()
+        #expect(asking(&trust, 40, spared: 10, of: 100, poor: 20) == 1)
     }
 }
