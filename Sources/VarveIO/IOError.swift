@@ -19,6 +19,8 @@ public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// The device has no room left (ENOSPC or EDQUOT). Freed space lets the operation succeed.
     public var isDiskFull: Bool { code == ENOSPC || code == EDQUOT }
+    /// The device failed, or takes no writes any more: not what was asked of it is to blame.
+    public var isOfDevice: Bool { [EIO, ENXIO, ENODEV, EROFS, EUCLEAN].contains(code) }
     /// The path does not exist (ENOENT).
     public var isNotFound: Bool { code == ENOENT }
 

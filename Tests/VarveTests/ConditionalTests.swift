@@ -17,6 +17,39 @@ struct ConditionalTests {
         try await cache.close()
     }
 
+    @Test("Only the version that was seen is removed", arguments: CacheRig.Home.allCases)
+    func compareAndRemove(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, String.self)
+        let first = try await cache.set("1", for: "a")
+        let second = try await cache.set("1", for: "a")
+        #expect(try await !cache.remove("a", ifVersion: first))
+        #expect(try await cache.value(for: "a") == "1")
+        #expect(try await cache.remove("a", ifVersion: second))
+        #expect(try await cache.value(for: "a") == nil)
+        #expect(try await !cache.remove("a", ifVersion: second))
+        // What memory alone holds, as a load brought it.
+        _ = try await cache.value(for: "b", loading: { _ in Loaded("2") })
+        let loaded = try #require(try await cache.entry(for: "b")?.version)
+        #expect(try await !cache.remove("b", ifVersion: second))
+        #expect(try await cache.remove("b", ifVersion: loaded))
+        #expect(try await cache.entry(for: "b")?.value == nil)
+        try await cache.close()
+    }
+
+    @Test("Of many who remove one version one does", arguments: CacheRig.Home.allCases)
+    func onceRemoved(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, String.self)
+        for _ in 0..<20 {
+            let version = try await cache.set("1", for: "a")
+            let removals = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for _ in 0..<8 { group.addTask { try await cache.remove("a", ifVersion: version) } }
+                return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+            }
+            #expect(removals == 1)
+        }
+        try await cache.close()
+    }
+
     @Test("Add, replace and take", arguments: CacheRig.Home.allCases)
     func addReplaceTake(_ home: CacheRig.Home) async throws {
         let cache = try await CacheRig().cache(home, String.self)

@@ -45,6 +45,52 @@ struct StoreTests {
         try await store.close()
     }
 
+    @Test("A cache that nobody opens is cleared by name, and nothing else is")
+    func clearedByName() async throws {
+        let rig = CacheRig()
+        var store = try await rig.store()
+        for name in ["a", "b"] {
+            let cache: Cache<Int, String> = try await store.cache(named: name)
+            for number in 0..<20 { try await cache.set(name, for: number, .init(isPinned: number == 3)) }
+        }
+        try await store.close()
+        store = try await rig.store()
+        #expect(try await store.cacheNames().sorted() == ["a", "b", "default"])
+        try await store.removeAll(inCacheNamed: "a", durability: .synced)
+        try await store.removeAll(inCacheNamed: "never")
+        try await store.removeAll(inCacheNamed: nil)
+        #expect(try await store.cacheNames().sorted() == ["a", "b", "default"])
+        let b: Cache<Int, String> = try await store.cache(named: "b")
+        let error = await #expect(throws: VarveError.self) { try await store.removeAll(inCacheNamed: "b") }
+        #expect(error?.code == .invalidArgument)
+        let a: Cache<Int, String> = try await store.cache(named: "a")
+        for number in 0..<20 {
+            #expect(try await a.value(for: number) == nil)
+            #expect(try await b.value(for: number) == "b")
+        }
+        try await store.close()
+    }
+
+    @Test("So it is while the store goes on in memory")
+    func clearedByNameInMemory() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache()
+        let other = try await cache.store.cache(named: "other", of: String.self, to: String.self, rig.options)
+        try await other.set("old", for: "a")
+        try await other.close()
+        try await rig.fillDisk(cache)
+        #expect(cache.isDegraded)
+        try await cache.store.removeAll(inCacheNamed: "other")
+        var again = try await cache.store.cache(named: "other", of: String.self, to: String.self, rig.options)
+        #expect(try await again.value(for: "a") == nil)
+        try await again.close()
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        again = try await cache.store.cache(named: "other", of: String.self, to: String.self, rig.options)
+        #expect(try await again.value(for: "a") == nil)
+        try await cache.store.close()
+    }
+
     @Test("A hit in memory decodes nothing")
     func hits() async throws {
         final class Decodings: Sendable { let count = Atomic(0) }

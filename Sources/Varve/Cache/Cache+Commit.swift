@@ -34,7 +34,7 @@ extension Cache {
         /// entry's, was dropped after `since`; nor, where memory alone holds it (nil, and `since` is not 0), was the key
         /// written. `load`: the load whose result memory must still hold alone; 0: that is not so. `notOlder` as below.
         case version(UInt64?, load: UInt64 = 0, tags: [UInt64], since: UInt64, notOlder: UInt64?)
-        /// No newer source version is known. For a removal it counts what is known of the key itself: floors that keys
+        /// No newer source version is known. Who demands it is refused also where that cannot be told (`.changed`). For a removal it counts what is known of the key itself: floors that keys
         /// share forbid to bring back, not to take away.
         case notOlder(UInt64)
         /// Nothing has written or removed the key, nor dropped one of the entry's tags, after this version.
@@ -115,7 +115,13 @@ extension Cache {
         try gate.enter()
         defer { gate.leave() }
         let hash = memory.hash(key)
-        guard let disk else { return try commitInMemory(key, hash, change, demand) }
+        guard let disk else {
+            // A load's result is acknowledged to nobody.
+            if let outage = store.outage, !change.isLoad {
+                try await outage.admit(sourceVersion: change.sourceVersion != nil)
+            }
+            return try commitInMemory(key, hash, change, demand)
+        }
         guard let degraded = disk.degraded else {
             let made = try await commitOnDisk(key, hash, change, demand, durability, disk)
             if let failure = made.write.failure { throw failure }
@@ -144,16 +150,18 @@ extension Cache {
         _ key: Key, _ hash: UInt64, _ change: Change, _ demand: Demand, _ durability: Durability?, _ disk: DiskTier
     ) async throws(VarveError) -> Made {
         let bytes = keyBytes(key)
-        let batch = try batch(bytes, change, demand, disk)
+        var batch = try batch(bytes, change, demand, disk)
+        if demand.notOlder != nil, change.regardsFloors { try requireFloors(&batch, disk) }
         // From here on no load's result takes the place of another's.
         let (isAsExpected, refusal) = memory.withShard(hash) { shard in
             shard.beginFlight(key, writes: true)
             let held = shard.peek(key, hash)
             // Of what was set while the disk took no writes, and is to be saved yet, the disk does not know.
             let unsaved = held.map { $0.traits.contains(.onDisk) ? 0 : $0.sourceVersion } ?? 0
+            let own = max(unsaved, prefixFloor(over: key, change, disk.floors.present))
             return (
                 demand.load == 0 || held?.load == demand.load,
-                self.refusal(key, change, demand, own: unsaved, floor: 0)
+                self.refusal(key, change, demand, own: own, floor: 0)
             )
         }
         defer { memory.withShard(hash) { $0.endFlight(key, wrote: true) } }
@@ -170,6 +178,19 @@ extension Cache {
             let write = try await writeChange(removing, removal, key, hash, durability, disk)
             return Made(write: write, refusal: error)
         }
+    }
+
+    /// Has a write that names a source version be refused where a floor is raised between the look at those that stand, which
+    /// follows, and its commit. Who is told so looks again when nobody raises one (`settle`); not here, within the way that is
+    /// open, which may be changed for who does.
+    private func requireFloors(_ batch: inout WriteBatch, _ disk: DiskTier) throws(VarveError) {
+        let looked = disk.visible
+        guard !disk.floors.isPending else {
+            throw VarveError(
+                .conditionFailed, "what is older is just being removed; nothing was written",
+                underlying: ConditionFailure(key: disk.floorsKey, reason: .changed(since: looked)))
+        }
+        try batch.requireUnchanged(disk.floorsKey, since: looked, in: .sourceFloors)
     }
 
     /// Writes a change's batch and tells memory of it. Within a flight that writes.
@@ -229,10 +250,13 @@ extension Cache {
             // Memory alone holds it: an absence is no proof that nobody has written and removed it since.
             if number == nil, since > 0 { try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace) }
             for tag in tags { try batch.requireUnchanged(disk.tags.key(tag), since: LSN(since), in: .tagDrops) }
+            // What was found may have been hidden by a floor since.
+            if since > 0 { try batch.requireUnchanged(disk.floorsKey, since: LSN(since), in: .sourceFloors) }
         case .notOlder(let version): try batch.require(change, key, notOlderThan: version, in: disk.namespace)
         case .unchanged(let since, let notOlder):
             try batch.requireUnchanged(key, since: LSN(since), in: disk.namespace)
             if let notOlder { try batch.require(change, key, notOlderThan: notOlder, in: disk.namespace) }
+            try batch.requireUnchanged(disk.floorsKey, since: LSN(since), in: .sourceFloors)
             guard case .entry(let new) = change else { break }
             // A drop that is committed between the look at the registry and this batch.
             for tag in new.tags {
@@ -272,7 +296,8 @@ extension Cache {
                     return refuse("a tag was dropped since")
                 }
             }
-            if let refusal = refusal(key, change, demand, own: held?.sourceVersion ?? 0, floor: shard.floor(hash)) {
+            let own = max(held?.sourceVersion ?? 0, prefixFloor(over: key, change, shard.prefixFloors))
+            if let refusal = refusal(key, change, demand, own: own, floor: shard.floor(hash)) {
                 // What it would have replaced may be what it outdates, and so may what loads bring that began before.
                 if refusal.isOfSharedFloor {
                     if held == nil {
@@ -298,6 +323,13 @@ extension Cache {
             return .success(version)
         }
         return try outcome.get()
+    }
+
+    /// The source version below which nothing of a key is taken since what was older was removed with its prefix: as if the key
+    /// itself had had it. It forbids to bring back, not to take away.
+    func prefixFloor(over key: Key, _ change: Change, _ floors: PrefixFloors) -> UInt64 {
+        if floors.isEmpty || !change.regardsFloors { return 0 }
+        return key.withKeyBytes { floors.floor(over: $0) }
     }
 
     /// Why a change may not be made for its source version's sake; nil: it may. `own`: the highest that is known of the
@@ -417,7 +449,7 @@ extension VarveError {
     /// Whether a write that failed so is known to have changed nothing.
     var leavesNothingWritten: Bool {
         if stage != nil { return true }
-        return [.invalidArgument, .limitExceeded, .conditionFailed, .diskFull, .stalled, .closed, .readOnly]
+        return [.invalidArgument, .limitExceeded, .conditionFailed, .diskFull, .stalled, .closed, .readOnly, .degraded]
             .contains(code)
     }
 }

@@ -7,6 +7,7 @@ extension Cache {
     public func remove(taggedWith tag: String, durability: Durability? = nil) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
+        try await store.outage?.admit()
         let id = TagRegistry.id(of: tag)
         var version: UInt64?
         memory.context.tags.begin(id, since: disk?.visible.rawValue ?? store.presentVersion)
@@ -40,6 +41,59 @@ extension Cache {
         }
     }
 
+    /// Removes every entry whose source version is older than this, or that names none, and refuses every older one from now
+    /// on, as `remove(_:olderThan:)` does for one key: a late writer cannot bring old data back. Entries of this version stay, or
+    /// of a newer one. One small write, however many entries there are.
+    ///
+    /// It holds for good, for keys that are not there yet as well. What names no source version may be written again.
+    /// - Throws: as `removeAll(withKeyPrefix:olderThan:)`.
+    public func removeAll(olderThan sourceVersion: UInt64, durability: Durability? = nil) async throws(VarveError) {
+        try await removeAll(withKeyPrefix: [], olderThan: sourceVersion, durability: durability)
+    }
+
+    /// The same for the entries whose key's bytes begin with these. Memory is searched through. A source version of 0 counts as
+    /// none: then only entries that name none go.
+    /// - Throws: as `remove(_:durability:)`; cancelling the task does not end it. `.limitExceeded` where 256 prefixes are
+    ///   remembered already, or 64 KiB of them: a shorter prefix takes the place of those that it covers. `.degraded` while the
+    ///   store goes on in memory, which has no place for what must outlive the entries.
+    public func removeAll(
+        withKeyPrefix prefix: [UInt8], olderThan sourceVersion: UInt64, durability: Durability? = nil
+    ) async throws(VarveError) {
+        try gate.enter()
+        defer { gate.leave() }
+        try await store.outage?.admit(sourceVersion: true)
+        let matches: @Sendable (Key) -> Bool = { key in key.withKeyBytes { $0.starts(with: prefix) } }
+        let present = await floors.begin()
+        defer { floors.end() }
+        // On disk the record's own version says when it was.
+        let next = try present.raised(prefix, to: sourceVersion, since: 0)
+        guard let disk else {
+            // What names no source version is removed by the pass, and not judged later.
+            memory.removeMany(at: store.nextVersion, sparingFrom: sourceVersion, raising: next, where: matches)
+            return floors.note(next)
+        }
+        memory.beginMassRemoval(sparingFrom: sourceVersion, where: matches)
+        var version: UInt64?
+        // Readers of the disk go by the floors: these are there before memory takes anything in.
+        defer {
+            if let version { floors.note(next.written(at: version)) }
+            memory.endMassRemoval(at: version, where: matches)
+        }
+        let promised = durability ?? options.durability
+        do throws(VarveError) {
+            version = try await uncancelled(.floor, disk) { () async throws(VarveError) in
+                let bytes = next.bytes
+                return try await disk.engine.put(disk.floorsKey, bytes, in: .sourceFloors, durability: promised)
+                    .rawValue
+            }
+        } catch {
+            // It may be in the log, and hold for the next one who opens the store: nothing may be acknowledged here that it
+            // would hide there.
+            if !error.leavesNothingWritten { version = disk.visible.rawValue }
+            throw error
+        }
+    }
+
     /// While the removal is under way memory takes nothing in, so that nobody sees it half done: a key is either in
     /// memory as before, and then no reader has been to the disk for it, or it is read from disk.
     private func removeRange(
@@ -48,7 +102,10 @@ extension Cache {
     ) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
-        guard let disk else { return memory.removeMany(at: store.nextVersion, where: matches) }
+        guard let disk else {
+            try await store.outage?.admit()
+            return memory.removeMany(at: store.nextVersion, where: matches)
+        }
         memory.beginMassRemoval(where: matches)
         var version: UInt64?
         defer { memory.endMassRemoval(at: version, where: matches) }
@@ -81,6 +138,15 @@ extension Cache where Key == String {
     /// - Throws: as `removeAll(durability:)`.
     public func removeAll(withPrefix prefix: String, durability: Durability? = nil) async throws(VarveError) {
         try await removeAll(withKeyPrefix: Array(prefix.utf8), durability: durability)
+    }
+
+    /// Removes every entry whose key begins with this and whose source version is older, or that names none, and refuses every
+    /// older one from now on.
+    /// - Throws: as `removeAll(withKeyPrefix:olderThan:durability:)`.
+    public func removeAll(
+        withPrefix prefix: String, olderThan sourceVersion: UInt64, durability: Durability? = nil
+    ) async throws(VarveError) {
+        try await removeAll(withKeyPrefix: Array(prefix.utf8), olderThan: sourceVersion, durability: durability)
     }
 }
 

@@ -122,10 +122,11 @@ extension Cache {
     }
 
     /// Returns when what was written can be seen, or never will be, since the log has failed and the store goes on in
-    /// memory.
+    /// memory; and when nobody raises a floor who did.
     func settle(_ disk: DiskTier) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
+        if disk.floors.isPending { await disk.floors.settled() }
         let engine = disk.engine
         do throws(VarveError) { try await engine.settle() } catch {
             guard let degraded = disk.degraded, DegradedMode.isRefusal(error) else { throw error }

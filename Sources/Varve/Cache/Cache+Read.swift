@@ -156,7 +156,7 @@ extension Cache {
                 if asker != .look { noteDiskHit(since: began) }
                 return entry
             }
-            if !disk.keeps(stored) { cause = .invalidated }
+            if !key.withKeyBytes({ disk.keeps(stored, of: $0) }) { cause = .invalidated }
         case .absent(let told):
             if disk.isHidden(key) {
                 if let held = heldInstead(key, hash) { return held }
@@ -199,7 +199,8 @@ extension Cache {
         try key.withKeyBytes { (bytes) throws(VarveError) in found = try disk.probe(bytes) }
         switch consume found {
         case .entry(let stored):
-            guard disk.keeps(stored), !stored.hasExtensions, let entry = decodeUncounted(stored, key, hash),
+            guard key.withKeyBytes({ disk.keeps(stored, of: $0) }), !stored.hasExtensions,
+                let entry = decodeUncounted(stored, key, hash),
                 memory.change(hash, { $0.comeHome(entry, ifStill: before, &$1) })
             else { return .unknown }
             noteDiskHit(since: began)
@@ -226,7 +227,9 @@ extension Cache {
 
     /// Takes an entry from disk to memory, if it may be served. It was read.
     func admit(_ stored: StoredEntry, _ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
-        guard let disk, disk.keeps(stored), var entry = decode(stored, key, hash) else { return nil }
+        guard let disk, key.withKeyBytes({ disk.keeps(stored, of: $0) }), var entry = decode(stored, key, hash) else {
+            return nil
+        }
         let isAlive = memory.change(hash) { shard, discarded in
             if entry.idle.span > 0, !shard.noteRead(&entry, store.clock.now()) { return false }
             _ = shard.publish(entry, .read, &discarded)

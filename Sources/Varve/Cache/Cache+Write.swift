@@ -10,8 +10,18 @@ extension Cache {
     @discardableResult
     public func set(_ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()) async throws -> EntryVersion {
         let change = try change(value, entry, .explicit)
-        let demand: Demand = entry.sourceVersion.map { .notOlder($0) } ?? .none
-        return version(try await commit(key, change, demand, entry.durability))
+        guard let sourceVersion = entry.sourceVersion else {
+            return version(try await commit(key, change, .none, entry.durability))
+        }
+        while true {
+            do throws(VarveError) {
+                return version(try await commit(key, change, .notOlder(sourceVersion), entry.durability))
+            } catch {
+                // What may stand above it cannot be told before what was written lately is visible.
+                guard let disk, case .changed = error.failedCondition?.reason else { throw error }
+                try await settle(disk)
+            }
+        }
     }
 
     /// Removes a key; it need not be there.
@@ -80,6 +90,20 @@ extension Cache {
             guard present.version.map({ self.version($0, load: present.load) }) == expected else { return nil }
             let number = try await attempt(key, change, present, notOlder: entry.sourceVersion, entry.durability)
             if let number { return version(number) }
+        }
+    }
+
+    /// Removes a key if its entry is still of this version. False, with nothing changed, where it is not.
+    /// - Throws: as `take(_:durability:)`.
+    @discardableResult
+    public func remove(
+        _ key: Key, ifVersion expected: EntryVersion, durability: Durability? = nil
+    ) async throws(VarveError) -> Bool {
+        while true {
+            let present = try await present(key)
+            guard present.version.map({ version($0, load: present.load) }) == expected else { return false }
+            let number = try await attempt(key, .removal(sourceVersion: nil), present, notOlder: nil, durability)
+            if number != nil { return true }
         }
     }
 
@@ -230,7 +254,12 @@ extension Cache {
                     value: held.value, version: held.value == nil ? nil : held.version, load: held.load,
                     tags: held.tags, looked: looked, kept: KeptFields(held), sourceVersion: held.sourceVersion)
             }
-            // A drop that has begun but not ended may be older than what is written on the strength of this look.
+            // A drop that has begun but not ended may be older than what is written on the strength of this look. So may a
+            // floor that is being raised.
+            if disk.floors.isPending {
+                await disk.floors.settled()
+                continue
+            }
             let tags = stored.fields.tags
             if disk.tags.registry.isPending(tags) {
                 await disk.tags.registry.settled(tags)

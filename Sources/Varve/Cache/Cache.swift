@@ -37,6 +37,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let loadsUnderWay = LoadsUnderWay<Value>()
     /// Who writes a key through to its origin does so alone.
     let turns = KeyTurns<Key>()
+    /// Below which source versions nothing is served: the disk's, where there is one.
+    let floors: FloorRegistry
     /// What a store that came back to its disk has yet to tell it.
     let saving = Mutex(Saving<Key>())
     private let ownsStore: Bool
@@ -53,6 +55,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         self.store = store
         self.hold = hold
         self.disk = disk
+        floors = disk?.floors ?? FloorRegistry()
         self.coding = coding
         self.options = options
         self.ownsStore = ownsStore
@@ -124,6 +127,13 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         } catch {
             return .failure(error)
         }
+    }
+
+    /// Ends a cache that its opening could not complete: nobody has used it.
+    func abandon() async {
+        await takeEnding()?.refuse()
+        leaveFront()
+        hold?.giveBack()
     }
 
     private func takeEnding() -> OpenCaches.Ending? {
@@ -292,17 +302,20 @@ extension CacheStore {
     ) async throws(VarveError) -> Cache<Key, Value> {
         try options.validate()
         if !ownsStore { try options.validateAsShared() }
-        guard let engines else { return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore) }
         try gate.enter()
         defer { gate.leave() }
         let hold = try await hold(name)
+        guard let engines else {
+            return Cache(self, nil, coding: coding, options: options, ownsStore: ownsStore, name: name, hold: hold)
+        }
         let namespace = if let name { try await engines.current.namespace(named: name) } else { Namespace.default }
-        let tags = try await loadTags(engines, namespace)
+        let floors = degraded?.floors(of: namespace) ?? FloorRegistry()
+        let (tags, damage) = try await loadTags(engines, namespace, floors)
         let shadow = degraded?.shadow(of: namespace)
-        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
+        let cache = try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
             let disk = DiskTier(
-                engines: engines, namespace: namespace, tags: tags, eviction: self.policy, degraded: self.degraded,
-                shadow: shadow)
+                engines: engines, namespace: namespace, tags: tags, floors: floors, eviction: self.policy,
+                degraded: self.degraded, shadow: shadow)
             try disk.setQuota(options.diskQuota)
             let notes = WarmNotes(engines: engines, namespace: namespace)
             guard let warmRestart = options.warmRestart else {
@@ -320,22 +333,38 @@ extension CacheStore {
             self.warm { [weak cache] _ in cache?.warmStep() ?? .never }
             return cache
         }
+        guard let damage else { return cache }
+        // Which of its entries a tag took cannot be told: so all of them go, before anybody can ask for one.
+        degraded?.noteDamage(damage)
+        do throws(VarveError) { try await cache.removeAll(durability: .synced) } catch {
+            await cache.abandon()
+            throw damage
+        }
+        return cache
     }
 
-    /// The drops of tags that the disk knows of, and those that an earlier cache of that name made in memory. Within a
-    /// change, so that none is on its way from there to the disk meanwhile.
-    private func loadTags(_ engines: EngineCell, _ namespace: Namespace) async throws(VarveError) -> TagStore {
+    /// The drops of tags that the disk knows of, and those that an earlier cache of that name made in memory; also its floors.
+    /// Within a change, so that none is on its way from there to the disk meanwhile. With the damage for which not all drops can
+    /// be read, in a store that does not throw for it.
+    private func loadTags(
+        _ engines: EngineCell, _ namespace: Namespace, _ floors: FloorRegistry
+    ) async throws(VarveError) -> (TagStore, damage: VarveError?) {
         _ = await degraded?.begin()
         defer { degraded?.end() }
         // A look through what may be long: not on a thread of the cooperative pool.
-        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> TagStore in
+        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> (TagStore, damage: VarveError?) in
             let tags = TagStore(namespace: namespace, registry: TagRegistry())
             for (tag, version) in self.degraded?.shadow(of: namespace).changes.tags ?? [:] {
                 tags.registry.note(tag, at: version)
             }
-            try tags.load(from: engines.current)
+            var damage: VarveError?
+            do throws(VarveError) { try tags.load(from: engines.current) } catch {
+                guard self.degraded != nil, error.code == .corruption else { throw error }
+                damage = error
+            }
+            try floors.load(namespace, from: engines.current)
             self.judge?.add(tags.registry, of: namespace)
-            return tags
+            return (tags, damage)
         }
     }
 

@@ -161,7 +161,8 @@ extension Cache {
         snapshot.writeLatency = latencies.write.histogram
         snapshot.disk = disk.map(\.engines.use)
         snapshot.ownDisk = disk.map { CacheStatistics.OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
-        snapshot.degradation = store.degraded.map { CacheStatistics.DegradationUse($0.counts) }
+        let degraded = store.degraded?.counts ?? store.outage?.counts(at: store.clock.now())
+        snapshot.degradation = degraded.map { CacheStatistics.DegradationUse($0) }
         snapshot.warmUp = warm?.statistics
         return snapshot
     }

@@ -46,12 +46,15 @@ public final class CacheStore: Sendable {
     private let log: StoreLog
     /// How the store goes on without its disk; nil: it does not, or there is none.
     let degraded: DegradedMode?
+    /// Why it does without its store altogether; nil: it does not.
+    let outage: DiskOutage?
 
     private init(
         _ engine: Engine?, _ clock: any SystemClock, _ policy: S3FIFOEviction? = nil,
         _ evictionMemory: EvictionMemory? = nil, _ judge: TagJudge? = nil, _ front: MemoryInFront? = nil,
-        degrades: Bool = false, _ observation: CacheObservation = CacheObservation()
+        degrades: Bool = false, outage: DiskOutage? = nil, _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
+        self.outage = outage
         engines = engine.map { EngineCell($0, mayBeReplaced: degrades) }
         self.policy = policy
         self.evictionMemory = evictionMemory
@@ -60,8 +63,9 @@ public final class CacheStore: Sendable {
         self.clock = CacheClock(clock, storeTime: engine?.storeTime)
         ownHistory = .random(in: 1 ... .max)
         hashSeed = engine?.hashSeed ?? .random(in: 0 ... .max)
-        name = engine?.directory.split(separator: "/").last.map { String($0) } ?? "memory"
-        log = StoreLog(observation.logger, store: engine?.directory ?? name)
+        let directory = engine?.directory ?? outage?.directory
+        name = directory?.split(separator: "/").last.map { String($0) } ?? "memory"
+        log = StoreLog(observation.logger, store: directory ?? name)
         let time = self.clock
         if degrades, let engines { degraded = DegradedMode(engines, time, log) } else { degraded = nil }
         do throws(IOError) {
@@ -74,6 +78,12 @@ public final class CacheStore: Sendable {
             guard let evictionMemory else { return .never }
             evictionMemory.saveIfDue(at: now)
             return .later
+        }
+        if let outage {
+            maintenance.add { [log] _ in
+                outage.tell(log)
+                return .never
+            }
         }
         maintenance.add { [weak engines, log] now in
             guard let engine = engines?.current else { return .never }
@@ -103,7 +113,8 @@ public final class CacheStore: Sendable {
     /// - Parameters:
     ///   - disk: what it may take there, at least 16 MiB or 32 entries; nil: no bound.
     ///   - durability: of what the store writes by itself.
-    ///   - degradation: what happens while the disk is full, failing or damaged.
+    ///   - degradation: what happens while the disk is full, failing or damaged. With `.memoryOnly` a store that cannot be
+    ///     opened for that is none the less, and `health` says so.
     ///   - maximumStall: how long a write may wait for background work before it throws `.stalled`; 10 ms to 1 hour.
     ///   - observation: where the store says what it does; its caches have their own.
     /// - Throws: `.invalidArgument` for an option; `.storeInUse`, naming the process; `.corruption`, `.missingFile` and
@@ -148,7 +159,12 @@ public final class CacheStore: Sendable {
         let (judge, front) = (TagJudge(), MemoryInFront())
         options.judge = judge
         options.front = front
-        let (engine, refusal) = try await openEngine(at: path, options, fileSystem)
+        let engine: Engine
+        let refusal: VarveError?
+        do throws(VarveError) { (engine, refusal) = try await openEngine(at: path, options, fileSystem) } catch {
+            guard let outage = try await outage(error, at: path, options, fileSystem, clock) else { throw error }
+            return try CacheStore(nil, clock, outage: outage, observation)
+        }
         let store = try CacheStore(
             engine, clock, policy, evictionMemory, judge, front, degrades: options.keepsDegradedMark, observation)
         store.log.opened(engine, took: Latencies.now() &- began)
@@ -172,6 +188,17 @@ public final class CacheStore: Sendable {
             }
             return (engine, error)
         }
+    }
+
+    /// How the store goes on without what could not be opened; nil where it is not to, or somebody else has the folder.
+    private static func outage(
+        _ cause: VarveError, at path: String, _ options: EngineOptions, _ files: any FileSystem,
+        _ clock: any SystemClock
+    ) async throws(VarveError) -> DiskOutage? {
+        guard options.keepsDegradedMark, DiskOutage.allows(cause) else { return nil }
+        // What hinders this as well is told by the first error.
+        let held = await IOThread.run(name: "varve-open") { try? HeldStore.hold(at: path, files) }
+        return held.map { DiskOutage(cause, $0, in: path, at: CacheClock(clock, storeTime: nil).now()) }
     }
 
     package static func inMemory(clock: (any SystemClock)? = nil) throws(VarveError) -> CacheStore {
@@ -223,9 +250,42 @@ public final class CacheStore: Sendable {
             evictionMemory?.save()
             degraded?.tell(at: clock.now(), isLast: true)
         }
+        if let outage { await IOThread.run(name: "varve-close") { outage.end() } }
         guard let engines else { return }
         try await engines.current.close()
         log.closed()
+    }
+
+    // MARK: Caches that are not open
+
+    /// The names of all caches in the store, open or not; that of one which was opened by itself is "default".
+    /// - Throws: what reading the store does: `.corruption`, `.missingFile`, `.io`; `.closed`.
+    public func cacheNames() async throws(VarveError) -> [String] {
+        try gate.enter()
+        defer { gate.leave() }
+        if let outage { throw outage.refusal(of: "which caches it has cannot be told") }
+        guard let engine else { return [] }
+        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) in
+            try engine.namespaces().map(\.name)
+        }
+    }
+
+    /// Removes every entry of a cache that is not open, whatever its keys and values are, with one small write; nothing where
+    /// there is no cache of that name. What it knows of source versions and dropped tags stays.
+    /// - Parameter name: nil: of a cache that was opened by itself.
+    /// - Throws: `.invalidArgument` where the cache is open here: `Cache.removeAll` is for that; else as
+    ///   `Cache.remove(_:durability:)`.
+    public func removeAll(inCacheNamed name: String?, durability: Durability? = nil) async throws(VarveError) {
+        guard try await cacheNames().contains(name ?? Namespace.default.name) else { return }
+        // All that a removal has to be beside, the disk that takes no writes above all, an open cache is. It reads nothing.
+        var options = CacheOptions(memory: .entries(1))
+        options.warmRestart = nil
+        let cache: Cache<[UInt8], [UInt8]> = try await cache(named: name, coding: .own, options, ownsStore: false)
+        do throws(VarveError) { try await cache.removeAll(durability: durability) } catch {
+            try? await cache.close()
+            throw error
+        }
+        try await cache.close()
     }
 
     func nextVersion() -> UInt64 { lastVersion.add(1, ordering: .acquiringAndReleasing).newValue }

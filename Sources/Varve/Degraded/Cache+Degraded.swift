@@ -102,12 +102,13 @@ extension Cache {
                 }
             case .memory:
                 defer { degraded.end() }
-                try removal.checkLimits(in: disk.namespace)
+                try removal.checkPossible(in: disk.namespace, doubtful)
                 do throws(VarveError) { try await degraded.requireMark() } catch { throw doubtful ?? error }
                 let version = degraded.nextVersion()
                 switch removal {
                 case .range(let range): disk.shadow?.hide(range)
                 case .tag(let tag): disk.shadow?.hide(tag: tag, at: version)
+                case .floor: break
                 }
                 return version
             }
@@ -244,7 +245,9 @@ extension Cache {
         let held = shard.peek(key, memory.hash(key))
         func refuse(_ what: String) -> VarveError { VarveError(.conditionFailed, what + "; nothing was written") }
         // What the key itself has had stands beside it while there is room; the mark's floors keys share.
-        let own = max(held?.sourceVersion ?? 0, disk.shadow?.sourceVersion(of: bytes) ?? 0)
+        let own = max(
+            held?.sourceVersion ?? 0, disk.shadow?.sourceVersion(of: bytes) ?? 0,
+            prefixFloor(over: key, change, disk.floors.present))
         let older = refusal(
             key, change, demand, own: own, floor: degraded.mark.floor(ofKeyHash: disk.keyHash(bytes)))
         switch demand {
@@ -252,6 +255,9 @@ extension Cache {
         case .version(let expected, let load, let present, let since, _):
             if load != 0, held?.load != load { return refuse("the key has another version") }
             guard isHidden else {
+                if since > 0, key.withKeyBytes({ disk.floors.raisedLast(over: $0) }) > since {
+                    return refuse("what is older was removed")
+                }
                 return tags.keeps(present, version: since + 1, evenIfPending: false)
                     ? older : refuse("a tag of the entry was dropped")
             }
@@ -296,11 +302,24 @@ extension Cache {
 enum MassRemoval: Sendable {
     case range(KeyInterval)
     case tag(UInt64)
+    /// Of what is older than a source version, for good.
+    case floor
 
-    /// Throws what the disk would of a removal that it can never take.
-    func checkLimits(in namespace: Namespace) throws(VarveError) {
-        guard case .range(let range) = self else { return }
-        var batch = WriteBatch()
-        try batch.deleteRange(from: range.begin, to: range.end, in: namespace)
+    /// Throws where a removal cannot be made in memory: what the disk would of one that it can never take, and of a floor that
+    /// outlives its entries, for which the mark has no place. `doubtful`: how an attempt on disk ended, of which nobody knows
+    /// whether it stands.
+    func checkPossible(in namespace: Namespace, _ doubtful: VarveError?) throws(VarveError) {
+        switch self {
+        case .range(let range):
+            var batch = WriteBatch()
+            try batch.deleteRange(from: range.begin, to: range.end, in: namespace)
+        case .tag: break
+        case .floor:
+            throw doubtful
+                ?? VarveError(
+                    .degraded,
+                    "the cache goes on in memory alone, where a source version for many keys cannot be remembered; remove them "
+                        + "whatever their version, or try again when the store is back on disk")
+        }
     }
 }

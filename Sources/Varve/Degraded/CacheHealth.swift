@@ -27,6 +27,8 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         public var isMarkDurable: Bool
         /// Whether what the disk said when it was last tried may pass. It is tried again in any case.
         public var returnsByItself: Bool
+        /// Whether the store could not be opened at all: then it is not read either, and stays so until it is opened anew.
+        public var isWithoutStore = false
     }
 
     /// Whether the disk takes writes, and why not.
@@ -73,6 +75,7 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
 extension CacheHealth.Episode: CustomStringConvertible {
     /// For people: what the disk refused, and what that means for changes.
     public var description: String {
+        if isWithoutStore { return textWithoutStore }
         var text = "going on in memory for \(duration.components.seconds) s: \(cause)"
         text +=
             isMarkDurable
@@ -81,12 +84,22 @@ extension CacheHealth.Episode: CustomStringConvertible {
         text += returnsByItself ? "; the disk is tried again" : "; the store cannot be opened anew as it is: run verify"
         return text
     }
+
+    private var textWithoutStore: String {
+        let changed =
+            isMarkDurable
+            ? "what was set or removed since has whoever opens it drop what it held"
+            : "the first set or removal has whoever opens it drop what it holds"
+        return "going on in memory without the store for \(duration.components.seconds) s: \(cause); \(changed); "
+            + "see to the folder (`varve repair` salvages a damaged store, and an empty folder fills again), then open it anew"
+    }
 }
 
 extension CacheStore {
     /// How the store is now.
     public var health: CacheHealth {
         var health = CacheHealth()
+        outage?.describe(in: &health, at: clock.now())
         guard let engine else { return health }
         let troubles = engine.troubles
         if let failure = troubles.failure {

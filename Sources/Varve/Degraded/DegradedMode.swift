@@ -32,6 +32,9 @@ final class DegradedMode: Sendable {
         /// When that was met.
         var damagedAt: Int64 = 0
         var shadows: [Namespace: DiskShadow] = [:]
+        var floors: [Namespace: FloorRegistry] = [:]
+        /// Of these the disk may lack some.
+        var unsavedFloors: Set<Namespace> = []
         /// Somebody tries the disk.
         var isTrying = false
         /// Who waits until that is over.
@@ -132,6 +135,23 @@ final class DegradedMode: Sendable {
             if hidesAll { new.hide(.all) }
             state.shadows[namespace] = new
             return new
+        }
+    }
+
+    /// Below which source versions a namespace shows nothing. The same object as long as the store is open.
+    func floors(of namespace: Namespace) -> FloorRegistry {
+        state.withLock { state in
+            if let known = state.floors[namespace] { return known }
+            let new = FloorRegistry()
+            state.floors[namespace] = new
+            return new
+        }
+    }
+
+    /// Those that a return to the disk has to write anew.
+    var unsavedFloors: [(Namespace, PrefixFloors)] {
+        state.withLock { state in
+            state.unsavedFloors.compactMap { namespace in state.floors[namespace].map { (namespace, $0.present) } }
         }
     }
 
@@ -353,6 +373,7 @@ final class DegradedMode: Sendable {
         case .key(let key, let sourceVersion): shadow.hide(key, sourceVersion: sourceVersion)
         case .range(let begin, let end): shadow.hide(KeyInterval(begin: begin, end: end))
         case .tag(let tag): shadow.hide(tag: tag, at: nextVersion())
+        case .floors: state.withLock { _ = $0.unsavedFloors.insert(change.namespace) }
         }
     }
 
@@ -370,6 +391,7 @@ final class DegradedMode: Sendable {
                 state.counts.returns += 1
                 state.cause = nil
                 for shadow in state.shadows.values { shadow.reset() }
+                state.unsavedFloors = []
             }
             return state.leaveChange(to: refusal == nil ? .onDisk : .inMemory)
         }

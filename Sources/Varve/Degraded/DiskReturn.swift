@@ -18,6 +18,8 @@ struct DiskReturn {
             case key([UInt8], sourceVersion: UInt64?)
             case range(begin: [UInt8], end: [UInt8]?)
             case tag(UInt64)
+            /// Floors of source versions were raised, of which the new engine may lack some, or have some that were not.
+            case floors
         }
         let namespace: Namespace
         let what: What
@@ -58,6 +60,9 @@ struct DiskReturn {
                     let dropped = namespaces.first(where: { key.starts(with: $0.keyPrefix) })
                 else { return }
                 replacement.hidden.append(Hidden(namespace: dropped, what: .tag(tag)))
+            case .key(let key, _) where namespace == .sourceFloors:
+                guard let raised = namespaces.first(where: { key == $0.keyPrefix }) else { return }
+                replacement.hidden.append(Hidden(namespace: raised, what: .floors))
             case .key(let key, let version):
                 replacement.hidden.append(Hidden(namespace: namespace, what: .key(key, sourceVersion: version)))
             case .range(let begin, let end):
@@ -77,6 +82,9 @@ struct DiskReturn {
             if changes.isEmpty { continue }
             hidesAll = hidesAll || changes.hidesAll
             try write(changes, in: shadow.namespace)
+        }
+        for (namespace, floors) in mode.unsavedFloors {
+            try engine.put(namespace.keyPrefix, floors.bytes, in: .sourceFloors, durability: .interval)
         }
         if hidesAll { try engine.adoptMarkedFloors() }
         try engine.sync()

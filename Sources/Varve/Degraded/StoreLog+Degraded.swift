@@ -33,6 +33,12 @@ extension StoreLog {
             metadata: ["lsn": "\(lsn)"])
     }
 
+    func withoutStore(_ cause: VarveError) {
+        logger.error(
+            "the store cannot be opened as it is; going on in memory without it until it is opened anew",
+            metadata: ["error": "\(cause)"])
+    }
+
     /// `times`: since it was told before.
     func damaged(_ error: VarveError, times: UInt64) {
         logger.error(

@@ -6,6 +6,8 @@ final class DiskTier: Sendable {
     let engines: EngineCell
     let namespace: Namespace
     let tags: TagStore
+    /// Below which source versions nothing is served.
+    let floors: FloorRegistry
     /// What the store forgets when it is full, and what it need not take.
     let eviction: S3FIFOEviction?
     /// Whether the store goes on in memory when the disk takes no writes; nil: it does not.
@@ -14,12 +16,13 @@ final class DiskTier: Sendable {
     let shadow: DiskShadow?
 
     init(
-        engines: EngineCell, namespace: Namespace, tags: TagStore, eviction: S3FIFOEviction?, degraded: DegradedMode?,
-        shadow: DiskShadow?
+        engines: EngineCell, namespace: Namespace, tags: TagStore, floors: FloorRegistry, eviction: S3FIFOEviction?,
+        degraded: DegradedMode?, shadow: DiskShadow?
     ) {
         self.engines = engines
         self.namespace = namespace
         self.tags = tags
+        self.floors = floors
         self.eviction = eviction
         self.degraded = degraded
         self.shadow = shadow
@@ -121,11 +124,16 @@ final class DiskTier: Sendable {
     /// The LSN that every reader sees by now.
     var visible: LSN { degraded.map { LSN($0.presentVersion) } ?? engine.visible }
 
-    /// Whether the store holds what was removed by a tag that the entry carries.
+    /// Whether what the store holds of a key outlived the drops of its tags, and the floors of source versions.
     @usableFromInline
-    func keeps(_ entry: StoredEntry) -> Bool {
-        tags.registry.keeps(entry.fields.tags, version: DiskTier.version(of: entry))
+    func keeps(_ entry: StoredEntry, of key: RawSpan) -> Bool {
+        let version = DiskTier.version(of: entry)
+        return tags.registry.keeps(entry.fields.tags, version: version)
+            && !floors.hides(key, sourceVersion: entry.fields.sourceVersion ?? 0, version: version)
     }
+
+    /// Under which its floors are kept.
+    var floorsKey: [UInt8] { namespace.keyPrefix }
 
     /// The version that made an entry. A record that only tells a deadline that reads have moved carries on the version of
     /// the one before it: nobody has written the key.

@@ -8,6 +8,31 @@ extension Cache {
         get throws(VarveError) { try withLog("has no place in a log").engine.changeCursor }
     }
 
+    /// Where a feed begins that is to tell of every change that the log still holds.
+    /// - Throws: as `changeCursor`.
+    public var oldestChangeCursor: ChangeCursor {
+        get throws(VarveError) { try withLog("has no place in a log").engine.oldestChangeCursor }
+    }
+
+    /// Where a feed begins that is to tell of every change after a write: of the version that `set` and its like return.
+    /// - Throws: `.notContinuing` for a version of another store, or of a history that this one has left; else as `changeCursor`.
+    public func changeCursor(after version: EntryVersion) throws(VarveError) -> ChangeCursor {
+        let disk = try withLog("has no place in a log")
+        let cursor = try changeCursor(after: LSN(version.number))
+        guard cursor.history == version.history || disk.engines.history == version.history else {
+            throw VarveError(
+                .notContinuing, "version \(version) is not of the history that the store is in; begin anew")
+        }
+        return cursor
+    }
+
+    /// The same for a place in the log as such, in the store's present history. Whether the log still reaches back to it
+    /// `changes` says.
+    /// - Throws: as `changeCursor`.
+    public func changeCursor(after lsn: LSN) throws(VarveError) -> ChangeCursor {
+        try withLog("has no place in a log").engine.cursor(at: lsn)
+    }
+
     /// The changes of this cache after a place, in the order in which they happened; nil: from now on.
     ///
     ///     for try await change in try quotes.changes(since: cursor) {
@@ -23,7 +48,8 @@ extension Cache {
     /// cut; not what this process alone does to its copies: evictions and expiries. A deadline that reads have moved may
     /// show as a value that is set again.
     /// - Parameters:
-    ///   - prefix: keys whose bytes begin so. Drops of tags are told in any case.
+    ///   - prefix: keys whose bytes begin so. Drops of tags, and removals of what is older than a source version, are told in
+    ///     any case.
     ///   - includingProgress: whether to be told how far the feed has come (`.caughtUp`).
     /// - Throws: `.logGap` where the log no longer reaches back to the place, which a slot prevents (`changeSlot`);
     ///   `.notContinuing` for a place that is not in the store's history; `.degraded` while the store goes on in memory, after
@@ -47,10 +73,14 @@ extension Cache {
     public func changeSlot(
         named name: String, since cursor: ChangeCursor? = nil, capBytes: UInt64? = nil
     ) async throws(VarveError) -> ChangeSlot {
-        try await withLog("has no log to keep").engine.changeSlot(named: name, since: cursor, capBytes: capBytes)
+        let engines = try withLog("has no log to keep").engines
+        _ = try await engines.current.changeSlot(named: name, since: cursor, capBytes: capBytes)
+        // It stands in the store, and goes on where the store goes on with another engine.
+        return ChangeSlot(name: name) { engines.current }
     }
 
     private func withLog(_ lack: String) throws(VarveError) -> DiskTier {
+        if let outage = store.outage { throw outage.refusal(of: "it \(lack)") }
         guard let disk else { throw VarveError(.invalidArgument, "a cache in memory alone \(lack)") }
         return disk
     }

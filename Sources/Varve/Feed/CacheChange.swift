@@ -15,6 +15,8 @@ public struct CacheChange<Key: CacheKey, Value: Sendable>: Sendable {
         case removedAll
         /// A tag was dropped, and with it every older entry that carries it.
         case tagDropped(DroppedTag)
+        /// Of some keys everything went that was older than a source version, and late writers of what is older are refused.
+        case removedOlder(RemovedOlder)
         /// Nothing more has changed so far; only in feeds that ask for it. The first one says where the feed begins.
         case caughtUp
     }
@@ -53,6 +55,17 @@ public struct RemovedKeys: Hashable, Sendable {
                 return unsafe bytes.lexicographicallyPrecedes(to)
             }
         }
+    }
+}
+
+/// What was removed for being older than a source version, by the bytes that keys begin with.
+public struct RemovedOlder: Hashable, Sendable {
+    let floors: [PrefixFloors.Floor]
+
+    /// The source version below which nothing of a key is served any more, nor what names none and was written before this
+    /// change; nil: the key is not concerned.
+    public func sourceVersion(for key: some CacheKey) -> UInt64? {
+        key.withKeyBytes { bytes in floors.filter { bytes.starts(with: $0.prefix) }.map(\.version).max() }
     }
 }
 
@@ -142,6 +155,10 @@ struct ChangeDecoder<Key: CacheKey, Value: Sendable>: Sendable {
             if change.key == prefix, end == prefix.afterPrefix { return .removedAll }
             return .removedRange(RemovedKeys(from: change.key, to: end))
         case .tagDrop(let number): return .tagDropped(DroppedTag(number: number))
+        case .sourceFloors(let bytes):
+            let version = change.lsn.rawValue
+            guard let floors = try? PrefixFloors(reading: bytes, writtenAt: version) else { return nil }
+            return .removedOlder(RemovedOlder(floors: floors.raised(at: version)))
         case .progress: return .caughtUp
         case .namespaceMade, .clock, .mark: return nil
         }

@@ -21,6 +21,7 @@ extension Cache {
     /// The same for a cache of this process.
     @discardableResult
     public func follow<Theirs>(_ other: Cache<Key, Theirs>) throws(VarveError) -> CacheFollower {
+        if let outage = other.store.outage { throw outage.refusal(of: "it has no changes to follow") }
         guard let disk = other.disk else {
             throw VarveError(.invalidArgument, "a cache in memory alone has no changes to follow")
         }
@@ -37,7 +38,7 @@ extension Cache {
     private func follow(
         _ open: @escaping @Sendable () throws(VarveError) -> ChangeFeed
     ) throws(VarveError) -> CacheFollower {
-        guard disk == nil else {
+        guard disk == nil, store.outage == nil else {
             throw VarveError(.invalidArgument, "a cache with a disk is its own truth and follows nobody")
         }
         let mirror = Mirror(
@@ -66,6 +67,13 @@ extension Cache {
             let range = RemovedKeys(from: change.key, to: end)
             memory.removeMany(at: store.nextVersion) { range.contains($0) }
         case .tagDrop(let number): memory.context.tags.note(number, at: store.nextVersion())
+        case .sourceFloors(let bytes):
+            // Copies know no source versions: whatever may be older goes, and is loaded anew.
+            guard let floors = try? PrefixFloors(reading: bytes, writtenAt: change.lsn.rawValue) else { break }
+            let prefixes = floors.raised(at: change.lsn.rawValue).map(\.prefix)
+            memory.removeMany(at: store.nextVersion) { key in
+                key.withKeyBytes { bytes in prefixes.contains { bytes.starts(with: $0) } }
+            }
         case .namespaceMade, .clock, .mark, .progress: break
         }
         return true

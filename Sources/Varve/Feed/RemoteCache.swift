@@ -107,12 +107,35 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
     public func changes(
         since cursor: ChangeCursor? = nil, withKeyPrefix prefix: [UInt8] = [], includingProgress: Bool = false
     ) -> CacheChanges<Key, Value> {
+        changes(cursor.map { .after($0) } ?? .now, prefix, includingProgress)
+    }
+
+    /// The same from the oldest change on that the owner's log still holds.
+    public func changesFromOldest(
+        withKeyPrefix prefix: [UInt8] = [], includingProgress: Bool = false
+    ) -> CacheChanges<Key, Value> {
+        changes(.oldest, prefix, includingProgress)
+    }
+
+    private func changes(
+        _ start: ChangeStart, _ prefix: [UInt8], _ includesProgress: Bool
+    ) -> CacheChanges<Key, Value> {
         let request = OwnerChangesRequest(
-            namespaces: [reader.namespace], prefix: prefix, start: cursor.map { .after($0) } ?? .now,
-            follows: true)
+            namespaces: [reader.namespace], prefix: prefix, start: start, follows: true)
         return CacheChanges(
-            .ofOwner(at: path, request, includesProgress: includingProgress, files: files),
+            .ofOwner(at: path, request, includesProgress: includesProgress, files: files),
             ChangeDecoder(coding: coding, prefix: prefix))
+    }
+
+    /// Lets the owner's log go up to a place, for a slot that the owner's process has made (`Cache.changeSlot`): everything
+    /// before it was dealt with here. A place behind the slot's changes nothing. Each call connects by itself, so once a second
+    /// or once a megabyte is often enough.
+    /// - Parameter cursor: of this cache's feed, in the history that it tells of now.
+    /// - Throws: `.invalidArgument` where the owner has no slot of that name; else as `value(for:)`.
+    public func acknowledge(_ cursor: ChangeCursor, inSlotNamed name: String) async throws(VarveError) {
+        guard try await reader.moveSlot(name, to: cursor.lsn) else {
+            throw VarveError(.invalidArgument, "the store's process has no slot \(name): make it there first")
+        }
     }
 
     /// What a follower needs: which keys change, and how far it is.
@@ -121,6 +144,15 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
             at: path,
             OwnerChangesRequest(namespaces: [reader.namespace], start: .now, follows: true, hasValues: false),
             includesProgress: true, files: files)
+    }
+}
+
+extension RemoteCache where Key == String {
+    /// The changes of keys that begin with this, as `changes(since:withKeyPrefix:includingProgress:)`.
+    public func changes(
+        since cursor: ChangeCursor? = nil, withPrefix prefix: String, includingProgress: Bool = false
+    ) -> CacheChanges<Key, Value> {
+        changes(since: cursor, withKeyPrefix: Array(prefix.utf8), includingProgress: includingProgress)
     }
 }
 

@@ -52,6 +52,16 @@ final class RemoteReader: Sendable {
         return try outcome.get()
     }
 
+    /// Moves the owner's slot of that name; false where it has none.
+    func moveSlot(_ name: String, to lsn: LSN) async throws(VarveError) -> Bool {
+        let limit = timeout
+        return try await threads.run { [path, files] () throws(VarveError) in
+            let client = try OwnerClient.connect(toStoreAt: path, files, limit: limit)
+            defer { client.close() }
+            return try client.moveSlot(name, to: lsn)
+        }
+    }
+
     /// One caller's.
     private final class Turn: Sendable {
         let end: ContinuousClock.Instant
@@ -103,8 +113,8 @@ final class RemoteReader: Sendable {
         }
     }
 
-    /// An entry that outlived the drops of its tags. The drops are read after the entry: one that comes between hides it,
-    /// and rightly.
+    /// An entry that outlived the drops of its tags, and the floors of source versions. These are read after the entry: one
+    /// that comes between hides it, and rightly.
     private func read(_ key: [UInt8], _ connection: Connection, _ turn: Turn) throws(VarveError) -> Found? {
         let client = connection.client
         // Before the question, which the owner's clock is read after: so a deadline comes out no later than it is.
@@ -127,6 +137,15 @@ final class RemoteReader: Sendable {
             guard let entry = drop?.entry else { continue }
             let dropped = TagStore.version(ofDrop: entry.bytes, writtenAt: entry.version)
             if dropped > DiskTier.version(of: found.entry) { return nil }
+        }
+        let raised = try client.storedEntry(
+            connection.namespace.keyPrefix, in: .sourceFloors, limit: try turn.left)?.entry
+        if let raised {
+            let floors = try PrefixFloors(reading: raised.bytes, writtenAt: raised.version.rawValue)
+            let version = DiskTier.version(of: found.entry)
+            if unsafe floors.hides(key.span.bytes, sourceVersion: fields.sourceVersion ?? 0, version: version) {
+                return nil
+            }
         }
         let deadlines = Deadlines(usableUntil: boot(until), freshUntil: boot(fields.freshUntil))
         return Found(entry: found.entry, carried: CarriedFields(deadlines: deadlines, tags: fields.tags))

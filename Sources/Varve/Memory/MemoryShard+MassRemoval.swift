@@ -11,18 +11,26 @@ extension MemoryShard {
     }
 
     /// Removes what matches and is older than `version`, among so many slots below `end` (nil: from the last one down), and
-    /// tells where to go on; nil at the end.
+    /// tells where to go on; nil at the end. `floor`: what has this source version, or a newer one, stays.
     mutating func removeMany(
-        below end: Int?, slots: Int, olderThan version: UInt64? = nil, _ discarded: inout Discarded<Key, Value>,
-        where matches: (Key) -> Bool
+        below end: Int?, slots: Int, olderThan version: UInt64? = nil, sparingFrom floor: UInt64? = nil,
+        _ discarded: inout Discarded<Key, Value>, where matches: (Key) -> Bool
     ) -> Int? {
         let pass = entries.pass(below: end, slots: slots)
         for slot in pass.slots where entries.isTaken[slot] {
             let present = entries[backOfTaken: slot].version
-            guard present < version ?? .max, matches(entries[taken: slot].key) else { continue }
+            guard present < version ?? .max, !isSpared(slot, from: floor), matches(entries[taken: slot].key) else {
+                continue
+            }
             takeOut(slot, removedAt: version, &discarded)
         }
         return pass.next
+    }
+
+    private func isSpared(_ slot: Int, from floor: UInt64?) -> Bool {
+        guard let floor else { return false }
+        let own = entries[backOfTaken: slot].sourceVersion
+        return own > 0 && own >= floor
     }
 
     /// `version`: of a removal in memory alone. One on disk tells the flights when it has happened.
@@ -60,6 +68,7 @@ extension MemoryShard {
     /// then served; but nothing may be made of it: whoever changes it removes it first (`completeRemovals`).
     mutating func beginRemoval(_ removal: PassingRemoval<Key>) {
         changes &+= 1
+        if let floors = removal.floors { prefixFloors = floors }
         passingRemovals.append(removal)
         noteMassRemoval(at: removal.version, where: removal.matches)
     }
@@ -72,7 +81,9 @@ extension MemoryShard {
         if passingRemovals.isEmpty { return }
         guard let slot = table.find(hash, { entries[taken: $0].key == key }) else { return }
         let (held, version) = (entries[taken: slot].key, entries[backOfTaken: slot].version)
-        let removals = passingRemovals.filter { version < $0.version && $0.matches(held) }
+        let removals = passingRemovals.filter {
+            version < $0.version && !isSpared(slot, from: $0.sparesFrom) && $0.matches(held)
+        }
         guard let latest = removals.map(\.version).max() else { return }
         takeOut(slot, removedAt: latest, &discarded)
     }
@@ -81,5 +92,9 @@ extension MemoryShard {
 /// A removal of many keys in memory alone.
 struct PassingRemoval<Key: CacheKey>: Sendable {
     let version: UInt64
+    /// What has this source version, or a newer one, stays; nil: nothing does.
+    var sparesFrom: UInt64?
+    /// The floors that hold from its beginning on, where it raises one.
+    var floors: PrefixFloors?
     let matches: @Sendable (Key) -> Bool
 }

@@ -51,6 +51,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     @usableFromInline var massRemovals = 0
     /// Removals of many keys of which memory is the authority, while they go through the slots.
     var passingRemovals: [PassingRemoval<Key>] = []
+    /// Below which source versions nothing is taken, by prefix. Empty where the disk remembers.
+    var prefixFloors = PrefixFloors()
     var touched = TouchedKeys<Key>()
     let tags: TagRegistry
     /// Slots of entries that were found to carry a dropped tag (`isDropped`): they leave before what is worth something.

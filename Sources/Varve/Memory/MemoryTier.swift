@@ -132,12 +132,13 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
     }
 
     /// Begins a removal of many keys from the disk: when this returns none of them is in memory, and nothing comes in until
-    /// `endMassRemoval`.
-    func beginMassRemoval(where matches: (Key) -> Bool) {
+    /// `endMassRemoval`. `floor`: what has this source version, or a newer one, stays.
+    func beginMassRemoval(sparingFrom floor: UInt64? = nil, where matches: (Key) -> Bool) {
         for index in 0..<shardCount {
             withShard(at: index) { $0.beginMassRemoval() }
             pass(through: index) {
-                $0.removeMany(below: $1, slots: MemoryTier.slotsAtOnce, &$2, where: matches)
+                $0.removeMany(
+                    below: $1, slots: MemoryTier.slotsAtOnce, sparingFrom: floor, &$2, where: matches)
             }
         }
     }
@@ -147,18 +148,24 @@ final class MemoryTier<Key: CacheKey, Value: Sendable>: @unchecked Sendable {
         for index in 0..<shardCount { withShard(at: index) { $0.endMassRemoval(at: version, where: matches) } }
     }
 
-    /// Removes many keys where memory is the authority. `version`: gives the next one.
-    func removeMany(at version: () -> UInt64, where matches: @escaping @Sendable (Key) -> Bool) {
+    /// Removes many keys where memory is the authority. `version`: gives the next one. `floor`: what has this source version,
+    /// or a newer one, stays, and `floors` hold from then on.
+    func removeMany(
+        at version: () -> UInt64, sparingFrom floor: UInt64? = nil, raising floors: PrefixFloors? = nil,
+        where matches: @escaping @Sendable (Key) -> Bool
+    ) {
         for index in 0..<shardCount {
             // Under the lock, as those of writes: all that is there is older, and what comes is newer.
             let removed = withShard(at: index) { shard in
-                let removal = PassingRemoval(version: version(), matches: matches)
+                let removal = PassingRemoval(
+                    version: version(), sparesFrom: floor, floors: floors, matches: matches)
                 shard.beginRemoval(removal)
                 return removal.version
             }
             pass(through: index) {
                 $0.removeMany(
-                    below: $1, slots: MemoryTier.slotsAtOnce, olderThan: removed, &$2, where: matches)
+                    below: $1, slots: MemoryTier.slotsAtOnce, olderThan: removed, sparingFrom: floor, &$2,
+                    where: matches)
             }
             withShard(at: index) { $0.endRemoval(at: removed) }
         }

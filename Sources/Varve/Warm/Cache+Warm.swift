@@ -103,7 +103,7 @@ extension Cache {
             let isHidden = disk.hides(bytes)
             // An entry that cannot be read is none: the reader that asks for it gets the error.
             let read = unsafe try? disk.engine.entry(bytes.span.bytes, in: disk.namespace)
-            guard let stored = read ?? nil, !isHidden, disk.keeps(stored),
+            guard let stored = read ?? nil, !isHidden, unsafe disk.keeps(stored, of: bytes.span.bytes),
                 let entry = decode(stored, key, hash), entry.deadlines.usableUntil > store.clock.now()
             else {
                 warm.note { $0.keysGone += 1 }

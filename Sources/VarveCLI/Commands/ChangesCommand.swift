@@ -9,7 +9,7 @@ struct ChangesCommand: ParsableCommand {
         discussion: """
             Lines of cursor, kind, key and value or range's end, with tabs between and escaped as scan prints them; with \
             --json one object a line. Kinds: put, absent (a cache learnt that there is no value), delete, \
-            delete-range, tag-drop, and for the store as a whole namespace, clock, mark. Only what a power cut could not \
+            delete-range, tag-drop, source-floors (what is older than a source version was removed), and for the store as a whole namespace, clock, mark. Only what a power cut could not \
             take back is printed. The cursor says where to go on (--since); changes that were written together carry it \
             with the last of them. Where the log no longer reaches back so far, or the cursor is of another history, the \
             command exits with 1. Works on a store that another process has open, over that process's socket.
@@ -92,6 +92,7 @@ enum ChangeLine {
         case .delete: "delete"
         case .deleteRange: "delete-range"
         case .tagDrop: "tag-drop"
+        case .sourceFloors: "source-floors"
         case .namespaceMade: "namespace"
         case .clock: "clock"
         case .mark: "mark"
@@ -119,7 +120,7 @@ enum ChangeLine {
                 .init("reading", .integer(reading)), .init("offset", .integer(offset)),
                 .init("frozen", .bool(isFrozen)),
             ]
-        case .progress: break
+        case .sourceFloors, .progress: break
         }
         return .object(members)
     }

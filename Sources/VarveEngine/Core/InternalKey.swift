@@ -99,6 +99,7 @@ struct NamespaceID: RawRepresentable, Hashable, Comparable, Sendable {
     static let tagEpochs = NamespaceID(rawValue: 2)
     static let slots = NamespaceID(rawValue: 3)
     static let marks = NamespaceID(rawValue: 4)
+    static let sourceFloors = NamespaceID(rawValue: 5)
     /// The namespace that is there without being made.
     static let `default` = NamespaceID(rawValue: 16)
     static let firstUser = NamespaceID(rawValue: 16)

@@ -78,6 +78,10 @@ extension Namespace {
     /// Where the drops of tags are kept: a namespace of the store's own, beside the data.
     package static let tagDrops = Namespace(name: "tag drops", id: .tagEpochs)
 
+    /// Where it is kept below which source versions a cache shows nothing any more, in one record for each namespace: a
+    /// namespace of the store's own, beside the data.
+    package static let sourceFloors = Namespace(name: "source floors", id: .sourceFloors)
+
     /// What caches note for their next start, beside the data.
     package static let marks = Namespace(name: "marks", id: .marks)
 

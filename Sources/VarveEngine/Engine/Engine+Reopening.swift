@@ -104,13 +104,13 @@ extension Engine {
     /// Where the opening found the log's end.
     package var foundEnd: LSN { openedAt.lsn }
 
-    /// Tells every change beyond `bound` that this engine's memtables hold, in these namespaces and of tags: what it may
+    /// Tells every change beyond `bound` that this engine's memtables hold, in these namespaces, of tags and of floors: what it may
     /// have shown and the one that takes its place does not hold, or the other way round. In no particular order; a key may
     /// come several times.
     package func forEachChange(
         beyond bound: LSN, in namespaces: [Namespace], _ visit: (Namespace, HeldChange) -> Void
     ) {
-        var names: [NamespaceID: Namespace] = [.tagEpochs: .tagDrops]
+        var names: [NamespaceID: Namespace] = [.tagEpochs: .tagDrops, .sourceFloors: .sourceFloors]
         for namespace in namespaces { names[namespace.id] = namespace }
         let state = keeper.cell.pin().state
         for memtable in [state.active] + state.sealed {

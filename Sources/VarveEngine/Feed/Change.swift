@@ -8,6 +8,8 @@ public struct Change: Sendable, Hashable {
         case deleteRange(to: [UInt8]?)
         /// A tag of the namespace was dropped, and with it every older entry that carries it. The number is the cache's.
         case tagDrop(UInt64)
+        /// Below which source versions nothing of the namespace is shown any more was raised. The content is the cache's.
+        case sourceFloors([UInt8])
         /// A namespace was made; `key` is its name.
         case namespaceMade
         /// The clock by which entries expire was shifted, stopped or set going.
@@ -37,7 +39,7 @@ public struct Change: Sendable, Hashable {
 public struct ChangeScope: Sendable, Hashable {
     /// Default: the default one.
     public var namespaces: [Namespace]
-    /// Keys that begin so. Ranges are clipped to these; drops of tags are told in any case.
+    /// Keys that begin so. Ranges are clipped to these; drops of tags and floors of source versions are told in any case.
     public var prefix: [UInt8]
     /// Whether the feed goes on as the store changes; else it ends with what was acknowledged when it began.
     public var follows: Bool

@@ -158,10 +158,10 @@ struct ChangeChunkReader: Sendable {
         let key = unsafe try reader.bytes(try reader.length(atMost: Limits.keyBytes, "key length"))
         let entry = unsafe try reader.bytes(try reader.length(atMost: Limits.entryBytes, "entry length"))
         let endsBatch = group.endsBatch && group.left == 0
-        let ofStore = tag.rawValue >= ChangeTag.namespaceMade.rawValue
-        guard ofStore || index < namespaces.count else { throw .outOfRange("namespace \(index)") }
+        guard tag.isOfStore || index < namespaces.count else { throw .outOfRange("namespace \(index)") }
         return Change(
-            kind: unsafe try ChangeChunkReader.kind(tag, key, entry), namespace: ofStore ? nil : namespaces[index],
+            kind: unsafe try ChangeChunkReader.kind(tag, key, entry),
+            namespace: tag.isOfStore ? nil : namespaces[index],
             key: tag == .tagDrop ? [] : unsafe Array(key), lsn: LSN(group.before.rawValue &+ distance),
             commitTime: group.commitTime,
             cursor: ChangeCursor(timeline: timeline, lsn: endsBatch ? group.after : group.before),
@@ -180,6 +180,7 @@ struct ChangeChunkReader: Sendable {
         case .tagDrop:
             guard key.count == 8 else { throw .malformed("a dropped tag") }
             return .tagDrop(unsafe UInt64(bigEndian: key.loadUnaligned(as: UInt64.self)))
+        case .sourceFloors: return .sourceFloors(unsafe Array(try EntryView(entry).value))
         case .namespaceMade: return .namespaceMade
         case .clock:
             let record = unsafe try ClockRecord.decode(entry)

@@ -7,6 +7,15 @@ enum ChangeTag: UInt8 {
     case namespaceMade = 4
     case clock = 5
     case mark = 6
+    case sourceFloors = 7
+
+    /// Whether it concerns the store, and none of its namespaces.
+    var isOfStore: Bool {
+        switch self {
+        case .namespaceMade, .clock, .mark: true
+        case .delete, .put, .rangeDelete, .tagDrop, .sourceFloors: false
+        }
+    }
 }
 
 /// Picks the records that a feed tells of. A pure value.
@@ -39,6 +48,7 @@ struct ChangeFilter: Sendable {
         if let index = namespaces.firstIndex(of: record.namespace) { return match(record, index) }
         switch record.namespace {
         case .tagEpochs: return matchTagDrop(record)
+        case .sourceFloors: return matchSourceFloors(record)
         case .catalogue: return includesStoreRecords ? matchNamespace(record) : nil
         default: return nil
         }
@@ -91,6 +101,15 @@ struct ChangeFilter: Sendable {
         let number = unsafe UnsafeRawBufferPointer(rebasing: record.key[FullKey.namespaceBytes...])
         return unsafe Match(
             tag: .tagDrop, namespace: index, key: number, entry: UnsafeRawBufferPointer(start: nil, count: 0))
+    }
+
+    /// The floors of a namespace lie under its number. What they say is in the value, so that comes along in any case.
+    private func matchSourceFloors(_ record: BatchRecord) -> Match? {
+        guard record.kind == .put, unsafe record.key.count == FullKey.namespaceBytes else { return nil }
+        let id = unsafe NamespaceID(rawValue: UInt32(bigEndian: record.key.loadUnaligned(as: UInt32.self)))
+        guard let index = namespaces.firstIndex(of: id) else { return nil }
+        let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        return unsafe Match(tag: .sourceFloors, namespace: index, key: none, entry: record.entry)
     }
 
     private func matchNamespace(_ record: BatchRecord) -> Match? {

@@ -13,11 +13,13 @@ internal import VarveIO
 /// a slow reader never fills the disk.
 public struct ChangeSlot: Sendable {
     public let name: String
-    private let engine: Engine
+    /// The store's engine: another one may have taken the place of that which made the slot.
+    private let present: @Sendable () -> Engine
+    private var engine: Engine { present() }
 
-    init(name: String, engine: Engine) {
+    package init(name: String, _ engine: @escaping @Sendable () -> Engine) {
         self.name = name
-        self.engine = engine
+        present = engine
     }
 
     /// Up to where changes were acknowledged: where a feed goes on.
@@ -26,14 +28,16 @@ public struct ChangeSlot: Sendable {
     /// Lets the log go up to a place: everything before it was dealt with. Durable when it returns; one small write of its
     /// own, so once a second or once a megabyte is often enough. A place behind the slot's changes nothing.
     public func acknowledge(_ cursor: ChangeCursor) async throws(VarveError) {
-        try await engine.context.feedThreads.run { [self] () throws(VarveError) in
+        let engine = engine
+        try await engine.context.feedThreads.run { [name] () throws(VarveError) in
             try engine.moveSlot(name, to: cursor)
         }
     }
 
     /// Forgets the slot: no log is kept for it any more.
     public func remove() async throws(VarveError) {
-        try await engine.context.feedThreads.run { [self] () throws(VarveError) in
+        let engine = engine
+        try await engine.context.feedThreads.run { [name] () throws(VarveError) in
             _ = try engine.removeSlot(name)
         }
     }
@@ -47,7 +51,7 @@ extension Engine {
         named name: String, since start: ChangeCursor? = nil, capBytes: UInt64? = nil
     ) async throws(VarveError) -> ChangeSlot {
         try await context.feedThreads.run { [self] () throws(VarveError) in try makeSlot(name, start, capBytes) }
-        return ChangeSlot(name: name, engine: self)
+        return ChangeSlot(name: name) { self }
     }
 
     private func makeSlot(_ name: String, _ start: ChangeCursor?, _ capBytes: UInt64?) throws(VarveError) {

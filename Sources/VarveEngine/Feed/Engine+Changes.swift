@@ -11,7 +11,8 @@ extension Engine {
         return cursor(at: LSN(oldest.rawValue &- 1))
     }
 
-    func cursor(at lsn: LSN) -> ChangeCursor {
+    /// The place after an LSN in this store's history, which may lie ahead of its end.
+    package func cursor(at lsn: LSN) -> ChangeCursor {
         ChangeCursor(timeline: versions.state.timelines.timeline(at: lsn), lsn: lsn)
     }
 

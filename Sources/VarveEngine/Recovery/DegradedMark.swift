@@ -175,6 +175,15 @@ extension DegradedMark {
             path, try lifted { () throws(IOError) in try files.open(path, .readWrite) }, found, isDurable: false)
     }
 
+    /// The same of a store whose manifest cannot be read, so that only the mark itself says whose it is; nil where that cannot
+    /// be read either.
+    static func openInPlace(in directory: String, _ files: any FileSystem) throws(VarveError) -> DegradedMark? {
+        let path = FileName.degraded.path(in: directory)
+        let bytes = try AtomicFile.read(.degraded, in: directory, files, limit: DegradedMarkFile.bytes)
+        guard let bytes, let file = try? DegradedMarkFile(reading: bytes, path: path) else { return nil }
+        return try openInPlace(in: directory, of: file.storeID, files)
+    }
+
     private static func read(
         in directory: String, of storeID: UniqueID, _ files: any FileSystem
     ) throws(VarveError) -> DegradedMarkFile? {

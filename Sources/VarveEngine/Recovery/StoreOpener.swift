@@ -100,7 +100,7 @@ struct StoreOpener {
 
     /// Whether a file of that name is only made once CURRENT is there for good: a creation that was cut short leaves at
     /// most the first manifest.
-    private static func provesStore(_ name: FileName) -> Bool {
+    static func provesStore(_ name: FileName) -> Bool {
         switch name {
         case .table, .log, .closed, .degraded: true
         case .manifest(let number): number > 1

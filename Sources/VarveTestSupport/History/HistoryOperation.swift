@@ -10,12 +10,15 @@ public struct HistoryOperation: Sendable, Hashable {
         case remove
         /// A removal that refuses older source versions from then on.
         case removeOlder(than: UInt64)
+        /// One of many keys: those that are as new stay, and the older are refused from then on all the same.
+        case removeAllOlder(than: UInt64)
         /// A write of this source version that was refused, because the key itself has had a newer one.
         case refused(UInt64)
         /// A write that was refused though the key itself is not known to have had anything newer: what was there is gone.
         case displaced
         /// `expected` nil: there was none (add).
         case compareAndSet(expected: Int?, to: Int, succeeded: Bool)
+        case compareAndRemove(expected: Int, succeeded: Bool)
         case replace(with: Int, succeeded: Bool)
         case take(Int?)
         case increment(by: Int, result: Int)
@@ -76,7 +79,7 @@ extension HistoryOperation.Action {
     var isObservation: Bool {
         switch self {
         case .read, .loaded, .refused, .take(nil), .compareAndSet(_, _, succeeded: false),
-            .replace(_, succeeded: false):
+            .compareAndRemove(_, succeeded: false), .replace(_, succeeded: false):
             true
         default: false
         }

@@ -77,6 +77,17 @@ struct HistoryState: Hashable {
         return [next]
     }
 
+    /// The state after a removal from many keys of what is older, or names no source version. It outdates loads of all of them.
+    private func removedAll(
+        olderThan version: UInt64, _ operation: HistoryOperation, _ rules: Rules
+    ) -> HistoryState {
+        let own = value.flatMap { rules.values[$0]?.sourceVersion } ?? 0
+        var next = changed(to: own > 0 && own >= version ? value : nil, operation, rules)
+        next.highest = max(highest, version)
+        next.floor = max(floor, version)
+        return next
+    }
+
     /// The state after a value was refused that would have taken the place of what was there: that is gone.
     private func displaced(_ operation: HistoryOperation, _ rules: Rules) -> HistoryState {
         var next = self
@@ -94,6 +105,7 @@ struct HistoryState: Hashable {
         case .set(let value): return stored(value, operation, rules)
         case .remove: return [changed(to: nil, operation, rules)]
         case .removeOlder(let version): return removed(olderThan: version, operation, rules)
+        case .removeAllOlder(let version): return [removedAll(olderThan: version, operation, rules)]
         case .refused(let version): return version < highest ? [self] : []
         case .displaced: return [displaced(operation, rules)]
         case .take(nil): return has(nil, rules) || rules.mayForget ? [self] : []
@@ -102,6 +114,9 @@ struct HistoryState: Hashable {
             if !succeeded { return !has(expected, rules) || (rules.mayForget && expected != nil) ? [self] : [] }
             let holds = has(expected, rules) || (expected == nil && rules.mayForget)
             return holds ? stored(new, operation, rules) : []
+        case .compareAndRemove(let expected, let succeeded):
+            if !succeeded { return !has(expected, rules) || rules.mayForget ? [self] : [] }
+            return has(expected, rules) ? [changed(to: nil, operation, rules)] : []
         case .replace(let new, let succeeded):
             if !succeeded { return has(nil, rules) || rules.mayForget ? [self] : [] }
             return has(nil, rules) ? [] : stored(new, operation, rules)

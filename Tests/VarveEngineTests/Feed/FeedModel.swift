@@ -24,6 +24,7 @@ struct Told: Hashable, CustomStringConvertible {
             case .delete: .delete
             case .deleteRange(let end): .range(end)
             case .tagDrop(let number): .tag(number)
+            case .sourceFloors: .other("floors")
             case .namespaceMade: .other("namespace")
             case .clock: .other("clock")
             case .mark: .other("mark")

@@ -284,7 +284,7 @@ struct DegradedTests {
     }
 
     @Test(
-        "A store whose log or manifest is damaged or gone is not opened, in memory either; the error names it",
+        "A store whose log or manifest is damaged or gone is not opened; the error, or in memory its health, names it",
         arguments: [Degradation.throwing, .memoryOnly], [".log", "MANIFEST", "gone"])
     func damagedStore(degradation: Degradation, kind: String) async throws {
         let cache = try await rig.cache()
@@ -295,12 +295,21 @@ struct DegradedTests {
         for path in paths {
             if kind == "gone" { try rig.files.remove(path) } else { try rig.files.corrupt(path, at: 20) }
         }
-        let error = await #expect(throws: VarveError.self) { try await rig.store(degradation) }
+        var error: VarveError?
+        do {
+            let store = try await rig.store(degradation)
+            if case .degraded(let episode) = store.health.state { error = episode.cause }
+            #expect(degradation == .memoryOnly && store.engine == nil)
+            try await store.close()
+        } catch let refusal as VarveError {
+            #expect(degradation == .throwing)
+            error = refusal
+        }
         #expect(error.map { [.corruption, .missingFile].contains($0.code) } == true, "\(error.map { "\($0)" } ?? "")")
         #expect(paths.contains { error?.description.contains($0) == true }, "\(error.map { "\($0)" } ?? "")")
     }
 
-    @Test("A cache whose drops of tags cannot be read is not opened, since it could serve what they removed")
+    @Test("A cache whose drops of tags cannot be read is not opened, or cold, since it could serve what they removed")
     func damagedDrops() async throws {
         let cache = try await rig.cache()
         try await cache.set("kept", for: "a")
@@ -313,13 +322,21 @@ struct DegradedTests {
         let table = CacheRig.path + "/" + (try #require(tables.first))
         try await cache.store.close()
         try rig.files.corrupt(table, at: 10)
-        for degradation in [Degradation.throwing, .memoryOnly] {
-            let store = try await rig.store(degradation)
-            let error = await #expect(throws: VarveError.self) {
-                let _: Cache<String, String> = try await store.cache(named: "c", rig.options)
-            }
-            #expect(error?.code == .corruption && error?.path == table)
-            try await store.close()
+        let store = try await rig.store(.throwing)
+        let error = await #expect(throws: VarveError.self) {
+            let _: Cache<String, String> = try await store.cache(named: "c", rig.options)
+        }
+        #expect(error?.code == .corruption && error?.path == table)
+        try await store.close()
+        for life in 0..<2 {
+            let cold = try await rig.cache()
+            #expect(cold.health.lastDamage?.path == table && !cold.health.isHealthy)
+            #expect(try await cold.value(for: "a") == nil)
+            #expect(try await cold.value(for: "b") == nil)
+            try await cold.set("\(life)", for: "b", EntryOptions(tags: ["t"]))
+            #expect(try await cold.value(for: "b") == "\(life)")
+            #expect(!cold.isDegraded)
+            try await cold.store.close()
         }
     }
 

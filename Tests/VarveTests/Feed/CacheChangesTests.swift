@@ -25,6 +25,7 @@ import VarveTestSupport
                 #expect(keys.contains(String(decoding: keys.from, as: UTF8.self)))
             case .removedAll: words.append("-*")
             case .tagDropped(let tag): words.append(tag.covers("t") ? "#t" : "#?")
+            case .removedOlder(let older): words.append("<\(older.sourceVersion(for: "a") ?? 0)")
             case .caughtUp: break
             }
             if change.cursor.lsn >= end.lsn { break }
@@ -115,6 +116,52 @@ import VarveTestSupport
         }
         for key in 0..<100 { #expect(try await cache.value(for: key) == mirror[key]) }
         try await store.close()
+    }
+
+    @Test("A feed begins after a write, by its version or LSN, and at the oldest that is held")
+    func places() async throws {
+        let store = try await rig.store()
+        let cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+        var versions: [EntryVersion] = []
+        for number in 0..<5 { versions.append(try await cache.set(number, for: "a", .init(durability: .synced))) }
+        func first(since cursor: ChangeCursor) async throws -> String? {
+            for try await change in try cache.changes(since: cursor) { return "\(change.event)" }
+            return nil
+        }
+        #expect(try await first(since: cache.oldestChangeCursor) == "set(\"a\", 0)")
+        for number in 0..<4 {
+            let cursor = try cache.changeCursor(after: versions[number])
+            #expect(try await first(since: cursor) == "set(\"a\", \(number + 1))")
+            #expect(try cache.changeCursor(after: cursor.lsn) == cursor)
+        }
+        #expect(try cache.changeCursor(after: versions[4]) == cache.changeCursor)
+        let other = try await CacheRig().cache(.disk, Int.self)
+        let foreign = try await other.set(1, for: "a")
+        #expect(#expect(throws: VarveError.self) { try cache.changeCursor(after: foreign) }?.code == .notContinuing)
+        try await other.close()
+        try await store.close()
+    }
+
+    @Test("A slot goes on where the store goes on with another engine")
+    func slotOfReplaced() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache()
+        let slot = try await cache.changeSlot(named: "mirror")
+        try await cache.set("1", for: "a")
+        let before = cache.store.engine
+        rig.failLog()
+        try await cache.set("2", for: "a")
+        rig.files.clearFaults()
+        #expect(await cache.tryReturn())
+        #expect(cache.store.engine !== before)
+        try await cache.set("3", for: "a")
+        let end = try cache.changeCursor
+        try await slot.acknowledge(end)
+        #expect(try slot.cursor == end)
+        #expect(try await cache.changeSlot(named: "mirror").cursor == end)
+        try await slot.remove()
+        #expect(throws: VarveError.self) { try slot.cursor }
+        try await cache.store.close()
     }
 
     @Test("A cache in memory alone has no feed")

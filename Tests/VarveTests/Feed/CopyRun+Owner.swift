@@ -51,7 +51,9 @@ extension CopyRun {
 
     private func found(_ number: Int) async throws -> CopyModel.Kept? {
         let disk = try #require(owner.disk)
-        guard let stored = try await disk.entry(Array(key(number).utf8)), disk.keeps(stored) else { return nil }
+        guard let stored = try await disk.entry(Array(key(number).utf8)),
+            self.key(number).withKeyBytes({ disk.keeps(stored, of: $0) })
+        else { return nil }
         let isAbsent = stored.fields.valueType == DiskTier.Kind.absent.rawValue
         return CopyModel.Kept(
             value: isAbsent ? nil : try owner.coding.decode(stored.bytes), until: stored.fields.usableUntil ?? .max)

@@ -211,7 +211,7 @@ struct CopyRun {
             case .removedRange(let keys): told = told.filter { !keys.contains($0.key) }
             case .removedAll: told = [:]
             case .tagDropped(let tag): told = told.filter { !model.tags(of: $0.value).contains(where: tag.covers) }
-            case .caughtUp: break
+            case .removedOlder, .caughtUp: break
             }
             if change.cursor.lsn >= end.lsn { break }
         }

@@ -103,7 +103,7 @@ import VarveTestSupport
             case .removed(let key): rest.append("-\(key)")
             case .removedRange(let keys): rest.append("-\(String(decoding: keys.from, as: UTF8.self))...")
             case .tagDropped(let tag): rest.append(tag.covers("t") ? "#t" : "#?")
-            case .removedAll, .caughtUp: rest.append("?")
+            case .removedAll, .removedOlder, .caughtUp: rest.append("?")
             }
             if rest.last == "c=4" { break }
         }

@@ -46,6 +46,47 @@ import VarveTestSupport
         try await again.close()
     }
 
+    @Test("What was removed with its prefix for being older is not seen")
+    func belowFloor() async throws {
+        let store = try await store()
+        let cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+        let remote = RemoteCache<String, Int>(storeAt: path, named: "c")
+        for number in 1...4 { try await cache.set(number, for: "p/\(number)", .init(sourceVersion: UInt64(number))) }
+        try await cache.set(5, for: "p/none")
+        #expect(try await remote.value(for: "p/none") == 5)
+        try await cache.removeAll(withPrefix: "p/", olderThan: 3)
+        for number in 1...4 { #expect(try await remote.value(for: "p/\(number)") == (number < 3 ? nil : number)) }
+        #expect(try await remote.value(for: "p/none") == nil)
+        try await store.close()
+    }
+
+    @Test("Its feed may be of a prefix, from the oldest on, and moves a slot of the owner's")
+    func slots() async throws {
+        let store = try await store()
+        let cache = try await store.cache(named: "c", of: String.self, to: Int.self)
+        let remote = RemoteCache<String, Int>(storeAt: path, named: "c")
+        let slot = try await cache.changeSlot(named: "remote")
+        let start = try cache.changeCursor
+        for key in ["a/1", "b/1", "a/2"] { try await cache.set(1, for: key, .init(durability: .synced)) }
+        var told: [String] = []
+        var last = start
+        for try await change in remote.changes(since: start, withPrefix: "a/") {
+            told.append("\(change.event)")
+            last = change.cursor
+            if told.count == 2 { break }
+        }
+        #expect(told == ["set(\"a/1\", 1)", "set(\"a/2\", 1)"])
+        for try await change in remote.changesFromOldest() {
+            #expect("\(change.event)" == "set(\"a/1\", 1)")
+            break
+        }
+        try await remote.acknowledge(last, inSlotNamed: "remote")
+        #expect(try slot.cursor == last)
+        let error = await #expect(throws: VarveError.self) { try await remote.acknowledge(last, inSlotNamed: "none") }
+        #expect(error?.code == .invalidArgument)
+        try await store.close()
+    }
+
     @Test("Its feed is the cache's own, and a cursor of one is one of the other")
     func feeds() async throws {
         let store = try await store()

@@ -57,7 +57,7 @@ final class FeedObserver: Sendable {
             case .removed(let key): state.values[key] = nil
             case .removedRange(let keys): state.values = state.values.filter { !keys.contains($0.key) }
             case .removedAll: state.values = [:]
-            case .tagDropped, .caughtUp: break
+            case .tagDropped, .removedOlder, .caughtUp: break
             }
         }
     }
@@ -87,7 +87,8 @@ final class FeedObserver: Sendable {
         func text(_ value: Int?) -> String { value.map(String.init) ?? "nothing" }
         var found: [String] = []
         for key in keys {
-            guard let stored = try await disk.entry(Array(key.utf8)), disk.keeps(stored) else { continue }
+            guard let stored = try await disk.entry(Array(key.utf8)), key.withKeyBytes({ disk.keeps(stored, of: $0) })
+            else { continue }
             let isAbsent = stored.fields.valueType == DiskTier.Kind.absent.rawValue
             let value = isAbsent ? nil : try cache.coding.decode(stored.bytes)
             let told = state.current.values[key]

@@ -44,6 +44,31 @@ struct HistoryCheckerTests {
         #expect(!check([op(.set(1), 1, 2), op(.remove, 3, 4), op(.read(1), 5, 6)], mayForget: true))
     }
 
+    @Test("A removal from many keys spares what is as new, and refuses what is older from then on")
+    func olderOfMany() {
+        let values = [1: HistoryValue(sourceVersion: 5), 2: HistoryValue(sourceVersion: 7), 3: HistoryValue()]
+        let removal = op(.removeAllOlder(than: 6), 3, 4)
+        #expect(check([op(.set(1), 1, 2), removal, op(.read(nil), 5, 6)], values))
+        #expect(!check([op(.set(1), 1, 2), removal, op(.read(1), 5, 6)], mayForget: true, values))
+        #expect(check([op(.set(2), 1, 2), removal, op(.read(2), 5, 6)], values))
+        #expect(!check([op(.set(2), 1, 2), removal, op(.read(nil), 5, 6)], values))
+        #expect(!check([op(.set(3), 1, 2), removal, op(.read(3), 5, 6)], values))
+        #expect(!check([removal, op(.set(1), 5, 6)], mayForget: true, values))
+        #expect(check([removal, op(.refused(5), 5, 6), op(.set(2), 7, 8), op(.read(2), 9, 10)], values))
+    }
+
+    @Test("One version is removed once")
+    func compareAndRemove() {
+        func removal(_ succeeded: Bool, _ from: Int, _ to: Int) -> HistoryOperation {
+            op(.compareAndRemove(expected: 1, succeeded: succeeded), from, to)
+        }
+        let set = op(.set(1), 1, 2)
+        #expect(check([set, removal(true, 3, 6), removal(false, 4, 7), op(.read(nil), 8, 9)]))
+        #expect(!check([set, removal(true, 3, 6), removal(true, 4, 7)]))
+        #expect(!check([set, removal(false, 3, 4), op(.read(1), 5, 6)]))
+        #expect(!check([set, removal(true, 3, 4), op(.read(1), 5, 6)], mayForget: true))
+    }
+
     @Test("Conditional writes and counters lose no step")
     func conditional() {
         let both = [

@@ -40,7 +40,7 @@ struct HistoryClient {
             case 0..<6: await read(key)
             case 6..<11: await set(key)
             case 11..<13: if plan.isVersioned, chance(2) { await removeOlder(key) } else { await remove(key) }
-            case 13..<16: await compareAndSet(key)
+            case 13..<16: if chance(4) { await compareAndRemove(key) } else { await compareAndSet(key) }
             case 16: await add(key)
             case 17: await replace(key)
             case 18..<20: await take(key)
@@ -48,7 +48,8 @@ struct HistoryClient {
             case 25: await refresh(key)
             case 26: await loadMany()
             case 27: await drop()
-            case 28: if chance(2) { await removeAll() }
+            case 28:
+                if chance(2) { if plan.isVersioned, chance(2) { await removeAllOlder() } else { await removeAll() } }
             default: await increment(pick(plan.counters))
             }
             if chance(3) { await Task.yield() }
@@ -196,6 +197,18 @@ struct HistoryClient {
         known[key] = version.flatMap { $0 }.map { (choice.value, $0) }
     }
 
+    private mutating func compareAndRemove(_ key: String) async {
+        if known[key] == nil { await read(key) }
+        guard let expected = known[key] else { return }
+        let durability = pick(plan.durabilities)
+        _ = await record(
+            [key], isSynced: durability == .synced,
+            attempted: .compareAndRemove(expected: expected.value, succeeded: true),
+            body: { try await cache.remove(key, ifVersion: expected.version, durability: durability) },
+            saw: { .compareAndRemove(expected: expected.value, succeeded: $0) })
+        known[key] = nil
+    }
+
     private mutating func add(_ key: String) async {
         let choice = choose()
         _ = await record(
@@ -237,6 +250,16 @@ struct HistoryClient {
         _ = await record(
             plan.registers + plan.origins, isSynced: durability == .synced, attempted: .drop(tag: tag),
             body: { try await cache.remove(taggedWith: tag, durability: durability) }, saw: { .drop(tag: tag) })
+    }
+
+    private mutating func removeAllOlder() async {
+        let (durability, version) = (pick(plan.durabilities), sourceVersion())
+        let prefix = pick(plan.prefixes)
+        _ = await record(
+            plan.keys.filter { $0.hasPrefix(prefix) }, isSynced: durability == .synced,
+            attempted: .removeAllOlder(than: version),
+            body: { try await cache.removeAll(withPrefix: prefix, olderThan: version, durability: durability) },
+            saw: { .removeAllOlder(than: version) })
     }
 
     private mutating func removeAll() async {

@@ -1,0 +1,98 @@
+internal import Synchronization
+internal import VarveEngine
+internal import VarveIO
+
+/// Why a store goes on in memory alone from its opening to its end: its folder could not be opened as it is, its log or
+/// manifest being damaged, say. Nothing is read from there, so nothing old is served; what becomes of the folder is for whoever
+/// looks after it.
+///
+/// A change is acknowledged once the folder's degraded mark is durable: then whoever opens or repairs it later brings nothing back
+/// that was changed here. Any thread.
+final class DiskOutage: Sendable {
+    let cause: VarveError
+    let directory: String
+    private let held: HeldStore
+    private let began: Int64
+    private let refusals = Atomic<UInt64>(0)
+    private let isTold = Atomic<Bool>(false)
+
+    init(_ cause: VarveError, _ held: HeldStore, in directory: String, at now: Int64) {
+        self.cause = cause
+        self.held = held
+        self.directory = directory
+        began = now
+    }
+
+    /// Whether an opening that failed so may do without its store. What another version of the program wrote, somebody else has
+    /// open, was asked for wrongly or may not be touched is no trouble of the disk's.
+    static func allows(_ error: VarveError) -> Bool {
+        switch error.code {
+        case .corruption, .missingFile: true
+        case .io: (error.underlying as? IOError).map { $0.isOfDevice || $0.isDiskFull } ?? false
+        case .diskFull: error.underlying is IOError
+        default: false
+        }
+    }
+
+    /// Returns once a change may be acknowledged.
+    /// - Parameter sourceVersion: whether it names one, which would have to refuse older ones after a restart as well.
+    func admit(sourceVersion: Bool = false) async throws(VarveError) {
+        guard !sourceVersion else {
+            refusals.add(1, ordering: .relaxed)
+            throw VarveError(
+                .degraded, "\(cause.message); and without its store the cache cannot keep source versions",
+                path: cause.path,
+                underlying: cause)
+        }
+        if held.isNew || held.mark?.isSet == true { return }
+        let refusal: VarveError?
+        if let mark = held.mark {
+            refusal = await IOThread.run(name: "varve-mark") { [cause, began] in
+                do throws(VarveError) { try mark.set(cause: cause.message, at: began) } catch { return error }
+                return nil
+            }
+        } else {
+            refusal = VarveError(.degraded, "there is no degraded mark in \(directory)", path: directory)
+        }
+        guard let refusal else { return }
+        refusals.add(1, ordering: .relaxed)
+        throw VarveError(
+            cause.code, "\(cause.message); and it cannot go on in memory alone: \(refusal.message)", path: cause.path,
+            underlying: refusal)
+    }
+
+    /// What asks for the store itself gets this.
+    func refusal(of what: String) -> VarveError {
+        VarveError(
+            .degraded, "the cache goes on in memory alone, without its store (\(cause.message)): \(what)",
+            path: cause.path,
+            underlying: cause)
+    }
+
+    var isMarkSet: Bool { held.isNew || held.mark?.isSet == true }
+
+    func counts(at now: Int64) -> DegradedCounts {
+        var counts = DegradedCounts()
+        counts.isDegraded = true
+        counts.episodes = 1
+        counts.nanoseconds = max(0, now &- began)
+        counts.refusals = refusals.load(ordering: .relaxed)
+        return counts
+    }
+
+    func describe(in health: inout CacheHealth, at now: Int64) {
+        health.state = .degraded(
+            CacheHealth.Episode(
+                cause: cause, duration: .nanoseconds(max(0, now &- began)), changes: 0, isMarkDurable: isMarkSet,
+                returnsByItself: false, isWithoutStore: true))
+    }
+
+    /// Tells the log, once.
+    func tell(_ log: StoreLog) {
+        guard !isTold.exchange(true, ordering: .relaxed) else { return }
+        log.withoutStore(cause)
+    }
+
+    /// Blocks.
+    func end() { held.letGo() }
+}
