@@ -79,9 +79,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         if disk != nil { store.warm { [weak self] _ in self?.touchStep() ?? .never } }
         if disk?.degraded != nil { store.warm { [weak self] _ in self?.saveStep() ?? .never } }
         let id = store.caches.add(
-            OpenCaches.Ending(
+            OpenCaches.Member(
                 refuse: { [weak self] in await self?.refuse() }, finish: { [weak self] in self?.finish() },
-                save: { [weak self] in self?.saveAll() }))
+                save: { [weak self] in self?.saveAll() },
+                ready: { [weak self] in await self?.ready(share: $0, atMost: $1) ?? .timedOut }))
         ending.withLock { $0 = id }
     }
 
@@ -126,7 +127,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         }
     }
 
-    private func takeEnding() -> OpenCaches.Ending? {
+    private func takeEnding() -> OpenCaches.Member? {
         let id = ending.withLock { id in
             defer { id = nil }
             return id

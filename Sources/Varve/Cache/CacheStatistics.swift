@@ -162,7 +162,7 @@ extension Cache {
         snapshot.disk = disk.map(\.engines.use)
         snapshot.ownDisk = disk.map { CacheStatistics.OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
         snapshot.degradation = store.degraded.map { CacheStatistics.DegradationUse($0.counts) }
-        snapshot.warmUp = warm?.statistics
+        snapshot.warmUp = warm?.statistics(at: store.clock.now())
         return snapshot
     }
 }

@@ -122,6 +122,7 @@ final class MetricsReporter: Sendable {
             ("memory_limit", { UInt64(clamping: $0.memoryLimit) }),
             ("disk_entries", { $0.ownDisk?.entries }),
             ("disk_bytes", { $0.ownDisk?.bytes }),
+            ("warm_keys_age_seconds", { ($0.warmUp?.keysAge?.components.seconds).map { UInt64(clamping: $0) } }),
             ("disk_quota", { ($0.ownDisk?.quota?.amount).map { UInt64(clamping: $0) } }),
             ("disk_used_bytes", { $0.disk?.bytes }),
             ("disk_limit_bytes", { $0.disk?.limit }),
