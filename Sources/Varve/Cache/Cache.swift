@@ -37,8 +37,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let loadsUnderWay = LoadsUnderWay<Value>()
     /// Who writes a key through to its origin does so alone.
     let turns = KeyTurns<Key>()
-    /// What a store that came back to its disk has yet to tell it.
+    /// What a store that came back to its disk has yet to tell it, and who is just telling it what memory alone holds.
     let saving = Mutex(Saving<Key>())
+    /// What of that which memory holds alone is written next.
+    let keeping: Mutex<KeepRound<Key>>
     private let ownsStore: Bool
     /// Nil where nobody else could open the same.
     private let hold: NameHold?
@@ -64,7 +66,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         if let disk { store.front?.add(memory, of: disk.namespace) }
         loadGuard = LoadGuard(options.loading)
         self.warm = warm
-        windows = StatisticsWindows(began: store.clock.now())
+        let began = store.clock.now()
+        let interval = (options.warmRestart ?? WarmRestart()).interval
+        keeping = Mutex(KeepRound(interval: interval.clampedNanoseconds, opened: began))
+        windows = StatisticsWindows(began: began)
         let name = options.observation.name ?? name ?? "default"
         metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name)
         log = CacheLog(options.observation.logger, cache: name)
@@ -76,7 +81,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             observe(at: now)
             return .later
         }
-        if disk != nil { store.warm { [weak self] _ in self?.touchStep() ?? .never } }
+        if disk != nil {
+            store.warm { [weak self] _ in self?.touchStep() ?? .never }
+            store.warm { [weak self] _ in self?.keepUsedStep() ?? .never }
+        }
         if disk?.degraded != nil { store.warm { [weak self] _ in self?.saveStep() ?? .never } }
         let id = store.caches.add(
             OpenCaches.Member(
@@ -152,6 +160,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     private func finish() {
         leaveFront()
         touchAll()
+        keepAllUsed()
         noteAll()
         warm?.end()
         metrics.report(statistics)

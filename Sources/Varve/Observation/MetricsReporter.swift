@@ -104,6 +104,7 @@ final class MetricsReporter: Sendable {
             ("disk_rewritten_bytes_total", [], { $0.ownDisk?.bytesRewritten }),
             ("disk_rewritten_entries_total", [], { $0.ownDisk?.entriesRewritten }),
             ("disk_writes_avoided_total", [], { $0.diskWritesAvoided }),
+            ("kept_for_use_total", [], { $0.keptForUse }),
             ("degraded_seconds_total", [], { ($0.degradation?.time.components.seconds).map { UInt64(clamping: $0) } }),
             ("writes_refused_total", [], { $0.degradation?.writesRefused }),
             ("damaged_reads_total", [], { $0.degradation?.damagedReads }),

@@ -122,6 +122,7 @@ extension CacheStatistics {
         loadsUnstored.lessen(by: earlier.loadsUnstored)
         refusedByFloor.lessen(by: earlier.refusedByFloor)
         diskWritesAvoided.lessen(by: earlier.diskWritesAvoided)
+        keptForUse.lessen(by: earlier.keptForUse)
         staleServed.lessen(by: earlier.staleServed)
         undecodable.lessen(by: earlier.undecodable)
         evictions.lessen(by: earlier.evictions)
