@@ -79,7 +79,9 @@ struct RestartTraffic: Sendable {
 
     private func open() async throws -> Cache<BenchKey, [UInt8]> {
         let memory = Int(clamping: options.records * options.recordBytes / 10)
-        var options = CacheOptions(memory: .bytes(memory), disk: .gigabytes(16))
+        // Half of the records: what is loaded for the first time it does not take.
+        let disk = CacheLimit.entries(max(64, Int(clamping: options.records / 2)))
+        var options = CacheOptions(memory: .bytes(memory), disk: disk)
         // Taken more often than by default, so that a short run has a note to come back by.
         options.warmRestart?.interval = .seconds(max(1, Int(self.options.seconds / 4)))
         return try await Cache.open(at: directory, options)
