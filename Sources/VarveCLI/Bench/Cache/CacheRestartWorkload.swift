@@ -2,7 +2,8 @@ import Foundation
 
 /// `cache_restart`: what a service's hit ratio does when its process is killed. Three processes serve the same requests
 /// in turn: one until its cache is full and steady, then SIGKILL; one that opens what it left (warm); one that begins with
-/// nothing (cold). Memory has room for a tenth of the records, the disk for half; the source takes 2 ms.
+/// nothing (cold). Memory has room for a tenth of the records, the disk for half, which is full of what is asked
+/// for less when the traffic begins; the source takes 2 ms.
 struct CacheRestartWorkload: Sendable {
     enum Phase: String, Codable, Sendable, CaseIterable { case before, warm, cold }
 

@@ -41,12 +41,13 @@ struct RestartTraffic: Sendable {
         let began = BenchClock.now()
         let cache = try await open()
         let opened = Double(BenchClock.now() &- began) * 1e-6
-        if phase == .before {
-            let immediate = BenchSource(valueLength: options.valueLength, answersAfter: .zero)
-            try await immediate.fill(cache, options.records)
-        }
         let zipf = Zipf(options.records)
         let ranked = Perm(options.records, seed: 9)
+        if phase == .before {
+            let immediate = BenchSource(valueLength: options.valueLength, answersAfter: .zero)
+            // With the half that is asked for less: what is hot meets a disk that is full.
+            try await immediate.fill(cache, options.records - options.records / 2) { ranked($0 + options.records / 2) }
+        }
         let latencies = Latencies()
         let start = BenchClock.now()
         try await withThrowingTaskGroup(of: Void.self) { group in
