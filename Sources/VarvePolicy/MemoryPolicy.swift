@@ -250,6 +250,18 @@ public struct MemoryPolicy: Sendable {
         return found
     }
 
+    /// Up to `limit` slots that `takeUse` would tell of and that are wanted, the ones worth most first, pinned ones before all.
+    public func hottestUsed(_ limit: Int, where isWanted: (Int) -> Bool) -> [Int] {
+        var found: [Int] = []
+        guard limit > 0, let queue else { return found }
+        let slots = queue.slots
+        queue.forEachHottestFirst { slot in
+            if slots.hasUse(slot), isWanted(Int(slot)) { found.append(Int(slot)) }
+            return found.count < limit
+        }
+        return found
+    }
+
     /// For what is asked rarely.
     private var queue: (any EvictionQueue)? {
         switch kind {

@@ -41,12 +41,14 @@ struct SlotMark: Sendable {
 
     /// Whether it was hit since a slower tier was told of use last.
     var isUsed: Bool { @inline(__always) get { bits >= 0x80 } }
+    /// Whether a slower tier would be told of a hit now.
+    var hasUse: Bool { bits >= 0x40 }
     @inline(__always)
     mutating func use() { bits = bits & 0x3F | 0x80 }
 
     /// Tells of a hit twice: what a tier goes through again at once, in another way, may have had no hit in between.
     mutating func takeUse() -> Bool {
-        guard bits >= 0x40 else { return false }
+        guard hasUse else { return false }
         bits -= 0x40
         return true
     }
@@ -149,6 +151,9 @@ struct SlotQueues: Sendable {
 
     /// Whether a slot was hit since this was asked last, or the time before.
     mutating func takeUse(_ slot: UInt32) -> Bool { marks[Int(slot)].takeUse() }
+
+    /// The same without taking it.
+    func hasUse(_ slot: UInt32) -> Bool { marks[Int(slot)].hasUse }
 
     /// The next victim of a list that is a clock: the hand turns past those that were hit and takes a hit from each.
     mutating func turnClock(_ region: Region) -> UInt32? {

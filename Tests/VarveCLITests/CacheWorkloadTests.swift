@@ -51,6 +51,15 @@ import Testing
         #expect(summary.warm == 0.75)
         #expect(summary.cold == nil)
         #expect(summary.line(BenchOptions())["cold_95_s"] == nil)
+        func missed(_ last: Double, _ change: (inout TrafficSlice) -> Void = { _ in }) -> String? {
+            var warm = slices([0.5, last])
+            change(&warm[1])
+            return CacheRestartSummary([.before: slices([0.9]), .warm: warm]).missed
+        }
+        #expect(missed(0.9) == nil)
+        #expect(missed(0.85) == "hit ratio")
+        #expect(missed(0.9) { $0.seconds = 10.1 } == "hit ratio")
+        #expect(missed(0.9) { $0.memoryHits = 400 } == "hit ratio of memory")
     }
 
     @Test func aShortSoakDoesEveryOperation() throws {

@@ -41,6 +41,21 @@ import VarveTestSupport
         #expect(used(&policy, 31..<32) == [])
     }
 
+    @Test(
+        "The hottest of those that were used and are wanted, without telling a slower tier of it",
+        arguments: PolicyKind.allCases)
+    func hottest(_ kind: PolicyKind) {
+        var policy = policy(kind)
+        for slot in 0..<20 { policy.admit(slot, hash: hash(slot), weight: 1) }
+        for _ in 0..<3 { for slot in 0..<10 { policy.hit(slot) } }
+        let used = policy.hottestUsed(100) { $0 % 2 == 0 }
+        #expect(Set(used) == [0, 2, 4, 6, 8])
+        #expect(used == policy.hottest(20).filter { used.contains($0) })
+        #expect(policy.hottestUsed(3) { _ in true }.count == 3)
+        #expect(policy.hottestUsed(0) { _ in true } == [])
+        #expect(self.used(&policy, 0..<20) == Array(0..<10))
+    }
+
     @Test("Moving to another queue takes no use away", arguments: PolicyKind.allCases)
     func moved(_ kind: PolicyKind) {
         var policy = policy(kind)

@@ -144,15 +144,16 @@ struct BoundedNotesTests {
         publish(second, 20..<30)
         let engine = try #require(second.store.engine)
         await fillLog(killed, engine)
-        second.gather(0, warm)
+        second.lookAtRoom(warm)
+        for part in WarmPart.allCases { second.gather(part, 0, warm) }
         #expect(warm.state.withLock { !$0.stale.isEmpty })
         killed.files.clearFaults()
         // The first ones may tell of what failed before.
         for _ in 0..<20 { if await code({ try await engine.flush() }) == nil { break } }
-        _ = second.writePending(0, warm, atMost: .max)
+        for part in WarmPart.allCases { _ = second.writePending(part, 0, warm, atMost: .max) }
         #expect(second.statistics.warmUp?.notesFailed == 0)
         // The next round tries again what failed.
-        second.gather(0, warm)
+        second.lookAtRoom(warm)
         #expect(warm.state.withLock { $0.stale.isEmpty })
         let third = try await open(afterKill(killed))
         let found = try #require(third.warm).notes.read()
@@ -247,7 +248,7 @@ struct BoundedNotesTests {
             let fits = room.fits(policy: policy.body.count)
             if !fits { remove(room.pieces(of: policy.subject)) }
             let wanted = Int.random(in: 0...2 * share, using: &random)
-            let keys = min(wanted, room.listBytes(beside: fits ? policy : nil))
+            let keys = min(wanted, room.listBytes(besidePolicy: policy.body.count))
             write(WarmState(kind: .keys, body: body(keys)), number)
             if fits { write(policy, number) }
             #expect(disk.values.joined().reduce(0, +) <= 2 * share, "seed \(seed), round \(number)")
@@ -262,7 +263,8 @@ struct BoundedNotesTests {
         room.share = share / 4
         for number in 13...14 as ClosedRange<UInt64> {
             remove(room.pieces(of: WarmState.Subject(kind: .policy, shard: 0)))
-            write(WarmState(kind: .keys, body: [UInt8](repeating: 1, count: room.listBytes(beside: nil))), number)
+            write(
+                WarmState(kind: .keys, body: [UInt8](repeating: 1, count: room.listBytes(besidePolicy: share))), number)
             #expect(disk.values.joined().reduce(0, +) <= share / 2, "seed \(seed), round \(number)")
         }
     }
@@ -278,22 +280,33 @@ struct BoundedNotesTests {
         #expect(NoteRoom.share(disk: .max, caches: 1, quota: nil, shards: 1) ?? 0 > mega)
     }
 
-    @Test("A round of notes is followed by nine times as long without any; a small one comes by the interval")
+    @Test("Of a policy at which nobody has looked yet a list of keys leaves half of the share")
+    func unknownPolicy() {
+        var room = NoteRoom()
+        #expect(room.listBytes(besidePolicy: nil) == WarmUp.listBytes)
+        room.share = 1 << 20
+        #expect(room.listBytes(besidePolicy: nil) == 512 << 10 - NoteRoom.recordBytes)
+        #expect(room.listBytes(besidePolicy: nil) == room.listBytes(besidePolicy: 512 << 10 - NoteRoom.recordBytes))
+        #expect(room.listBytes(besidePolicy: 0) == 1 << 20 - 2 * NoteRoom.recordBytes)
+        // What does not fit takes nothing.
+        #expect(room.listBytes(besidePolicy: 1 << 20) == 1 << 20 - 2 * NoteRoom.recordBytes)
+    }
+
+    @Test("A round of frequencies is followed by nine times as long without any, one of keys by as long as it took")
     func pace() {
         let second: Int64 = 1_000_000_000
-        let states = (0..<35).map { number in
-            (WarmState(kind: .policy, body: [UInt8](repeating: UInt8(number), count: WarmUp.noteBytes)), UInt64(1))
-        }
-        func rounds(_ pieces: Int, until end: Int64) -> [Int64] {
-            var round = WarmRound()
+        func rounds(_ part: WarmPart, pieces: Int, until end: Int64) -> [Int64] {
+            let states = (0..<pieces).map { number in
+                (WarmState(kind: .policy, body: [UInt8](repeating: UInt8(number), count: WarmUp.noteBytes)), UInt64(1))
+            }
+            var round = WarmRound(part)
             var begins: [Int64] = []
             while round.next < end {
                 let now = round.next
                 guard round.turn(at: now, shards: 1) == 0 else { break }
                 if round.pending.isEmpty {
-                    begins.append(now)
-                    round.pending = PendingNotes(
-                        states.prefix(pieces).map { ($0.0, number: $0.1) }, activity: nil)
+                    begins.append(now / second)
+                    round.pending = PendingNotes(states.map { ($0.0, number: $0.1) }, activity: nil)
                 }
                 let bytes = round.pending.next()?.body.count ?? 0
                 round.end(0, bytes: bytes, at: now, shards: 1, interval: 10 * second)
@@ -301,8 +314,44 @@ struct BoundedNotesTests {
             return begins
         }
         // 35 MiB at half a mebibyte a second: 70 s, and 630 s of rest.
-        #expect(rounds(35, until: 1500 * second) == [0, 700 * second, 1400 * second])
-        #expect(rounds(1, until: 50 * second) == [0, 20 * second, 40 * second])
-        #expect(rounds(0, until: 25 * second) == [0, 10 * second, 20 * second])
+        #expect(rounds(.frequencies, pieces: 35, until: 1500 * second) == [0, 700, 1400])
+        #expect(rounds(.frequencies, pieces: 1, until: 50 * second) == [0, 20, 40])
+        #expect(rounds(.keys, pieces: 35, until: 300 * second) == [0, 140, 280])
+        #expect(rounds(.keys, pieces: 5, until: 50 * second) == [0, 20, 40])
+        for part in WarmPart.allCases { #expect(rounds(part, pieces: 0, until: 25 * second) == [0, 10, 20]) }
+    }
+
+    @Test(
+        "Whatever rounds write, they keep to the rate and the rest of their part",
+        arguments: 1...8 as ClosedRange<UInt64>)
+    func rates(seed: UInt64) {
+        var random = SplitMix(course: seed)
+        let second: Int64 = 1_000_000_000
+        for part in WarmPart.allCases {
+            let shards = Int.random(in: 1...16, using: &random)
+            let largest = Int.random(in: 1...4 * WarmUp.noteBytes, using: &random)
+            var round = WarmRound(part)
+            var written: Int64 = 0
+            for _ in 0..<500 {
+                let now = round.next
+                // By the beginning of another round all that was written had its time, and its rest.
+                let times: Int64 = part == .keys ? 2 : 10
+                let needed = Double(written) * Double(times) / Double(512 << 10) * 1e9
+                if round.shard == nil { #expect(Double(now) >= needed - 1e6, "seed \(seed), \(part)") }
+                guard let shard = round.turn(at: now, shards: shards) else {
+                    Issue.record("seed \(seed), \(part): no turn")
+                    return
+                }
+                if round.pending.isEmpty {
+                    let body = [UInt8](repeating: 0, count: Int.random(in: 0...largest, using: &random))
+                    round.pending = PendingNotes([(WarmState(kind: .policy, body: body), 1)], activity: nil)
+                }
+                let bytes = Int64(round.pending.next()?.body.count ?? 0)
+                written += bytes
+                round.end(shard, bytes: Int(bytes), at: now, shards: shards, interval: 10 * second)
+                #expect(round.next - now >= bytes * second / (512 << 10), "seed \(seed), \(part)")
+            }
+            #expect(written > 0, "seed \(seed), \(part)")
+        }
     }
 }

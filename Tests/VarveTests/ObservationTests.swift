@@ -100,6 +100,7 @@ struct WindowTests {
         counts.evictions = 14
         counts.expired = 15
         counts.refusedByFloor = 16
+        counts.keptForUse = 17
         var disk = CacheStatistics.DiskUse()
         (disk.bytesLogged, disk.bytesRewritten) = (1, 2)
         (disk.entriesLogged, disk.entriesRewritten, disk.entriesEvicted) = (3, 4, 5)
@@ -118,7 +119,7 @@ struct WindowTests {
             return found
         }
         let all = [numbers(counts), numbers(disk), numbers(own)]
-        #expect(all.map(\.count) == [15, 5, 5])
+        #expect(all.map(\.count) == [16, 5, 5])
         #expect(all.allSatisfy { $0.values.allSatisfy { $0 > 0 } }, "one is not set above: \(all)")
         let windows = StatisticsWindows(began: 0)
         windows.sample(counts, at: 1_000_000_000)

@@ -23,10 +23,10 @@ struct WarmRestartTests {
     }
 
     private func reopened(
-        _ rig: CacheRig, _ options: CacheOptions = CacheOptions(memory: .entries(100))
+        _ rig: CacheRig, _ options: CacheOptions = CacheOptions(memory: .entries(100)), ends: WarmUpOutcome = .done
     ) async throws -> Cache<String, Int> {
         let cache: Cache<String, Int> = try await rig.store().cache(named: "c", options)
-        #expect(await cache.ready(share: 2, atMost: .seconds(60)) == .done)
+        #expect(await cache.ready(share: 2, atMost: .seconds(60)) == ends)
         return cache
     }
 
@@ -70,7 +70,7 @@ struct WarmRestartTests {
         let again: Cache<String, Int> = try await store.cache(named: "c", options)
         later.clock.advance(by: .seconds(seconds))
         door.update { $0.isOpen = true }
-        #expect(await again.ready(share: 2, atMost: .seconds(60)) == .done)
+        #expect(await again.ready(share: 2, atMost: .seconds(60)) == (seconds < 5 ? .done : .budgetUsedUp))
         let statistics = try #require(again.statistics.warmUp)
         #expect(statistics.keysNoted > 50 && statistics.duration == .seconds(seconds))
         #expect(statistics.keysLeft == (seconds < 5 ? 0 : statistics.keysNoted))
@@ -111,10 +111,11 @@ struct WarmRestartTests {
         var options = CacheOptions(memory: .entries(100))
         // A key of one or two bytes and a value of eight.
         options.warmRestart?.bytes = 300
-        let again = try await reopened(rig, options)
+        let again = try await reopened(rig, options, ends: .budgetUsedUp)
         let statistics = try #require(again.statistics.warmUp)
-        // A batch that was begun before the budget was used up is finished.
-        #expect(statistics.entriesWarmed >= 30 && statistics.entriesWarmed <= 30 + WarmUp.batchKeys)
+        // One entry is beyond it.
+        #expect(statistics.bytesRead >= 300 && statistics.bytesRead < 300 + 11)
+        #expect(statistics.entriesWarmed >= 300 / 11 && statistics.entriesWarmed <= 300 / 9 + 1)
         #expect(statistics.keysLeft + statistics.entriesWarmed == entry)
         // Hottest first: of what came back, nearly all is of the fifty that were read most.
         let found = (0..<50).filter { (number: Int) in again.valueInMemory(for: "\(number)") == number }
@@ -154,6 +155,116 @@ struct WarmRestartTests {
         #expect(again.statistics.warmUp?.keysGone == 30)
         try await again.store.close()
         try await cache.store.close()
+    }
+
+    @Test("What was read for nothing counts towards the budget", arguments: 1...6 as ClosedRange<UInt64>)
+    func refusedBytes(seed: UInt64) async throws {
+        var random = SplitMix(course: seed)
+        let rig = CacheRig()
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", CacheOptions(memory: .entries(100)))
+        for number in 0..<20 { try await cache.set(number, for: "t\(number + 10)", EntryOptions(tags: ["t"])) }
+        for number in 0..<20 { try await cache.set(number, for: "k\(number + 10)") }
+        for number in 0..<20 { for _ in 0..<3 { _ = try await cache.value(for: "t\(number + 10)") } }
+        cache.noteAll()
+        try await cache.remove(taggedWith: "t")
+        var options = CacheOptions(memory: .entries(100))
+        // An entry is a key of three bytes and a value of eight.
+        let budget = Int.random(in: 1...220, using: &random)
+        options.warmRestart?.bytes = budget
+        let again = try await reopened(afterKill(rig), options, ends: .budgetUsedUp)
+        let statistics = try #require(again.statistics.warmUp)
+        let read = (budget + 10) / 11
+        #expect(statistics.bytesRead == read * 11, "seed \(seed): \(budget)")
+        #expect(statistics.keysGone == read && statistics.entriesWarmed == 0, "seed \(seed): \(budget)")
+        #expect(statistics.keysLeft == 40 - read, "seed \(seed): \(budget)")
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test(
+        "Of fewer than a hundred reads no hit ratio is noted, and the one before stands",
+        arguments: 0..<6 as Range<UInt64>)
+    func fewReads(seed: UInt64) async throws {
+        var random = SplitMix(course: seed)
+        // The border itself first.
+        let count = seed < 2 ? 99 + Int(seed) : Int.random(in: 0..<200, using: &random)
+        let rig = CacheRig()
+        let cache = try await loaded(rig)
+        try await cache.store.close()
+        let second = try await reopened(rig)
+        let before = try #require(second.statistics.warmUp?.hitRatioBefore)
+        #expect(before > 0.7)
+        // Every one a miss.
+        for number in 0..<count { _ = try await second.value(for: "none \(number)") }
+        try await second.store.close()
+        let third = try await reopened(rig)
+        #expect(third.statistics.warmUp?.hitRatioBefore == (count < 100 ? before : 0), "seed \(seed): \(count)")
+        try await third.store.close()
+    }
+
+    @Test(
+        "The keys are noted while background work delays writes; the frequencies wait. Statistics say how old each are")
+    func delayed() async throws {
+        let rig = CacheRig()
+        // Tables pile up in the first level.
+        let store = try await rig.store { ($0.compaction.levelZeroTrigger, $0.compaction.levelZeroLimit) = (64, 64) }
+        let cache: Cache<String, Int> = try await store.cache(named: "c", CacheOptions(memory: .entries(100)))
+        let engine = try #require(store.engine)
+        for number in 0..<14 {
+            try await cache.set(number, for: "\(number)")
+            try await engine.flush()
+        }
+        #expect(!engine.takesWritesAtOnce && engine.hasRoomForWrites)
+        var statistics: WarmUpStatistics? { cache.statistics.warmUp }
+        #expect(statistics?.keysAge == nil)
+        rig.clock.advance(by: .seconds(10))
+        await store.warmed()
+        #expect(statistics?.keysAge == .zero && statistics?.frequenciesAge == nil)
+        rig.clock.advance(by: .seconds(3))
+        await store.warmed()
+        #expect(statistics?.keysAge == .seconds(3) && statistics?.frequenciesAge == nil)
+        try await engine.compact()
+        #expect(engine.takesWritesAtOnce)
+        await store.warmed()
+        #expect(statistics?.keysAge == .seconds(3) && statistics?.frequenciesAge == .zero)
+        // Nothing has happened: what was noted is as good as new.
+        rig.clock.advance(by: .seconds(8))
+        await store.warmed()
+        #expect(statistics?.keysAge == .zero && statistics?.frequenciesAge == .seconds(8))
+        try await store.close()
+    }
+
+    @Test("A store is ready when its caches are, and says what was worst of them")
+    func storeReady() async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(memory: .entries(100))
+        func open(_ store: CacheStore, _ bytes: [Int]) async throws -> [Cache<String, Int>] {
+            var caches: [Cache<String, Int>] = []
+            for (number, bytes) in bytes.enumerated() {
+                options.warmRestart?.bytes = bytes
+                caches.append(try await store.cache(named: "\(number)", options))
+            }
+            return caches
+        }
+        let store = try await rig.store()
+        let first = try await open(store, [.max, .max])
+        for cache in first { for number in 0..<50 { try await cache.set(number, for: "\(number)") } }
+        #expect(await store.ready(share: 2) == .done)
+        try await store.close()
+        let second = try await rig.store()
+        let caches = try await open(second, [.max, .max])
+        #expect(await second.ready(share: 2, atMost: .seconds(60)) == .done)
+        for cache in caches { #expect(cache.statistics.memoryEntries == 50) }
+        try await second.close()
+        #expect(await second.ready(share: 2) == .done, "there is none to wait for")
+        let third = try await rig.store()
+        let door = await third.unattended()
+        let briefer = try await open(third, [.max, 100])
+        #expect(await third.ready(share: 2, atMost: .milliseconds(1)) == .timedOut)
+        door.update { $0.isOpen = true }
+        #expect(await third.ready(share: 2, atMost: .seconds(60)) == .budgetUsedUp)
+        #expect(briefer.map(\.statistics.memoryEntries).first == 50)
+        try await third.close()
     }
 
     enum Removal: CaseIterable {

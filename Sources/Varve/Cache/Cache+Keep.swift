@@ -15,14 +15,15 @@ extension Cache {
             // No bytes can be made of it: memory needs none.
             change = try self.change(loaded, .loaded, loadNanoseconds: Int64(dearness), isEncoded: false)
             if case .entry(let new) = change { load.noteUsable(until: new.deadlines.usableUntil) }
-            return keepUnstored(change, key, hash, began: began, error)
+            return await keepUnstored(change, key, hash, began: began, error)
         }
         switch change {
         case .entry(let new):
             load.noteUsable(until: new.deadlines.usableUntil)
             // A load that has asked the disk replaces nothing there. Whether a source version is too old that alone knows.
-            if !load.skipsDisk, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
-                keepInMemory(new, key, hash, began: began)
+            if !load.skipsDisk, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key),
+                await keepInMemory(new, key, hash, began: began)
+            {
                 counts.add(.diskWriteAvoided)
                 return
             }
@@ -33,31 +34,37 @@ extension Cache {
             try await store(change, key, hash, began: began, loaded.options.durability)
         } catch {
             if error.endsLoad { throw error }
-            keepUnstored(change, key, hash, began: began, error)
+            await keepUnstored(change, key, hash, began: began, error)
         }
     }
 
     /// What was loaded is good, only it cannot be stored. It is its callers' all the same, and lives in memory until it is
     /// evicted, where it is an entry that may be, nothing on disk is older, and nothing in its place is to be saved yet.
-    private func keepUnstored(_ change: Change, _ key: Key, _ hash: UInt64, began: UInt64, _ error: any Error) {
-        let isHidden = disk?.isHidden(key) ?? false
-        if case .entry(let new) = change, new.sourceVersion == nil, new.tags.count <= EntryOptions.mostTags, !isHidden {
-            keepInMemory(new, key, hash, began: began)
+    private func keepUnstored(
+        _ change: Change, _ key: Key, _ hash: UInt64, began: UInt64, _ error: any Error
+    ) async {
+        if case .entry(let new) = change, new.sourceVersion == nil, new.tags.count <= EntryOptions.mostTags {
+            _ = await keepInMemory(new, key, hash, began: began)
         }
         counts.addUnstored(error)
     }
 
-    /// Where the disk holds nothing of the key, as far as it can tell at once: what it holds would show again when memory
-    /// has forgotten this.
-    private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) {
-        guard let disk, case .absent? = try? key.withKeyBytes({ try disk.probe($0) }) else { return }
-        memory.change(hash) { shard, discarded in
-            if shard.mayBeOutdated(key, since: began) { return }
+    /// Where the disk holds nothing of the key, nor is about to: what it holds would show again when memory has forgotten
+    /// this. False, with nothing done, where it does, or memory holds what is as new. What is outdated is kept nowhere.
+    private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
+        // What memory holds alone, or held, may get to the disk between its answer and the lock, and nobody would tell of that.
+        guard let disk, let quiet = saving.withLock({ $0.quiet }), !(await disk.mayHold(keyBytes(key))) else {
+            return false
+        }
+        return memory.change(hash) { shard, discarded in
+            guard saving.withLock({ $0.quiet }) == quiet else { return false }
+            if shard.mayBeOutdated(key, since: began) { return true }
             var entry = makeEntry(new, key, hash, began, [])
             entry.setLoad(store.nextLoad())
-            guard shard.publish(entry, .load, &discarded) else { return }
+            guard shard.publishLone(entry, &discarded) else { return false }
             // Another load of the key that began no later must not take its place: readers have seen this one.
             shard.note(key, .behind(began))
+            return true
         }
     }
 
@@ -66,14 +73,12 @@ extension Cache {
     /// something, or may be about to.
     private func removeFromMemoryAlone(_ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
         guard let disk else { return false }
-        // What is yet to be saved, or just being, may get to the disk between its answer and the lock, and nobody would
-        // tell of that. In this order: what is evicted before the look at memory is with a step under way, on disk by now, or
-        // never saved. And where the log has failed such a step's write may stand unseen: what hides it is the usual way.
-        let isUnsaved = memory.withShard(hash) { $0.peek(key, hash)?.traits.contains(.unsaved) ?? false }
-        let mayBeSaved = isUnsaved || saving.withLock { $0.stepsUnderWay > 0 }
+        // As for `keepInMemory`. And where the log has failed a step's write may stand unseen: what hides it is the usual way.
+        guard let quiet = saving.withLock({ $0.quiet }) else { return false }
         if let degraded = disk.degraded, degraded.isAboutToLeaveDisk { return false }
-        guard !mayBeSaved, !(await disk.mayHold(keyBytes(key))) else { return false }
+        guard !(await disk.mayHold(keyBytes(key))) else { return false }
         return memory.change(hash) { shard, discarded in
+            guard saving.withLock({ $0.quiet }) == quiet else { return false }
             if shard.mayBeOutdated(key, since: began) {
                 counts.add(.loadOutdated)
                 return true

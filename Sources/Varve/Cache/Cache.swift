@@ -39,8 +39,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let turns = KeyTurns<Key>()
     /// Below which source versions nothing is served: the disk's, where there is one.
     let floors: FloorRegistry
-    /// What a store that came back to its disk has yet to tell it.
+    /// What a store that came back to its disk has yet to tell it, and who is just telling it what memory alone holds.
     let saving = Mutex(Saving<Key>())
+    /// What of that which memory holds alone is written next.
+    let keeping: Mutex<KeepRound<Key>>
     private let ownsStore: Bool
     /// Nil where nobody else could open the same.
     private let hold: NameHold?
@@ -67,7 +69,10 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         if let disk { store.front?.add(memory, of: disk.namespace) }
         loadGuard = LoadGuard(options.loading)
         self.warm = warm
-        windows = StatisticsWindows(began: store.clock.now())
+        let began = store.clock.now()
+        let interval = (options.warmRestart ?? WarmRestart()).interval
+        keeping = Mutex(KeepRound(interval: interval.clampedNanoseconds, opened: began))
+        windows = StatisticsWindows(began: began)
         let name = options.observation.name ?? name ?? "default"
         metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name)
         log = CacheLog(options.observation.logger, cache: name)
@@ -79,12 +84,16 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
             observe(at: now)
             return .later
         }
-        if disk != nil { store.warm { [weak self] _ in self?.touchStep() ?? .never } }
+        if disk != nil {
+            store.warm { [weak self] _ in self?.touchStep() ?? .never }
+            store.warm { [weak self] _ in self?.keepUsedStep() ?? .never }
+        }
         if disk?.degraded != nil { store.warm { [weak self] _ in self?.saveStep() ?? .never } }
         let id = store.caches.add(
-            OpenCaches.Ending(
+            OpenCaches.Member(
                 refuse: { [weak self] in await self?.refuse() }, finish: { [weak self] in self?.finish() },
-                save: { [weak self] in self?.saveAll() }))
+                save: { [weak self] in self?.saveAll() },
+                ready: { [weak self] in await self?.ready(share: $0, atMost: $1) ?? .timedOut }))
         ending.withLock { $0 = id }
     }
 
@@ -136,7 +145,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         hold?.giveBack()
     }
 
-    private func takeEnding() -> OpenCaches.Ending? {
+    private func takeEnding() -> OpenCaches.Member? {
         let id = ending.withLock { id in
             defer { id = nil }
             return id
@@ -161,6 +170,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     private func finish() {
         leaveFront()
         touchAll()
+        keepAllUsed()
         noteAll()
         warm?.end()
         metrics.report(statistics)

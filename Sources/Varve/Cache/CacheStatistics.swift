@@ -29,6 +29,8 @@ public struct CacheStatistics: Sendable {
     public var refusedByFloor: UInt64 = 0
     /// Loads whose result a full disk was spared, because the key was seen for the first time.
     public var diskWritesAvoided: UInt64 = 0
+    /// Loads whose result memory held alone and that were written to disk later, because they were used there.
+    public var keptForUse: UInt64 = 0
     /// Values served that were stale, while a fresh one was loaded or because it could not be.
     public var staleServed: UInt64 = 0
     /// Entries on disk that the value's coding refused: misses.
@@ -149,6 +151,7 @@ extension Cache {
         snapshot.loadsUnstored = counts[.loadUnstored]
         snapshot.refusedByFloor = counts[.refusedByFloor]
         snapshot.diskWritesAvoided = counts[.diskWriteAvoided]
+        snapshot.keptForUse = counts[.keptForUse]
         snapshot.staleServed = counts[.staleServed]
         snapshot.undecodable = counts[.undecodable]
         snapshot.evictions = memoryCounts.evictions
@@ -163,7 +166,7 @@ extension Cache {
         snapshot.ownDisk = disk.map { CacheStatistics.OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
         let degraded = store.degraded?.counts ?? store.outage?.counts(at: store.clock.now())
         snapshot.degradation = degraded.map { CacheStatistics.DegradationUse($0) }
-        snapshot.warmUp = warm?.statistics
+        snapshot.warmUp = warm?.statistics(at: store.clock.now())
         return snapshot
     }
 }

@@ -11,6 +11,8 @@ final class LoadCounts: Sendable {
         case loadOutdated
         /// A load's result that a full disk was spared, because its key had not been seen lately.
         case diskWriteAvoided
+        /// One of those that was written later, because it was used in memory.
+        case keptForUse
         case staleServed
         /// A load's result that could not be stored, and lives in memory alone, if it does.
         case loadUnstored

@@ -3,19 +3,21 @@ internal import VarveEngine
 
 /// The caches that are open in a store: which names are taken, and what closing the store has to end. Any thread.
 final class OpenCaches: Sendable {
-    /// How a cache ends before its store does.
-    struct Ending: Sendable {
+    /// What the store asks of a cache.
+    struct Member: Sendable {
         /// Refuses what comes and returns when nothing is under way on disk.
         let refuse: @Sendable () async -> Void
         /// What is left to be written. Blocks; nothing else of the cache runs any more.
         let finish: @Sendable () -> Void
         /// Tells the disk what it has not got since it took no writes, where it takes them now. Blocks; after `refuse`.
         let save: @Sendable () -> Void
+        /// `Cache.ready`.
+        let ready: @Sendable (_ share: Double, _ limit: Duration) async -> WarmUpOutcome
     }
     private struct State {
         /// Under its name; the unnamed cache's is nil.
         var names: Set<String?> = []
-        var endings: [UInt64: Ending] = [:]
+        var members: [UInt64: Member] = [:]
         var nextID: UInt64 = 0
     }
     private let state = Mutex(State())
@@ -24,22 +26,25 @@ final class OpenCaches: Sendable {
     func take(_ name: String?) -> Bool { state.withLock { $0.names.insert(name).inserted } }
     func release(_ name: String?) { _ = state.withLock { $0.names.remove(name) } }
 
-    func add(_ ending: Ending) -> UInt64 {
+    func add(_ member: Member) -> UInt64 {
         state.withLock { state in
             state.nextID += 1
-            state.endings[state.nextID] = ending
+            state.members[state.nextID] = member
             return state.nextID
         }
     }
 
+    /// In the order in which they were opened.
+    var all: [Member] { state.withLock { $0.members.sorted { $0.key < $1.key }.map(\.value) } }
+
     @discardableResult
-    func remove(_ id: UInt64) -> Ending? { state.withLock { $0.endings.removeValue(forKey: id) } }
+    func remove(_ id: UInt64) -> Member? { state.withLock { $0.members.removeValue(forKey: id) } }
 
     /// Takes all out, in the order in which the caches were opened.
-    func removeAll() -> [Ending] {
+    func removeAll() -> [Member] {
         state.withLock { state in
-            defer { state.endings = [:] }
-            return state.endings.sorted { $0.key < $1.key }.map(\.value)
+            defer { state.members = [:] }
+            return state.members.sorted { $0.key < $1.key }.map(\.value)
         }
     }
 }

@@ -35,13 +35,13 @@ extension Cache {
             saving.withLock { ($0.returns, $0.keys, $0.busy) = (returns, list, 0) }
         }
         let keys = saving.withLock { saving in
-            saving.stepsUnderWay += 1
+            saving.beginStep()
             if saving.busy >= saving.keys.count { saving.busy = 0 }
             let next = Array(saving.keys.suffix(Cache.entriesAtOnce))
             saving.keys.removeLast(next.count)
             return next
         }
-        defer { saving.withLock { $0.stepsUnderWay -= 1 } }
+        defer { saving.withLock { $0.endStep() } }
         if keys.isEmpty { return false }
         // Not while the store goes on in memory (again): the next return comes back to them.
         guard degraded.beginOnDisk() else {
@@ -177,6 +177,18 @@ struct Saving<Key: CacheKey>: Sendable {
     var keys: [UnsavedKey<Key>] = []
     /// How many of them, the first, somebody was writing or removing when it was their turn.
     var busy = 0
-    /// Steps that may hold entries which memory has evicted since.
-    var stepsUnderWay = 0
+    /// Steps, of this and of `Cache.keepUsedStep`, that may hold entries which memory has evicted since.
+    private(set) var stepsUnderWay = 0
+    private var stepsBegun: UInt64 = 0
+
+    mutating func beginStep() {
+        stepsUnderWay += 1
+        stepsBegun += 1
+    }
+
+    mutating func endStep() { stepsUnderWay -= 1 }
+
+    /// Names a time without a step: while it is the same, nothing that memory alone holds, or held, gets to the disk. Nil: a
+    /// step is under way.
+    var quiet: UInt64? { stepsUnderWay == 0 ? stepsBegun : nil }
 }

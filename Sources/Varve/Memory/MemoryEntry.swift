@@ -97,6 +97,14 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
         traits.insert(.isLoadAlone)
     }
 
+    /// What a load brought the disk has got by now, written at `version` and with this deadline.
+    mutating func endLoad(version: UInt64, storedUntil: Int64) {
+        traits.remove(.isLoadAlone)
+        traits.insert(.onDisk)
+        self.version = version
+        back.settleStored(until: storedUntil)
+    }
+
     /// Which load brought it, where memory alone holds it; 0: its version is its own.
     var load: UInt64 { traits.contains(.isLoadAlone) ? UInt64(bitPattern: storedUntil) : 0 }
 
@@ -169,6 +177,12 @@ struct EntryRecord: Sendable {
     var storedUntil: Int64 {
         get { extras.fields?.storedUntil ?? deadlines.usableUntil }
         set { extras.change { $0.storedUntil = newValue } }
+    }
+    /// The disk knows this deadline from now on. Where reads do not move it, it is the entry's own, and nothing is kept.
+    fileprivate mutating func settleStored(until deadline: Int64) {
+        guard var fields = extras.fields else { return }
+        fields.storedUntil = fields.idle.span > 0 ? deadline : nil
+        extras = EntryExtras(fields)
     }
     /// The generation of tag drops up to which `tags` were found alive.
     var checkedGeneration: UInt64 {
@@ -252,6 +266,8 @@ struct EntryTraits: OptionSet, Sendable {
     static let isLoadAlone = EntryTraits(rawValue: 1 << 4)
     /// It carries a dropped tag, and is about to leave.
     static let isDropped = EntryTraits(rawValue: 1 << 5)
+    /// A load's result that the disk cannot take, whatever room it has: it has no bytes, or too many.
+    static let staysInMemory = EntryTraits(rawValue: 1 << 6)
 }
 
 /// What memory says of a key.

@@ -34,6 +34,9 @@ final class StatisticsWindows: Sendable {
     let began: Int64
     private let state = Mutex(State())
 
+    /// Of fewer reads a ratio says nothing.
+    static let tellingRequests: UInt64 = 100
+
     private static let second: Int64 = 1_000_000_000
     private static let minute: Int64 = 60_000_000_000
     /// One more than the window needs, and one for the sample that is older than it.
@@ -90,7 +93,7 @@ final class StatisticsWindows: Sendable {
         let base = state.withLock { state in state.seconds.suffix(3).first?.counts }
         var counts = counts
         counts.subtract(base ?? CacheStatistics())
-        return counts.requests < 100 ? nil : counts.memoryHitRatio
+        return counts.requests < StatisticsWindows.tellingRequests ? nil : counts.memoryHitRatio
     }
 
     private static func last(of samples: [Sample], notAfter time: Int64) -> Sample? {
@@ -119,6 +122,7 @@ extension CacheStatistics {
         loadsUnstored.lessen(by: earlier.loadsUnstored)
         refusedByFloor.lessen(by: earlier.refusedByFloor)
         diskWritesAvoided.lessen(by: earlier.diskWritesAvoided)
+        keptForUse.lessen(by: earlier.keptForUse)
         staleServed.lessen(by: earlier.staleServed)
         undecodable.lessen(by: earlier.undecodable)
         evictions.lessen(by: earlier.evictions)

@@ -2,34 +2,51 @@ internal import Synchronization
 internal import VarveEngine
 
 extension Cache {
-    /// What a shard's next start needs, as far as there is room; what has none goes, older states of it as well.
-    func states(
-        of shard: Int, keys: [Key], policy: [UInt8], _ warm: WarmKeeper
-    ) -> [WarmState] {
+    /// The list of a shard's hottest keys, as far as there is room; where there is none for any, older lists go as well.
+    func state(of shard: Int, keys: [Key], _ warm: WarmKeeper) -> WarmState? {
         let room = warm.state.withLock { $0.room }
-        let (number, of) = (UInt16(shard), UInt16(memory.shardCount))
-        let known = WarmState(kind: .policy, shard: number, of: of, body: policy)
-        let fits = room.fits(policy: policy.count)
         let list = WarmState.list(
-            keys.lazy.map { self.keyBytes($0) }, atMost: room.listBytes(beside: fits ? known : nil))
-        var states: [WarmState] = []
-        if room.fits(list.body.count) {
-            states.append(WarmState(kind: .keys, shard: number, of: of, body: list.body))
+            keys.lazy.map { self.keyBytes($0) }, atMost: room.listBytes(besidePolicy: room.policies[shard]))
+        let state = WarmState(
+            kind: .keys, shard: UInt16(shard), of: UInt16(memory.shardCount), body: list.body)
+        let fits = room.fits(list.body.count)
+        if !fits { leaveOut(state.subject, warm) }
+        warm.state.withLock { $0.room.leftOut[shard, default: .init()].keys = keys.count - (fits ? list.count : 0) }
+        sumLeftOut(warm)
+        return fits ? state : nil
+    }
+
+    /// What a shard's policy knows; where there is no room for it, what was noted of that goes as well.
+    func state(of shard: Int, policy: [UInt8], _ warm: WarmKeeper) -> WarmState? {
+        let state = WarmState(
+            kind: .policy, shard: UInt16(shard), of: UInt16(memory.shardCount), body: policy)
+        let fits = warm.state.withLock { state in
+            let before = state.room.listBytes(besidePolicy: state.room.policies[shard])
+            state.room.policies[shard] = policy.count
+            // The list of keys is to be another, whether or not anything happened there.
+            if state.room.listBytes(besidePolicy: policy.count) != before { state[.keys].activity[shard] = nil }
+            let fits = state.room.fits(policy: policy.count)
+            state.room.leftOut[shard, default: .init()].policy = !fits
+            return fits
         }
-        if fits { states.append(known) }
-        let present = Set(states.map(\.kind))
-        for kind in [WarmNote.Kind.keys, .policy] where !present.contains(kind) {
-            let subject = WarmState.Subject(kind: kind, shard: number)
-            warm.state.withLock { $0.round.written[subject]?.whole = nil }
-            remove(room.pieces(of: subject), warm)
+        if !fits { leaveOut(state.subject, warm) }
+        sumLeftOut(warm)
+        return fits ? state : nil
+    }
+
+    private func leaveOut(_ subject: WarmState.Subject, _ warm: WarmKeeper) {
+        let pieces = warm.state.withLock { state in
+            state.written[subject]?.whole = nil
+            return state.room.pieces(of: subject)
         }
+        remove(pieces, warm)
+    }
+
+    private func sumLeftOut(_ warm: WarmKeeper) {
         warm.state.withLock { state in
-            state.room.leftOut[shard] = NoteRoom.LeftOut(
-                keys: keys.count - (present.contains(.keys) ? list.count : 0), policy: !fits)
             state.statistics.keysUnnoted = state.room.leftOut.values.reduce(0) { $0 + $1.keys }
             state.statistics.policiesUnnoted = state.room.leftOut.values.reduce(0) { $0 + ($1.policy ? 1 : 0) }
         }
-        return states
     }
 
     /// Removes notes that no longer count, until one stays.

@@ -33,6 +33,8 @@ struct NoteRoom: Sendable {
     /// Bytes of a shard's states at each of their places; nil: as many as there are.
     var share: Int?
     var leftOut: [Int: LeftOut] = [:]
+    /// By shard, the bytes of what its policy knew when that was last looked at.
+    var policies: [Int: Int] = [:]
     /// The bytes of each piece.
     private var places: [Place: [Int]] = [:]
 
@@ -61,10 +63,12 @@ struct NoteRoom: Sendable {
     /// Whether what a policy knows may be noted: it leaves half to the keys, without which nothing would come back.
     func fits(policy bytes: Int) -> Bool { share.map { NoteRoom.cost(bytes) <= $0 / 2 } ?? true }
 
-    /// Bytes of a list of keys at most, beside a policy's state.
-    func listBytes(beside policy: WarmState?) -> Int {
+    /// Bytes of a list of keys at most, beside what the shard's policy knows: so many bytes; nil: nobody has looked yet, and it
+    /// gets the half that it may take.
+    func listBytes(besidePolicy policy: Int?) -> Int {
         guard let share else { return WarmUp.listBytes }
-        let rest = max(0, share - (policy.map { NoteRoom.cost($0.body.count) } ?? 0))
+        let taken = policy.map { fits(policy: $0) ? NoteRoom.cost($0) : 0 } ?? share / 2
+        let rest = max(0, share - taken)
         return min(WarmUp.listBytes, max(0, rest - NoteRoom.cost(rest) + rest))
     }
 

@@ -1,13 +1,20 @@
-/// Which note is written next, and when: one shard at a time, and of what it knows a piece at a time, so that no note
-/// holds up others' writes for long.
-struct WarmRound: Sendable {
-    /// What was last written whole.
-    struct Written: Sendable {
-        var number: UInt64
-        /// Nil: it is not what this cache would write.
-        var whole: UInt64?
-    }
+/// What is noted at a pace of its own.
+enum WarmPart: CaseIterable, Sendable {
+    /// The hottest keys, and the hit ratio: without them nothing comes back.
+    case keys
+    /// What policies know. It is large, and may be older.
+    case frequencies
 
+    var kinds: [WarmNote.Kind] { self == .keys ? [.keys, .ratio] : [.policy] }
+
+    /// After a round it rests for so many times as long as writing took at the rate of notes.
+    fileprivate var rest: Int64 { self == .keys ? 1 : 9 }
+}
+
+/// Which note of a part is written next, and when: one shard at a time, and of what it knows a piece at a time, so that no
+/// note holds up others' writes for long.
+struct WarmRound: Sendable {
+    let part: WarmPart
     /// When the next round begins, or, within one, the next note may be written.
     var next: Int64 = 0
     /// The shard whose turn it is; nil: between rounds.
@@ -17,29 +24,30 @@ struct WarmRound: Sendable {
     var bytes: Int64 = 0
     /// By shard, what had happened there when it was noted last.
     var activity: [Int: UInt64] = [:]
-    var written: [WarmState.Subject: Written] = [:]
+    /// When the last round began of which all is noted; nil: there was none yet.
+    var noted: Int64?
+    /// Whether something of this round could not be written.
+    private var isLacking = false
     /// What is still to be written of the shard whose turn it is.
     var pending = PendingNotes()
 
-    /// Notes write no more than this many bytes a second.
+    /// Notes of a part write no more than this many bytes a second.
     static let bytesPerSecond: Int64 = 512 << 10
-    /// After a round it rests for so many times as long as writing took at that rate.
-    static let rest: Int64 = 9
+
+    init(_ part: WarmPart, next: Int64 = 0) {
+        self.part = part
+        self.next = next
+    }
 
     /// The shard to note now; nil: none.
-    mutating func turn(at now: Int64, shards: Int) -> Int? {
-        guard now >= next else { return nil }
-        guard let shard else {
-            began = now
-            bytes = 0
-            self.shard = 0
-            return 0
-        }
-        return shard < shards ? shard : nil
+    func turn(at now: Int64, shards: Int) -> Int? {
+        let shard = shard ?? 0
+        return now >= next && shard < shards ? shard : nil
     }
 
     /// So many bytes were written of a shard. Its turn is over where that was all.
     mutating func end(_ shard: Int, bytes: Int, at now: Int64, shards: Int, interval: Int64) {
+        if self.shard == nil { (began, self.bytes, self.shard) = (now, 0, shard) }
         self.bytes += Int64(bytes)
         next = now &+ WarmRound.time(for: Int64(bytes))
         if !pending.isEmpty { return }
@@ -47,16 +55,26 @@ struct WarmRound: Sendable {
             self.shard = shard + 1
         } else {
             self.shard = nil
-            let rested = next &+ WarmRound.rest * WarmRound.time(for: self.bytes)
+            if !isLacking { noted = began }
+            isLacking = false
+            let rested = next &+ part.rest * WarmRound.time(for: self.bytes)
             next = max(rested, Deadlines.add(interval, to: began))
         }
+    }
+
+    /// A note could not be written.
+    mutating func fail(_ note: WarmNote) {
+        pending.fail(note)
+        isLacking = true
     }
 
     /// Nothing that was noted is known to be there any more: all of it is noted anew.
     mutating func forget() {
         activity = [:]
         pending = PendingNotes()
-        for subject in written.keys { written[subject]?.whole = nil }
+        noted = nil
+        // What a round has noted by now.
+        isLacking = shard != nil
     }
 
     /// By what is written, not by the clock, which may jump.

@@ -88,10 +88,15 @@ public final class S3FIFOEviction: EvictionPolicy {
             return false
         }
         ghostHits.add(1, ordering: .relaxed)
-        recentlyAdmitted.add(1, ordering: .relaxed)
-        // It would not have to prove itself among the fresh.
-        if prefersFresh { credits.add(keyHash) }
+        noteSeenAgain(keyHash: keyHash)
         return true
+    }
+
+    /// A value is about to be stored whose key was seen twice: by this policy, or where it sees nothing (in memory).
+    public func noteSeenAgain(keyHash: UInt64) {
+        recentlyAdmitted.add(1, ordering: .relaxed)
+        // It need not prove itself among the fresh.
+        if prefersFresh { credits.add(keyHash) }
     }
 
     /// How many sightings may lie between a key's first and the one that admits it. A turn would do for a key that comes

@@ -53,10 +53,10 @@ struct NotesOfModeTests {
                     hand.update { $0.isReached = true }
                     hand.wait { $0.isOpen }
                     #expect(cache.store.degraded?.isInMemory == true && !cache.isDegraded)
-                    cache.gather(0, warm)
-                    func isPending() -> Bool { warm.state.withLock { !$0.round.pending.isEmpty } }
+                    cache.gather(.keys, 0, warm)
+                    func isPending() -> Bool { warm.state.withLock { !$0[.keys].pending.isEmpty } }
                     let wasPending = isPending()
-                    let isWritten = cache.writePending(0, warm, atMost: .max).isWritten
+                    let isWritten = cache.writePending(.keys, 0, warm, atMost: .max).isWritten
                     return wasPending && !isWritten && isPending()
                 }
             }

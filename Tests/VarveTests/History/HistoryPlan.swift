@@ -49,6 +49,9 @@ struct HistoryPlan: Sendable {
     /// Whether the disk has room for few entries, and others come beside the registers.
     var isCrowded = false
 
+    /// Whether what loads brought to memory alone is written to disk as soon as it is used.
+    var keepsUsed = false
+
     /// Whether other keys that share the registers' floors come and go meanwhile, of source versions as new.
     var sharesFloors = false
 
@@ -230,6 +233,7 @@ struct HistoryRun {
                 recorder.record(HistoryOperation(.clock(now), from: from, to: recorder.tick()))
             }
             guard let engine = cache.store.engine else { continue }
+            if plan.keepsUsed { await IOThread.run(name: "history-keep") { cache.keepAllUsed() } }
             if plan.isCrowded {
                 for _ in 0..<4 {
                     _ = try? await cache.set(1, for: "x/\(random.next() % 96)", EntryOptions(sourceVersion: 1))

@@ -109,6 +109,14 @@ struct HistoryTests {
         try await judge(HistoryPlan(expires: seed % 2 == 0, isVersioned: true, isCrowded: true), seed)
     }
 
+    @Test("Where a full disk takes what loads brought once it was used in memory", arguments: HistoryRun.seeds(8))
+    func keptForUse(seed: UInt64) async throws {
+        var plan = HistoryPlan(memoryEntries: seed % 2 == 0 ? 3 : 5, isCrowded: true)
+        plan.keepsUsed = true
+        if seed % 4 == 3 { (plan.durabilities, plan.operations, plan.endings) = ([nil, .synced], 40, [.kill, .kill]) }
+        try await judge(plan, seed)
+    }
+
     @Test(
         "Nor where other keys share the floors: who is refused for their sake leaves nothing older behind",
         arguments: CacheRig.Home.allCases, HistoryRun.seeds(4))

@@ -173,9 +173,11 @@ private struct WarmRun {
         let cache = sides[side].cache
         guard let warm = cache.warm else { return }
         let keys = held(cache)
-        cache.gather(0, warm)
-        // The hit ratio, a piece of the keys with it, or all of them.
-        _ = cache.writePending(0, warm, atMost: [1, 200, 1_100_000][draw(3)])
+        for part in WarmPart.allCases where draw(3) > 0 {
+            cache.gather(part, 0, warm)
+            // The hit ratio, a piece with it, or all of them.
+            _ = cache.writePending(part, 0, warm, atMost: [1, 200, 1_100_000][draw(3)])
+        }
         takeUpNote(side, keys)
     }
 
@@ -183,7 +185,7 @@ private struct WarmRun {
     private mutating func takeUpNote(_ side: Int, _ keys: Set<String>) {
         let subject = WarmState.Subject(kind: .keys, shard: 0)
         guard let warm = sides[side].cache.warm,
-            let written = warm.state.withLock({ $0.round.written[subject] }), written.number != sides[side].number
+            let written = warm.state.withLock({ $0.written[subject] }), written.number != sides[side].number
         else { return }
         (sides[side].number, sides[side].noted) = (written.number, keys)
     }
@@ -255,7 +257,7 @@ private struct WarmRun {
         #expect(now.count == min(sides[side].limit, coming.union(wanted).count), "\(place): \(statistics)")
         for key in now { #expect(cache.valueInMemory(for: key) == sides[side].values[key], "\(place)") }
         let subject = WarmState.Subject(kind: .keys, shard: 0)
-        sides[side].number = cache.warm?.state.withLock { $0.round.written[subject]?.number } ?? 0
+        sides[side].number = cache.warm?.state.withLock { $0.written[subject]?.number } ?? 0
     }
 
     /// Under which notes of a cache lie.

@@ -18,13 +18,16 @@ struct BenchSource: Sendable {
         return value(of: id)
     }
 
-    /// Puts every id into a cache, several at a time.
-    func fill(_ cache: Cache<BenchKey, [UInt8]>, _ records: UInt64) async throws {
+    /// Puts so many ids into a cache, several at a time: `id` says which.
+    func fill(
+        _ cache: Cache<BenchKey, [UInt8]>, _ records: UInt64, id: @escaping @Sendable (UInt64) -> UInt64 = { $0 }
+    ) async throws {
         let fillers: UInt64 = 16
         try await withThrowingTaskGroup(of: Void.self) { group in
             for filler in 0..<fillers {
                 group.addTask {
-                    for id in stride(from: filler, to: records, by: Int(fillers)) {
+                    for number in stride(from: filler, to: records, by: Int(fillers)) {
+                        let id = id(number)
                         try await cache.set(value(of: id), for: BenchKey(id))
                     }
                 }

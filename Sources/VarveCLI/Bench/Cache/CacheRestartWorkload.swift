@@ -2,7 +2,8 @@ import Foundation
 
 /// `cache_restart`: what a service's hit ratio does when its process is killed. Three processes serve the same requests
 /// in turn: one until its cache is full and steady, then SIGKILL; one that opens what it left (warm); one that begins with
-/// nothing (cold). Each is a process of its own; the source takes 2 ms.
+/// nothing (cold). Memory has room for a tenth of the records, the disk for half, which is full of what is asked
+/// for less when the traffic begins; the source takes 2 ms.
 struct CacheRestartWorkload: Sendable {
     enum Phase: String, Codable, Sendable, CaseIterable { case before, warm, cold }
 
@@ -20,8 +21,8 @@ struct CacheRestartWorkload: Sendable {
         try folder.removeStore()
         let summary = CacheRestartSummary(seen)
         try report(summary.line(options))
-        guard let warm = summary.warm, warm <= 10 else {
-            throw BenchFailure("cache_restart: the warm start did not reach 95 % of the earlier hit ratio in 10 s")
+        if let missed = summary.missed {
+            throw BenchFailure("cache_restart: the warm start did not reach 95 % of the earlier \(missed) in 10 s")
         }
     }
 
@@ -88,6 +89,13 @@ struct CacheRestartSummary {
         warmMemory = first(.warm) { $0.memoryHitRatio >= 0.95 * memoryRatio }
         cold = first(.cold) { $0.hitRatio >= 0.95 * ratio }
         coldMemory = first(.cold) { $0.memoryHitRatio >= 0.95 * memoryRatio }
+    }
+
+    /// What the warm start did not reach 95 % of in ten seconds; nil: it did.
+    var missed: String? {
+        func isReached(_ time: Double?) -> Bool { time.map { $0 <= 10 } ?? false }
+        if !isReached(warm) { return "hit ratio" }
+        return isReached(warmMemory) ? nil : "hit ratio of memory"
     }
 
     func line(_ options: BenchOptions) -> ResultLine {

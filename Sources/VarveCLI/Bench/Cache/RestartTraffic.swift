@@ -41,12 +41,13 @@ struct RestartTraffic: Sendable {
         let began = BenchClock.now()
         let cache = try await open()
         let opened = Double(BenchClock.now() &- began) * 1e-6
-        if phase == .before {
-            let immediate = BenchSource(valueLength: options.valueLength, answersAfter: .zero)
-            try await immediate.fill(cache, options.records)
-        }
         let zipf = Zipf(options.records)
         let ranked = Perm(options.records, seed: 9)
+        if phase == .before {
+            let immediate = BenchSource(valueLength: options.valueLength, answersAfter: .zero)
+            // With the half that is asked for less: what is hot meets a disk that is full.
+            try await immediate.fill(cache, options.records - options.records / 2) { ranked($0 + options.records / 2) }
+        }
         let latencies = Latencies()
         let start = BenchClock.now()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -79,7 +80,9 @@ struct RestartTraffic: Sendable {
 
     private func open() async throws -> Cache<BenchKey, [UInt8]> {
         let memory = Int(clamping: options.records * options.recordBytes / 10)
-        var options = CacheOptions(memory: .bytes(memory), disk: .gigabytes(16))
+        // Half of the records: what is loaded for the first time it does not take.
+        let disk = CacheLimit.entries(max(64, Int(clamping: options.records / 2)))
+        var options = CacheOptions(memory: .bytes(memory), disk: disk)
         // Taken more often than by default, so that a short run has a note to come back by.
         options.warmRestart?.interval = .seconds(max(1, Int(self.options.seconds / 4)))
         return try await Cache.open(at: directory, options)
