@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 import VarveEngine
 import VarvePolicy
@@ -23,6 +24,86 @@ struct ExpiryTests {
         #expect(try await again.value(for: "a") == nil)
         #expect(try await again.value(for: "b") == 2)
         try await again.store.close()
+    }
+
+    @Test(
+        "What expires while other keys of a call take their time is loaded as well", arguments: CacheRig.Home.allCases)
+    func expiresMeanwhile(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions()
+        options.loading.earlyRefresh = 0
+        let cache = try await rig.cache(home, Int.self, options)
+        try await cache.set(1, for: "short", EntryOptions(expiry: .seconds(10)))
+        try await cache.set(1, for: "long", EntryOptions(expiry: .seconds(11)))
+        let calls = Tally()
+        let found = try await cache.values(for: ["short", "long", "missing"]) { keys in
+            await calls.add()
+            if keys == ["missing"] { rig.clock.advance(by: .seconds(10)) } else { #expect(keys == ["short"]) }
+            return Dictionary(uniqueKeysWithValues: keys.map { ($0, 2) })
+        }
+        #expect(found == ["short": 2, "long": 1, "missing": 2])
+        #expect(await calls.count == 2)
+        try await cache.close()
+    }
+
+    @Test("What expires while other keys are read from disk is left out")
+    func expiresBesideReads() async throws {
+        let rig = CacheRig()
+        let turns = Mutex(false)
+        let coding = ValueCoding<Int>(
+            encode: { $0.cacheBytes() },
+            decode: { bytes in
+                if turns.withLock({ $0 }) { rig.clock.advance(by: .seconds(10)) }
+                return try Int(cacheBytes: bytes)
+            }, cost: { _ in 8 })
+        let options = CacheOptions(memory: .entries(2), policy: .fifo)
+        let cache: Cache<String, Int> = try await rig.store().cache(named: "c", coding: coding, options)
+        try await cache.set(3, for: "on disk")
+        try await cache.set(1, for: "short", EntryOptions(expiry: .seconds(10)))
+        try await cache.set(2, for: "long", EntryOptions(expiry: .seconds(11)))
+        turns.withLock { $0 = true }
+        #expect(cache.valueInMemory(for: "short") == 1)
+        #expect(try await cache.values(for: ["short", "on disk", "long"]) == ["on disk": 3, "long": 2])
+        try await cache.store.close()
+    }
+
+    @Test(
+        "Who asks for many is served nothing that has expired by then, and all that there is",
+        arguments: CacheRig.Home.allCases, 1...10 as ClosedRange<UInt64>)
+    func many(_ home: CacheRig.Home, seed: UInt64) async throws {
+        var random = SplitMix(course: seed)
+        func draw(_ count: Int) -> Int { Int(random.next() % UInt64(count)) }
+        let rig = CacheRig()
+        var options = CacheOptions()
+        // On disk memory has no room for most of them.
+        if home == .disk { options.memory = .entries(3) }
+        options.loading.earlyRefresh = 0
+        let cache = try await rig.cache(home, Int.self, options)
+        for round in 1...20 {
+            var deadlines: [String: Int64] = [:]
+            let keys = (0..<10).map { "\(round) \($0)" }
+            for key in keys where draw(4) > 0 {
+                let span = 1 + draw(10)
+                let expiry: Expiry = draw(2) == 0 ? .seconds(span) : Expiry(idle: .seconds(span))
+                try await cache.set(-1, for: key, EntryOptions(expiry: expiry))
+                if expiry.idle == nil { deadlines[key] = cache.store.clock.now() + Int64(span) * 1_000_000_000 }
+            }
+            rig.clock.advance(by: .seconds(draw(5)))
+            let steps = (0..<4).map { _ in draw(4) }
+            let calls = Tally()
+            let found = try await cache.values(for: keys) { keys in
+                rig.clock.advance(by: .seconds(steps[await calls.count % 4]))
+                await calls.add()
+                let number = await calls.count
+                return Dictionary(uniqueKeysWithValues: keys.map { ($0, number) })
+            }
+            let now = cache.store.clock.now()
+            #expect(found.count == keys.count, "seed \(seed), round \(round)")
+            for (key, deadline) in deadlines {
+                #expect((found[key] == -1) == (deadline > now), "seed \(seed), round \(round), key \(key)")
+            }
+        }
+        try await cache.close()
     }
 
     @Test("A wall clock that steps back gives no entry life again", arguments: CacheRig.Home.allCases)
