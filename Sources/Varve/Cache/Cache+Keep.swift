@@ -27,6 +27,8 @@ extension Cache {
                 return
             }
         case .removal(let sourceVersion, _):
+            // A value that is over is for those who are there.
+            if loaded.value != nil { load.noteUsable(until: store.clock.now()) }
             if sourceVersion == nil, await removeFromMemoryAlone(key, hash, began: began) { return }
         }
         do throws(VarveError) {

@@ -17,7 +17,7 @@ extension Cache {
         _ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions(),
         through origin: @Sendable (Key, Value) async throws -> Void
     ) async throws -> EntryVersion? {
-        let change = try change(value, entry, .explicit)
+        let change = try change(writing: value, entry)
         // What is beyond a limit is refused before anything happens.
         if let disk { _ = try batch(keyBytes(key), change, .none, disk) }
         return try await writeThrough(key) {

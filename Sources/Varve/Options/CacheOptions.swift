@@ -51,10 +51,7 @@ public struct CacheOptions: Sendable {
         if memory.amount < 1 { try refuse("a cache's memory holds at least one byte or entry") }
         if let disk, disk.amount < 1 { try refuse("a cache's disk holds at least one byte or entry") }
         try diskQuota?.validateAsQuota()
-        if !(0...1).contains(expiry.jitter) { try refuse("jitter is a share in 0...1") }
-        for span in [expiry.usable, expiry.fresh, expiry.idle] {
-            if let span, span <= .zero { try refuse("an expiry is longer than nothing") }
-        }
+        try expiry.validate()
         if maximumStall < .milliseconds(10) || maximumStall > .seconds(3600) {
             try refuse("a write's stall is bounded by 10 ms to 1 hour")
         }
@@ -85,8 +82,9 @@ public struct LoadOptions: Sendable {
     public var softTimeout: Duration? = .zero
     /// After which time a load counts as failed, and is cancelled. Nil (the default): never.
     public var hardTimeout: Duration?
-    /// How long it is remembered that the source has no value for a key. Nil (the default): not at all, and the next caller
-    /// asks again. What the cache had of the key is gone in either case.
+    /// How long it is remembered that the source has no value for a key (negative caching), with the jitter of the cache's
+    /// expiry, where the loader names no expiry itself. Nil (the default): not at all, and the next caller asks again. What the
+    /// cache had of the key is gone in either case.
     public var absence: Duration?
     /// How a key is left alone whose load has failed. Nil (the default): the next caller tries again.
     public var backOff: BackOff?
@@ -145,7 +143,7 @@ public struct LoadOptions: Sendable {
 
 /// What one write says of its entry; everything has the cache's default.
 public struct EntryOptions: Sendable {
-    /// Nil: the cache's.
+    /// Nil: the cache's. A write refuses spans that are not above zero; a loader's may be over at once (``Expiry``).
     public var expiry: Expiry?
     /// Names under which the entry can be dropped together with others, at most 4096.
     public var tags: [String]
