@@ -25,7 +25,9 @@ extension Cache {
             throw error
         }
         loadGuard.noteSuccess(keys, admission)
-        return (answer, Latencies.now() &- start)
+        let took = Latencies.now() &- start
+        loadTime.note(took)
+        return (answer, took)
     }
 
     /// The loader's answer; `LoadTimeout` after the hard timeout. Nothing that comes after the call was given up.

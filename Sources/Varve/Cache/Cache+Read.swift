@@ -258,7 +258,7 @@ extension Cache {
         let weight = weight(key, cost: cost(of: value, encoded: stored.bytes.count), extras: extras)
         var entry = MemoryEntry<Key, Value>(
             front: .init(key: key, value: value, carefreeUntil: .min),
-            back: EntryRecord(stored, hash: hash, weight: weight))
+            back: EntryRecord(stored, hash: hash, loadNanoseconds: dearness(of: stored), weight: weight))
         entry.settle()
         return entry
     }

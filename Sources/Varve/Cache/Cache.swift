@@ -25,6 +25,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let loadGuard: LoadGuard<Key>
     let counts = LoadCounts()
     let latencies = Latencies()
+    let loadTime = LoadTime()
     /// Nil: nothing is brought back after a restart.
     let warm: WarmKeeper?
     let windows: StatisticsWindows

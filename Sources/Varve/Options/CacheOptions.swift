@@ -91,15 +91,16 @@ public struct LoadOptions: Sendable {
     /// When the source as a whole is left alone. Nil (the default): never.
     public var breaker: CircuitBreaker?
     /// How early, by chance, entries in memory are loaded anew before their deadline: about so many times as long before it
-    /// as their load took, 0...100. Nobody waits for that. 0: never; 1, the default, is the optimum of Vattani, Chierichetti and Lowenstein (2015:
-    /// XFetch, beta) where the next load takes as long as the last.
+    /// as their load took, 0...100. Nobody waits for that. 0: never; 1, the default, is the optimum of Vattani, Chierichetti and
+    /// Lowenstein (2015: XFetch, beta) where the next load takes as long as the last. Of loaded entries that come from disk
+    /// it is taken for what loads of this cache took lately.
     public var earlyRefresh = 1.0
 
     /// Loads without limits or guards, stale values while one is under way.
     public init() {}
 
     /// Waits after a failed load of a key before it is tried again; meanwhile callers get the stale value, or the error
-    /// anew. Each further failure doubles the wait.
+    /// anew. Each further failure doubles the wait, unless it comes later than twice the longest wait after the last wait's end.
     public struct BackOff: Hashable, Sendable {
         /// The wait after the first failure. Default 100 ms; above zero.
         public var initial: Duration
