@@ -34,7 +34,9 @@ extension Cache {
     private func bounded<Answer: Sendable>(
         _ call: @escaping @Sendable () async throws -> Answer
     ) async throws -> Answer {
-        if let limit = options.loading.hardTimeout { return try await LoaderCall.run(atMost: limit, call) }
+        if let limit = options.loading.hardTimeout {
+            return try await LoaderCall.run(atMost: limit, or: LoadTimeout(limit: limit), call)
+        }
         let answer = try await call()
         try Task.checkCancellation()
         return answer

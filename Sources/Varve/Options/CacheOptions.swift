@@ -23,6 +23,9 @@ public struct CacheOptions: Sendable {
     public var durability: Durability
     /// How values are loaded that are missing or due.
     public var loading = LoadOptions()
+    /// How long a write through waits for its origin; then it throws ``OriginTimeout``, the origin's call is cancelled, and the
+    /// next writer of the key has its turn. Nil (the default): for ever.
+    public var originTimeout: Duration?
     /// How memory is warmed after a restart. Nil: not at all, and no notes are taken for the next one.
     public var warmRestart: WarmRestart? = WarmRestart()
     /// What happens while the disk is full, failing or damaged. Default: writes throw. A property of the store: where several
@@ -52,6 +55,7 @@ public struct CacheOptions: Sendable {
         if let disk, disk.amount < 1 { try refuse("a cache's disk holds at least one byte or entry") }
         try diskQuota?.validateAsQuota()
         try expiry.validate()
+        if let originTimeout, originTimeout <= .zero { try refuse("an origin's timeout is longer than nothing") }
         if maximumStall < .milliseconds(10) || maximumStall > .seconds(3600) {
             try refuse("a write's stall is bounded by 10 ms to 1 hour")
         }
