@@ -60,7 +60,7 @@ extension Cache {
         let bytes = try disk == nil || !isEncoded ? nil : value.map { try coding.encode($0) } ?? []
         return .entry(
             NewEntry(
-                value: value, bytes: bytes ?? [], cost: cost(of: value, encoded: bytes?.count),
+                value: value, bytes: bytes ?? [], cost: cost(of: value, encoded: bytes),
                 deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: entry.tagNumbers,
                 sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))

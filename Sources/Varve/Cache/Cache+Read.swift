@@ -255,7 +255,7 @@ extension Cache {
         }
         let extras = EntryRecord.bytesOfExtras(
             isIdle: stored.hasExtensions, tags: stored.fields.tags.count, sourceVersion: stored.fields.sourceVersion)
-        let weight = weight(key, cost: cost(of: value, encoded: stored.bytes.count), extras: extras)
+        let weight = weight(key, cost: cost(of: value, encoded: stored.bytes), extras: extras)
         var entry = MemoryEntry<Key, Value>(
             front: .init(key: key, value: value, carefreeUntil: .min),
             back: EntryRecord(stored, hash: hash, loadNanoseconds: dearness(of: stored), weight: weight))
@@ -288,7 +288,7 @@ extension Cache {
 
     /// What a value takes in memory, where that counts. It may run code of the user's, and encode the value: under no lock.
     @inlinable
-    func cost(of value: Value?, encoded: Int?) -> Int {
+    func cost(of value: Value?, encoded: [UInt8]?) -> Int {
         if memory.countsEntries { return 0 }
         return value.map { coding.cost($0, encoded) } ?? 0
     }

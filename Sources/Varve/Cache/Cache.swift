@@ -205,8 +205,8 @@ extension Cache {
         try inMemory(coding: .own, options)
     }
 
-    /// A cache that lives in memory alone. What a value costs is twice its size as JSON: where the limit is in bytes, each
-    /// is encoded once when it is written. Where that is too dear, `inMemory(_:cost:)` takes what you know.
+    /// A cache that lives in memory alone. What a value costs is estimated by its JSON (``ValueCoding/json``): where the
+    /// limit is in bytes, each is encoded once when it is written. Where that is too dear, `inMemory(_:cost:)` takes what you know.
     /// - Throws: as for values that say themselves what they cost.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
     where Value: Codable {
