@@ -34,6 +34,69 @@ struct AbsenceTests {
         try await cache.close()
     }
 
+    /// Whether the source is asked, which has none and says this of it.
+    private func isAsked(_ cache: Cache<String, Int>, _ expiry: Expiry?, _ key: String = "a") async throws -> Bool {
+        let before = cache.statistics.loads
+        let none = Loaded<Int>(nil, EntryOptions(expiry: expiry))
+        #expect(try await cache.value(for: key, loading: { _ in none }) == nil)
+        return cache.statistics.loads > before
+    }
+
+    @Test(
+        "How long it is remembered the loader says, whatever the cache's options do: for ever, or as long as it is read",
+        arguments: CacheRig.Home.allCases, [nil, Duration.seconds(5)])
+    func expiry(_ home: CacheRig.Home, _ absence: Duration?) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(expiry: .seconds(7))
+        options.loading.absence = absence
+        let cache = try await rig.cache(home, Int.self, options)
+        #expect(try await isAsked(cache, .never))
+        rig.clock.advance(by: .seconds(1_000_000))
+        #expect(try await !isAsked(cache, .never))
+        #expect(try await isAsked(cache, Expiry(idle: .seconds(10)), "idle"))
+        for _ in 0..<4 {
+            rig.clock.advance(by: .seconds(6))
+            #expect(try await !isAsked(cache, nil, "idle"))
+        }
+        rig.clock.advance(by: .seconds(10))
+        #expect(try await isAsked(cache, nil, "idle"))
+        try await cache.close()
+    }
+
+    @Test("It is never served stale: past its fresh deadline the source is asked", arguments: CacheRig.Home.allCases)
+    func fresh(_ home: CacheRig.Home) async throws {
+        let rig = CacheRig()
+        let cache = try await rig.cache(home, Int.self)
+        let expiry = Expiry(usable: .seconds(100), fresh: .seconds(10))
+        #expect(try await isAsked(cache, expiry))
+        rig.clock.advance(by: .seconds(10) - .nanoseconds(1))
+        #expect(try await !isAsked(cache, expiry))
+        rig.clock.advance(by: .nanoseconds(1))
+        #expect(try await isAsked(cache, expiry))
+        // One that is over at once is not remembered.
+        rig.clock.advance(by: .seconds(100))
+        for _ in 0..<2 { #expect(try await isAsked(cache, .seconds(0))) }
+        try await cache.close()
+    }
+
+    @Test("Jitter parts those that were found together, the loader's and the cache's", arguments: [true, false])
+    func jitter(isLoaders: Bool) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions()
+        options.expiry.jitter = isLoaders ? 0 : 0.5
+        options.loading.absence = .seconds(10)
+        let cache = try await rig.cache(.memory, Int.self, options)
+        let expiry = isLoaders ? Expiry(usable: .seconds(10), jitter: 0.5) : nil
+        for number in 0..<100 { #expect(try await isAsked(cache, expiry, "\(number)")) }
+        rig.clock.advance(by: .seconds(5) - .nanoseconds(1))
+        for number in 0..<100 { #expect(try await !isAsked(cache, expiry, "\(number)")) }
+        rig.clock.advance(by: .seconds(2.5))
+        var asked = 0
+        for number in 0..<100 where try await isAsked(cache, expiry, "\(number)") { asked += 1 }
+        #expect((1...99).contains(asked))
+        try await cache.close()
+    }
+
     @Test("It is not stored over a newer source version, and refuses older ones", arguments: CacheRig.Home.allCases)
     func sourceVersion(_ home: CacheRig.Home) async throws {
         let cache = try await cache(home)

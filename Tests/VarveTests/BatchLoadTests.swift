@@ -137,7 +137,84 @@ struct BatchLoadTests {
         try await cache.close()
     }
 
-    @Test("Who is cancelled leaves the others theirs, and with the last one goes the call")
+    @Test("With the last caller goes the call", arguments: [Duration.zero, nil])
+    func lastCaller(softTimeout: Duration?) async throws {
+        let rig = CacheRig()
+        let cache = try await cache(rig) { $0.softTimeout = softTimeout }
+        // Where its fresh value is waited for, a stale key is like one that is missing.
+        if softTimeout == nil {
+            try await cache.set(-1, for: "0", .init(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10))))
+            rig.clock.advance(by: .seconds(20))
+        }
+        let (door, ended) = (Door(), Tally())
+        let load: @Sendable ([String]) async throws -> [String: Int] = { keys in
+            await withTaskCancellationHandler {
+                await door.pass()
+            } onCancel: {
+                Task { await ended.add() }
+            }
+            return Dictionary(uniqueKeysWithValues: keys.map { ($0, 1) })
+        }
+        let first = Task { try await cache.values(for: ["0", "1"], load: load) }
+        await door.arrived(1)
+        let second = Task { try await cache.values(for: ["1", "0"], load: load) }
+        while cache.statistics.loadsShared < 2 { await Task.yield() }
+        first.cancel()
+        await #expect(throws: CancellationError.self) { try await first.value }
+        #expect(await ended.count == 0)
+        second.cancel()
+        await #expect(throws: CancellationError.self) { try await second.value }
+        while await ended.count == 0 { await Task.yield() }
+        await door.open()
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        // What it brought is nobody's.
+        #expect(try await cache.value(for: "1") == nil)
+        #expect(cache.statistics.loadFailures == 0)
+        try await cache.close()
+    }
+
+    @Test("A call that refreshes a key in the background goes on for that one, though its last caller goes")
+    func background() async throws {
+        let rig = CacheRig()
+        let cache = try await cache(rig) { _ in }
+        try await cache.set(-1, for: "0", .init(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10))))
+        rig.clock.advance(by: .seconds(20))
+        let (door, ended) = (Door(), Tally())
+        let caller = Task {
+            try await cache.values(
+                for: ["0", "1"],
+                load: { keys in
+                    await door.pass()
+                    if Task.isCancelled { await ended.add() }
+                    return Dictionary(uniqueKeysWithValues: keys.map { ($0, 1) })
+                })
+        }
+        await door.arrived(1)
+        caller.cancel()
+        await #expect(throws: CancellationError.self) { try await caller.value }
+        await door.open()
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect(await ended.count == 0)
+        #expect(try await cache.values(for: ["0", "1"]) == ["0": 1])
+        try await cache.close()
+    }
+
+    @Test("However many keys there are, they are asked for in one call", arguments: CacheRig.Home.allCases)
+    func manyKeys(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        let keys = (0..<5000).map { "\($0)" }
+        for key in keys.prefix(1000) { try await cache.set(-1, for: key) }
+        let found = try await cache.values(for: keys) { keys in
+            #expect(keys.count == 4000)
+            return Dictionary(uniqueKeysWithValues: keys.map { ($0, 1) })
+        }
+        #expect(found.count == 5000 && found.values.count { $0 == -1 } == 1000)
+        #expect(cache.statistics.loads == 1)
+        #expect(try await cache.values(for: keys) == found)
+        try await cache.close()
+    }
+
+    @Test("Who is cancelled leaves the others theirs")
     func cancellation() async throws {
         let cache = try await cache(CacheRig()) { $0.breaker = .init(failures: 1, pause: .seconds(5)) }
         let (door, ended) = (Door(), Tally())
@@ -188,7 +265,7 @@ struct BatchLoadTests {
         var options = CacheOptions(expiry: Expiry(usable: .seconds(100), fresh: .seconds(10)))
         // On disk memory has no room for most of them.
         if home == .disk { options.memory = .entries(3) }
-        options.loading.softTimeout = nil
+        options.loading.softTimeout = .zero
         options.loading.backOff = .init(initial: .seconds(1), maximum: .seconds(1))
         let cache = try await rig.cache(home, Int.self, options)
         for key in Self.keys { try await cache.set(-1, for: key) }

@@ -30,6 +30,23 @@ struct CostTests {
         try await cache.close()
     }
 
+    @Test("The cost of a Codable value is what its JSON stands for, whatever the text's length")
+    func json() {
+        func cost(_ text: String) -> Int { JSONCost.inMemory(of: Array(text.utf8)) }
+        #expect(cost("[1,2,3]") == 32 + 3 * 12)
+        #expect(cost("[1.2345678901,-1e300]") == 32 + 2 * 12)
+        #expect(cost("[true,null]") == 32 + 2 * 12)
+        #expect(cost(#"{"name":"Bob","age":3}"#) == 32 + 2 * 8 + 16 + 12)
+        // What stands in a string is no structure, nor does an escaped quote end it.
+        #expect(cost(#"["[1,2,\"3]"]"#) == 32 + 16)
+        #expect(cost(#"["sixteen bytes it"]"#) == 32 + 16 + 16 + 32)
+        #expect(cost(#""\\""#) == 16)
+        // No text of an encoder's.
+        #expect(cost(#"["#) == 32)
+        #expect(cost(#"["abc\"#) >= 32)
+        #expect(cost("") == 0)
+    }
+
     /// Neither `Codable` nor able to say what it costs.
     struct Opaque: Sendable {
         var bytes: [UInt8]
@@ -65,9 +82,14 @@ struct CostTests {
 
     @Test("A value that cannot be encoded is kept in memory all the same")
     func unencodable() async throws {
-        let cache = try Cache<Int, Double>.inMemory(CacheOptions(memory: .megabytes(1)))
-        try await cache.set(.nan, for: 1)
-        #expect(try await cache.value(for: 1)?.isNaN == true)
+        struct Mute: Codable {
+            struct Refusal: Error {}
+            var number: Int
+            func encode(to encoder: any Encoder) throws { throw Refusal() }
+        }
+        let cache = try Cache<Int, Mute>.inMemory(CacheOptions(memory: .megabytes(1)))
+        try await cache.set(Mute(number: 7), for: 1)
+        #expect(try await cache.value(for: 1)?.number == 7)
         try await cache.close()
     }
 

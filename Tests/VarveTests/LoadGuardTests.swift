@@ -85,7 +85,12 @@ struct LoadGuardTests {
                     }
                     loads.noteFailure([key], .init(), SourceDown(), at: now)
                     #expect(loads.count <= 4096, "seed \(seed), step \(step)")
-                    let count = model[key]?.count ?? 0...0
+                    var count = model[key]?.count ?? 0...0
+                    if let until = model[key]?.until {
+                        // What failed long ago does not count.
+                        let past = now - 40_000_000_000
+                        if until.lowerBound <= past { count = 0...(until.upperBound <= past ? 0 : count.upperBound) }
+                    }
                     let next = count.lowerBound + 1...count.upperBound + 1
                     model[key] = Failures(
                         count: next, until: now + wait(next.lowerBound)...now + wait(next.upperBound))
@@ -106,6 +111,26 @@ struct LoadGuardTests {
                 }
             }
         }
+    }
+
+    @Test("A failure of long ago does not lengthen the wait after the next one")
+    func longAgo() {
+        struct SourceDown: Error {}
+        var options = LoadOptions()
+        options.backOff = .init(initial: .seconds(1), maximum: .seconds(8))
+        let loads = LoadGuard<Int>(options)
+        let second: Int64 = 1_000_000_000
+        func waits(after failure: Int64, for span: Int64) {
+            loads.noteFailure([1], .init(), SourceDown(), at: failure * second)
+            #expect(throws: LoadRefused.self) { try loads.check(1, at: (failure + span) * second - 1) }
+            #expect(throws: Never.self) { try loads.check(1, at: (failure + span) * second) }
+        }
+        waits(after: 0, for: 1)
+        // The last moment at which the one before counts, and the first at which it does not.
+        waits(after: 16, for: 2)
+        waits(after: 18 + 16, for: 1)
+        waits(after: 40, for: 2)
+        waits(after: 42, for: 4)
     }
 
     @Test("While the source rests one load is on its way to decide, whatever others come to")

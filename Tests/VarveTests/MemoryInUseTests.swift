@@ -15,7 +15,7 @@ struct MemoryInUseTests {
     private static let limit = 16_000_000
 
     /// Fills a cache.
-    private static func fill<Value: CacheValue>(
+    private static func fill<Value: Sendable>(
         _ cache: Cache<Int, Value>, _ keys: Range<Int>, since before: UInt64, _ value: (Int) -> Value
     ) async throws -> Use {
         for key in keys { try await cache.set(value(key), for: key) }
@@ -41,10 +41,49 @@ struct MemoryInUseTests {
     private static func compare<Value: CacheValue>(_ value: (Int) -> Value) async throws {
         let before = varve_allocated_bytes()
         let cache = try Cache<Int, Value>.inMemory(CacheOptions(memory: .bytes(limit)))
-        let use = try await fill(cache, 0..<100_000, since: before, value)
+        try await compare(cache, 100_000, since: before, value)
+    }
+
+    /// Values that are kept as JSON: memory holds what was decoded from it.
+    private static func compareCoded<Value: Codable & Sendable>(_ value: (Int) -> Value) async throws {
+        let before = varve_allocated_bytes()
+        let cache = try Cache<Int, Value>.inMemory(CacheOptions(memory: .bytes(limit)))
+        try await compare(cache, 20_000, since: before, value)
+    }
+
+    private static func compare<Value: Sendable>(
+        _ cache: Cache<Int, Value>, _ keys: Int, since before: UInt64, _ value: (Int) -> Value
+    ) async throws {
+        let use = try await fill(cache, 0..<keys, since: before, value)
         #expect(use.given < use.told * 2, "\(Value.self): \(use)")
         #expect(use.given > use.told / 2, "\(Value.self): \(use)")
         try await cache.close()
+    }
+
+    private struct Person: Codable {
+        var name: String
+        var about: String
+        var visits: [Int]
+
+        init(_ number: Int) {
+            name = "a name, as they come: \(number)"
+            about = String(repeating: "x", count: 200 + number % 100)
+            visits = (0..<20).map { $0 * number }
+        }
+    }
+
+    @Test("Values that are kept as JSON take about what is estimated, however short or long their text")
+    func coded() async {
+        await #expect(processExitsWith: .success) {
+            guard varve_allocations_are_counted() else { return }
+            try await MemoryInUseTests.compareCoded { number in (0..<80).map { ($0 + number) % 10 } }
+            try await MemoryInUseTests.compareCoded { number in (0..<80).map { 1 / Double($0 + number + 1) } }
+            try await MemoryInUseTests.compareCoded { number in (0..<40).map { "\($0 + number)" } }
+            try await MemoryInUseTests.compareCoded { number in
+                Dictionary(uniqueKeysWithValues: (0..<40).map { ("key \($0)", number) })
+            }
+            try await MemoryInUseTests.compareCoded { Person($0) }
+        }
     }
 
     @Test("What many small entries took is given back when few large ones have taken their place")

@@ -63,14 +63,4 @@ struct SourceVersionTests {
         #expect(cache.valueInMemory(for: "a") == 2)
         try await cache.close()
     }
-
-    @Test("An idle span of nothing is over at once", arguments: CacheRig.Home.allCases)
-    func idleOfNothing(_ home: CacheRig.Home) async throws {
-        let rig = CacheRig()
-        let cache = try await rig.cache(home, Int.self)
-        try await cache.set(1, for: "a", .init(expiry: Expiry(idle: .zero)))
-        rig.clock.advance(by: .milliseconds(1))
-        #expect(try await cache.value(for: "a") == nil)
-        try await cache.close()
-    }
 }

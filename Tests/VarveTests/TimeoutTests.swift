@@ -116,6 +116,39 @@ struct TimeoutTests {
         }
     }
 
+    @Test(
+        "What comes from disk is loaded anew early, by what loads took lately; what was set is not",
+        arguments: [true, false])
+    func earlyRefreshFromDisk(isLoaded: Bool) async throws {
+        let rig = CacheRig()
+        var options = CacheOptions(memory: .entries(3), expiry: .seconds(10), policy: .lru)
+        options.loading.earlyRefresh = 100
+        let cache = try await rig.cache(.disk, Int.self, options)
+        let slow: @Sendable (String) async throws -> Int = { _ in
+            let began = Latencies.now()
+            while Latencies.now() - began < 2_000_000 { await Task.yield() }
+            return 1
+        }
+        if isLoaded {
+            _ = try await cache.value(for: "a", load: slow)
+        } else {
+            try await cache.set(1, for: "a")
+            _ = try await cache.value(for: "other", load: slow)
+        }
+        for number in 0..<5 { try await cache.set(number, for: "\(number)") }
+        for number in 0..<5 { try await cache.remove("\(number)") }
+        #expect(cache.valueInMemory(for: "a") == nil)
+        rig.clock.advance(by: .seconds(10) - .microseconds(1))
+        // A fifth of a second is what counts at the least.
+        for _ in 0..<100 where cache.statistics.loads == 1 {
+            #expect(try await cache.value(for: "a") { _ in 2 } == 1)
+            while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        }
+        #expect(cache.statistics.loads == (isLoaded ? 2 : 1))
+        #expect(try await cache.value(for: "a") == (isLoaded ? 2 : 1))
+        try await cache.close()
+    }
+
     @Test("When the source fails the stale value is served, and only while it is usable", arguments: Place.allCases)
     func staleIfError(_ place: Place) async throws {
         let rig = CacheRig()

@@ -122,6 +122,9 @@ private struct CatalogueRun {
         let place = "\(place), \(age.map { "known for \($0) s" } ?? "not known")"
         switch age {
         case nil: #expect(asked == 1 && answers.allSatisfy { $0 == row }, "\(place): \(asked) questions, \(answers)")
+        case let age? where known == nil && age >= 54:
+            // Forgotten somewhere in between.
+            #expect(asked <= 1 && answers.allSatisfy { [known, row].contains($0) }, "\(place): \(asked) questions")
         case let age? where known == nil || age < 540:
             #expect(asked == 0 && answers.allSatisfy { $0 == known }, "\(place): \(asked) questions, \(answers)")
         case let age? where age < 3240:
@@ -144,6 +147,7 @@ private struct CatalogueRun {
             _ = try await database.setPrice(of: id, to: cents)
             return
         }
+        let before = questions
         // Beside requests, which get the one or the other.
         let answers = try await withThrowingTaskGroup(of: Product?.self) { group in
             for _ in 0..<draw(4) { group.addTask { try await product(id, in: catalogue, from: database) } }
@@ -153,7 +157,7 @@ private struct CatalogueRun {
         while catalogue.loadsUnderWay.count > 0, !Task.isCancelled { await Task.yield() }
         guard let row = database.row(id) else {
             // Nobody has it. Who asked may have found that out.
-            if !answers.isEmpty, age(id) == nil { held[id] = Held(product: nil, since: now) }
+            if !answers.isEmpty, questions > before { held[id] = Held(product: nil, since: now) }
             return
         }
         held[id] = Held(product: row, since: now)

@@ -186,6 +186,64 @@ struct WriteThroughTests {
         #expect(cache.turns.count == 0)
     }
 
+    @Test(
+        "An origin that never answers keeps the next writer no longer than its timeout, and leaves the key absent",
+        arguments: CacheRig.Home.allCases)
+    func originTimeout(_ home: CacheRig.Home) async throws {
+        var options = CacheOptions()
+        options.originTimeout = .milliseconds(100)
+        let cache = try await CacheRig().cache(home, Int.self, options)
+        try await cache.set(1, for: "a")
+        let (door, cancelled) = (Door(), Tally())
+        let hang: @Sendable () async -> Void = {
+            await door.pass()
+            if Task.isCancelled { await cancelled.add() }
+        }
+        await #expect(throws: OriginTimeout.self) { try await cache.set(2, for: "a") { _, _ in await hang() } }
+        #expect(try await cache.value(for: "a") == nil)
+        await #expect(throws: OriginTimeout.self) { try await cache.remove("a") { _ in await hang() } }
+        await #expect(throws: OriginTimeout.self) {
+            try await cache.write("a") { _ in
+                await hang()
+                return Loaded(2)
+            }
+        }
+        #expect(try await cache.set(3, for: "a") { _, _ in } != nil)
+        #expect(try await cache.value(for: "a") == 3)
+        await door.open()
+        while await cancelled.count < 3 { await Task.yield() }
+        // What they bring in the end is for nobody.
+        #expect(try await cache.value(for: "a") == 3)
+        #expect(cache.turns.count == 0)
+        try await cache.close()
+        options.originTimeout = .zero
+        #expect(await code { _ = try await CacheRig().cache(home, Int.self, options) } == .invalidArgument)
+    }
+
+    @Test("Where origins have a timeout, who is cancelled tells his, and the next writer waits for its end")
+    func cancelledWithTimeout() async throws {
+        var options = CacheOptions()
+        options.originTimeout = .seconds(1000)
+        let cache = try await CacheRig().cache(.memory, Int.self, options)
+        let (door, asked) = (Door(), Tally())
+        let first = Task {
+            try await cache.set(1, for: "a") { _, _ in
+                await door.pass()
+                try Task.checkCancellation()
+            }
+        }
+        await door.arrived(1)
+        let second = Task { try await cache.set(2, for: "a") { _, _ in await asked.add() } }
+        first.cancel()
+        for _ in 0..<1000 { await Task.yield() }
+        #expect(await asked.count == 0)
+        await door.open()
+        await #expect(throws: CancellationError.self) { try await first.value }
+        #expect(try await second.value != nil)
+        #expect(try await cache.value(for: "a") == 2)
+        try await cache.close()
+    }
+
     @Test("The origin is not asked where the key cannot be removed first, or the value not be stored")
     func refusal() async throws {
         let rig = CacheRig()

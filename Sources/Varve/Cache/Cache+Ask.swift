@@ -25,14 +25,18 @@ extension Cache {
             throw error
         }
         loadGuard.noteSuccess(keys, admission)
-        return (answer, Latencies.now() &- start)
+        let took = Latencies.now() &- start
+        loadTime.note(took)
+        return (answer, took)
     }
 
     /// The loader's answer; `LoadTimeout` after the hard timeout. Nothing that comes after the call was given up.
     private func bounded<Answer: Sendable>(
         _ call: @escaping @Sendable () async throws -> Answer
     ) async throws -> Answer {
-        if let limit = options.loading.hardTimeout { return try await LoaderCall.run(atMost: limit, call) }
+        if let limit = options.loading.hardTimeout {
+            return try await LoaderCall.run(atMost: limit, or: LoadTimeout(limit: limit), call)
+        }
         let answer = try await call()
         try Task.checkCancellation()
         return answer

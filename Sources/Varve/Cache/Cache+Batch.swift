@@ -5,11 +5,12 @@ extension Cache {
 
     /// The values of many keys; those that the cache has not are asked for in one call of `load` and stored. Keys that
     /// it brings no value for are left out. Keys whose load is under way already are waited for, not asked for again.
-    /// Stale values are served as they are, whatever the soft timeout, and asked for in the same call, but not waited for.
-    /// Each key is judged when it is found, though the others take their time.
+    /// Stale values are asked for in the same call; for how long the fresh ones are waited for says the soft timeout, as for
+    /// one key. What expires before the call returns is loaded too.
     ///
     /// To the circuit breaker the call is one, and so is its failure; back-off goes by key: a key that is to be left
-    /// alone is not asked for, the others are.
+    /// alone is not asked for, the others are. The call is cancelled when nobody waits any more for any of its keys. One that
+    /// refreshes keys in the background goes on for those.
     /// - Throws: once every key's load has ended and what came is stored (at once where the task is cancelled): what
     ///   `load` threw, or another's load that was waited for; else `LoadRefused` where a key was left alone;
     ///   `LoadTimeout` and `LoadRefused` as the options say; `CancellationError` where the task is cancelled; `VarveError` of
@@ -23,47 +24,93 @@ extension Cache {
     /// The same for a loader that says more than values: their expiry, tags, source versions, or that there are none.
     /// - Throws: as `values(for:load:)`.
     public func values(for keys: [Key], loading load: @escaping BatchLoader) async throws -> [Key: Value] {
-        var found: [Key: Value] = [:]
-        var missing: [Key] = []
-        var stale: [Key] = []
-        // Fresh yet, and to be refreshed ahead of their deadlines.
-        var early: [Key] = []
-        for key in Set(keys) {
-            switch memory.lookUp(key) {
-            case .hit(let value): found[key] = value
-            // That the source has none is known.
-            case .absent: break
-            case .due(let value):
-                found[key] = value
-                early.append(key)
-            case .stale(let value):
-                found[key] = value
-                stale.append(key)
-            case .miss:
-                let (entry, fresh) = try foundAtOnce(key, .miss)
-                if let entry {
-                    found[key] = entry.value
-                    if entry.value != nil, fresh == nil { stale.append(key) }
-                } else {
-                    missing.append(key)
+        var found: [Key: Servable<Value>] = [:]
+        var round = Round()
+        for key in Set(keys) { try lookUp(key, &found, &round) }
+        var errors: [Key: any Error] = [:]
+        while !round.isEmpty {
+            if Task.isCancelled {
+                if round.waits.isEmpty { break }
+                throw CancellationError()
+            }
+            let outcomes = try await outcomes(of: round, load)
+            round = Round()
+            for (key, outcome) in outcomes {
+                switch outcome {
+                case .found(let value): found[key] = value
+                case .stale(let value): take(value, for: key, &found, &round)
+                case .outdated(let wait): round.waits[key] = wait
+                case .failed(let error): errors[key] = error
                 }
             }
+            // What took its time may have outlived others.
+            let now = store.clock.now()
+            for (key, value) in found where value.until <= now {
+                found[key] = nil
+                if errors.isEmpty { round.waits[key] = Wait() }
+            }
         }
-        if missing.isEmpty, stale.isEmpty, early.isEmpty { return found }
-        var outcomes = try await outcomes(for: missing, behind: stale + early, load)
-        let outdated = outcomes.compactMapValues(\.outdated)
-        if !outdated.isEmpty {
-            let again = try await self.outcomes(for: Array(outdated.keys), after: outdated, load)
-            outcomes.merge(again) { _, second in second }
+        if let error = worst(keys.compactMap { errors[$0] }) { throw error }
+        for value in found.values where value.isStale { counts.add(.staleServed) }
+        return found.mapValues(\.value)
+    }
+
+    /// What a call asks for next.
+    private struct Round {
+        var waits: [Key: Wait] = [:]
+        /// Keys that are asked for in the same call, and that nobody waits for.
+        var behind: [Key] = []
+        var isEmpty: Bool { waits.isEmpty && behind.isEmpty }
+    }
+
+    /// How a key is waited for.
+    private struct Wait: Sendable {
+        /// Where the next load stands, after one whose result was outdated before this caller came.
+        var after: Successor<Value>?
+        /// What is served where the fresh one does not come soon enough.
+        var stale: Servable<Value>?
+    }
+
+    /// What has come of a key.
+    private enum Outcome: Sendable {
+        /// Nil: the source has none.
+        case found(Servable<Value>?)
+        /// To be refreshed.
+        case stale(Servable<Value>)
+        /// To be loaded again.
+        case outdated(Wait)
+        case failed(any Error)
+    }
+
+    /// What can be had of a key at once, and what it is to be asked for.
+    private func lookUp(_ key: Key, _ found: inout [Key: Servable<Value>], _ round: inout Round) throws(VarveError) {
+        let (answer, until) = lookUp(key)
+        switch answer {
+        case .hit(let value): found[key] = Servable(value: value, until: until)
+        // That the source has none is known.
+        case .absent: break
+        case .due(let value):
+            // Fresh yet, and to be refreshed ahead of its deadline.
+            found[key] = Servable(value: value, until: until)
+            round.behind.append(key)
+        case .stale(let value):
+            take(Servable(value: value, until: until, isStale: true), for: key, &found, &round)
+        case .miss:
+            let (entry, fresh) = try foundAtOnce(key, .miss)
+            guard let entry else { return round.waits[key] = Wait() }
+            guard let one = Servable(entry, isStale: fresh == nil) else { return }
+            if one.isStale { take(one, for: key, &found, &round) } else { found[key] = one }
         }
-        for (key, outcome) in outcomes { if case .success(let value) = outcome.result { found[key] = value } }
-        // What was found stale where it had to be waited for is served so; somebody may have seen to it meanwhile.
-        let late = outcomes.filter(\.value.isStale).map(\.key)
-        let due = late.filter { outcomes[$0]?.isBeingRefreshed == false && !isFresh($0) }
-        if !due.isEmpty, !Task.isCancelled { _ = try await self.outcomes(for: [], behind: due, load) }
-        if let error = worst(keys.compactMap { outcomes[$0]?.result }) { throw error }
-        for _ in 0..<stale.count + late.count { counts.add(.staleServed) }
-        return found
+    }
+
+    /// A stale value is served as it is, or waits for the fresh one.
+    private func take(
+        _ stale: Servable<Value>, for key: Key, _ found: inout [Key: Servable<Value>], _ round: inout Round
+    ) {
+        guard options.loading.softTimeout == .zero else { return round.waits[key] = Wait(stale: stale) }
+        found[key] = stale
+        // Somebody may have seen to it meanwhile.
+        if !isFresh(key) { round.behind.append(key) }
     }
 
     /// Whether memory has a value that is due for no refresh.
@@ -73,77 +120,105 @@ extension Cache {
         return held.deadlines.freshUntil > store.clock.now()
     }
 
-    /// How the load of one of many keys ended.
-    private struct Outcome: Sendable {
-        var result: Result<Value?, any Error>
-        /// Where the next load stands, if this one's result was outdated before this caller came: the key must be loaded
-        /// again.
-        var outdated: Successor<Value>?
-        /// Whether it is due for a refresh.
-        var isStale = false
-        /// It was found beside one.
-        var isBeingRefreshed = false
+    /// A key's place in its load.
+    private struct Taken: Sendable {
+        let key: Key
+        let hash: UInt64
+        let wait: Wait
+        let seat: Seat
     }
 
-    /// How the loads of many keys ended, once all of them have. `after`: those whose results were outdated. `behind`: keys
-    /// that are asked for in the same call, and that nobody waits for: those of them that are not to be left alone.
-    private func outcomes(
-        for keys: [Key], after outdated: [Key: Successor<Value>] = [:], behind due: [Key] = [],
-        _ load: @escaping BatchLoader
-    ) async throws -> [Key: Outcome] {
+    /// What has come of the keys that are waited for, once all of their loads have ended, or have taken too long for who has
+    /// a stale value.
+    private func outcomes(of round: Round, _ load: @escaping BatchLoader) async throws -> [Key: Outcome] {
+        let asked = Latencies.now()
+        let places = try begin(round, load)
+        var looked: [Key: Result<Load<Value>.Found?, any Error>] = [:]
+        await sideBySide(places.filter(\.seat.looksFirst)) { place in
+            (place.key, await Result { try await self.look(place.key, place.hash, in: place.seat) })
+        } take: {
+            looked[$0.0] = $0.1
+            return true
+        }
+        var outcomes: [Key: Outcome] = [:]
+        // One after the other, since all of them are under way. Who has something stale comes last: what he waits for comes
+        // with the others.
+        for place in places where place.wait.stale == nil {
+            outcomes[place.key] = await ending(of: place, looked: looked[place.key], since: asked)
+        }
+        for place in places where place.wait.stale != nil {
+            outcomes[place.key] = await ending(of: place, looked: nil, since: asked)
+        }
+        return outcomes
+    }
+
+    /// Takes places, and begins one call for all that is new.
+    private func begin(_ round: Round, _ load: @escaping BatchLoader) throws(VarveError) -> [Taken] {
         let now = store.clock.now()
-        let stale = due.filter { !loadGuard.refuses($0, at: now) }
-        if keys.isEmpty, stale.isEmpty { return [:] }
-        let batch = BatchLoad<Key, Value>(keys + stale) { keys in
-            try await self.ask(for: keys) { try await load(keys) }
-        }
-        for key in stale {
+        var begun: [Begun] = []
+        var places: [Taken] = []
+        // Whatever stops this, what has begun is carried out.
+        defer { begin(begun, load) }
+        // Not what would be refused: each hit would begin it.
+        for key in round.behind where !loadGuard.refuses(key, at: now) {
+            let hash = memory.hash(key)
             // Where the cache is just being closed there is none.
-            let seat = try? place(key, memory.hash(key), isBackground: true, skipsDisk: true, from: .batch(batch))
-            if seat?.isNew != true { await batch.end(key) }
+            guard let seat = try? seat(key, hash, isBackground: true, skipsDisk: true), seat.isNew else { continue }
+            begun.append(Begun(load: seat.load, key: key, hash: hash))
         }
-        return try await withThrowingTaskGroup(of: (Key, Outcome).self) { group in
-            for (index, key) in keys.enumerated() {
-                let seat: Seat
-                do {
-                    seat = try place(
-                        key, memory.hash(key), skipsDisk: false, after: outdated[key], from: .batch(batch))
-                } catch {
-                    // The cache was closed: what has begun must not wait for what will not.
-                    for key in keys[index...] { await batch.end(key) }
-                    throw error
-                }
-                // Another's load may wait for a batch of its own, which may wait for a key of this one.
-                if !seat.isNew { await batch.end(key) }
-                let isFirst = outdated[key] == nil
-                group.addTask { (key, await self.ending(of: key, in: seat, isFirst: isFirst)) }
+        for (key, wait) in round.waits {
+            let hash = memory.hash(key)
+            do throws(VarveError) {
+                let seat = try seat(key, hash, skipsDisk: wait.stale != nil, after: wait.after)
+                if seat.isNew { begun.append(Begun(load: seat.load, key: key, hash: hash)) }
+                places.append(Taken(key: key, hash: hash, wait: wait, seat: seat))
+            } catch {
+                for place in places { place.seat.load.leave() }
+                throw error
             }
-            return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
+        return places
     }
 
-    private func ending(of key: Key, in seat: Seat, isFirst: Bool) async -> Outcome {
+    /// `looked`: what he found who looked at the disk before he waits; nil: nothing, or he did not look.
+    private func ending(
+        of place: Taken, looked: Result<Load<Value>.Found?, any Error>?, since asked: Int64
+    ) async -> Outcome {
+        let (seat, wait) = (place.seat, place.wait)
         defer { seat.load.leave() }
         do {
-            let looked = try await look(key, memory.hash(key), in: seat)
+            var stale = wait.stale
+            if let looked = try looked?.get() {
+                let one = Servable(looked)
+                guard let one, one.isStale else { return .found(one) }
+                // It is being refreshed: that is his, too.
+                if options.loading.softTimeout == .zero {
+                    seat.load.goOn()
+                    return .found(one)
+                }
+                counts.add(.joined)
+                stale = one
+            }
             let found: Load<Value>.Found
-            if let looked { found = looked } else { found = try await seat.load.wait() }
-            let isBeingRefreshed = looked != nil && found.isStale
-            if isBeingRefreshed { seat.load.goOn() }
-            return Outcome(
-                result: .success(found.value),
-                outdated: looked == nil && isFirst && isOutdated(found, for: seat) ? seat.successor : nil,
-                isStale: found.isStale, isBeingRefreshed: isBeingRefreshed)
+            if let stale {
+                guard let one = try await fresh(in: seat.load, over: stale, since: asked) else { return .found(stale) }
+                found = one
+            } else {
+                found = try await seat.load.wait()
+            }
+            if wait.after == nil, isOutdated(found, for: seat) {
+                return .outdated(Wait(after: seat.successor, stale: stale))
+            }
+            let one = Servable(found)
+            if let one, one.isStale { return .stale(one) }
+            return .found(one)
         } catch {
-            return Outcome(result: .failure(error))
+            return .failed(error)
         }
     }
 
     /// The first failure of a call, else the first refusal.
-    private func worst(_ outcomes: [Result<Value?, any Error>]) -> (any Error)? {
-        let errors = outcomes.compactMap { outcome in
-            if case .failure(let error) = outcome { error } else { (any Error)?.none }
-        }
-        return errors.first { !($0 is LoadRefused) } ?? errors.first
+    private func worst(_ errors: [any Error]) -> (any Error)? {
+        errors.first { !($0 is LoadRefused) } ?? errors.first
     }
 }

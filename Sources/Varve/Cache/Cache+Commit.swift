@@ -60,10 +60,16 @@ extension Cache {
         let bytes = try disk == nil || !isEncoded ? nil : value.map { try coding.encode($0) } ?? []
         return .entry(
             NewEntry(
-                value: value, bytes: bytes ?? [], cost: cost(of: value, encoded: bytes?.count),
+                value: value, bytes: bytes ?? [], cost: cost(of: value, encoded: bytes),
                 deadlines: deadlines, idle: idle, loadNanoseconds: loadNanoseconds, tags: entry.tagNumbers,
                 sourceVersion: entry.sourceVersion,
                 isPinned: entry.isPinned, cause: cause))
+    }
+
+    /// What somebody writes.
+    func change(writing value: Value, _ entry: EntryOptions) throws -> Change {
+        try entry.expiry?.validate()
+        return try change(value, entry, .explicit)
     }
 
     /// A value in the place of one that stands, with all that its entry has beside it: its deadlines only where they are
@@ -85,17 +91,18 @@ extension Cache {
         return .entry(new)
     }
 
-    /// What a source said of a key: a removal where it has none and that is not to be remembered.
+    /// What a source said of a key: a removal where it has none and that is not to be remembered, or where what it has is over.
     func change(
         _ loaded: Loaded<Value>, _ cause: DiskTier.Cause, loadNanoseconds: Int64 = 0, isEncoded: Bool = true
     ) throws -> Change {
         var entry = loaded.options
+        let removal = Change.removal(sourceVersion: entry.sourceVersion, cause: cause)
         if loaded.value == nil {
-            guard let absence = entry.expiry?.usable ?? options.loading.absence else {
-                return .removal(sourceVersion: entry.sourceVersion, cause: cause)
-            }
-            entry.expiry = .after(absence)
+            let absence = options.loading.absence.map { Expiry(usable: $0, jitter: options.expiry.jitter) }
+            guard let expiry = entry.expiry ?? absence else { return removal }
+            entry.expiry = expiry.ofAbsence
         }
+        if let expiry = entry.expiry, expiry.isOverAtOnce { return removal }
         return try change(loaded.value, entry, cause, loadNanoseconds: loadNanoseconds, isEncoded: isEncoded)
     }
 

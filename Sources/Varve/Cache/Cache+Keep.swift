@@ -8,12 +8,11 @@ extension Cache {
     func keep(
         _ loaded: Loaded<Value>, of load: Load<Value>, _ key: Key, _ hash: UInt64, began: UInt64, took: Int64
     ) async throws {
-        // Beyond an hour it makes no difference, and it stays a number.
-        let dearness = min(options.loading.earlyRefresh * Double(took), 3_600_000_000_000)
+        let dearness = dearness(ofLoad: took)
         let change: Change
-        do { change = try self.change(loaded, .loaded, loadNanoseconds: Int64(dearness)) } catch {
+        do { change = try self.change(loaded, .loaded, loadNanoseconds: dearness) } catch {
             // No bytes can be made of it: memory needs none.
-            change = try self.change(loaded, .loaded, loadNanoseconds: Int64(dearness), isEncoded: false)
+            change = try self.change(loaded, .loaded, loadNanoseconds: dearness, isEncoded: false)
             if case .entry(let new) = change { load.noteUsable(until: new.deadlines.usableUntil) }
             return await keepUnstored(change, key, hash, began: began, error)
         }
@@ -28,6 +27,8 @@ extension Cache {
                 return
             }
         case .removal(let sourceVersion, _):
+            // A value that is over is for those who are there.
+            if loaded.value != nil { load.noteUsable(until: store.clock.now()) }
             if sourceVersion == nil, await removeFromMemoryAlone(key, hash, began: began) { return }
         }
         do throws(VarveError) {
@@ -36,6 +37,18 @@ extension Cache {
             if error.endsLoad { throw error }
             await keepUnstored(change, key, hash, began: began, error)
         }
+    }
+
+    /// What early refresh goes by, of a load that took so long.
+    private func dearness(ofLoad took: Int64) -> Int64 {
+        // Beyond an hour it makes no difference, and it stays a number.
+        Int64(min(options.loading.earlyRefresh * Double(took), 3_600_000_000_000))
+    }
+
+    /// The same of an entry that comes from disk, which does not know how long its load took: loads of late stand for it.
+    @usableFromInline
+    func dearness(of stored: StoredEntry) -> Int64 {
+        stored.fields.cause == DiskTier.Cause.loaded.rawValue ? dearness(ofLoad: loadTime.nanoseconds) : 0
     }
 
     /// What was loaded is good, only it cannot be stored. It is its callers' all the same, and lives in memory until it is

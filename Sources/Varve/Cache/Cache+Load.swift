@@ -81,8 +81,9 @@ extension Cache {
         case .miss: break
         }
         if let found {
-            guard let value = found.value, found.deadlines.freshUntil <= store.clock.now() else { return found.value }
-            let stale = Stale(value: value, until: found.deadlines.usableUntil)
+            guard found.deadlines.freshUntil <= store.clock.now(), let stale = Servable(found, isStale: true) else {
+                return found.value
+            }
             return try await refreshed(key, hash, stale, load)
         }
         let seat = try place(key, hash, skipsDisk: false, load)
@@ -90,23 +91,14 @@ extension Cache {
         let looked = try await look(key, hash, in: seat)
         let found: Load<Value>.Found
         if let looked { found = looked } else { found = try await outcome(key, hash, of: seat, skipsDisk: false, load) }
-        guard let value = found.value, found.isStale else { return found.value }
-        let stale = Stale(value: value, until: found.usableUntil)
+        guard found.isStale, let stale = Servable(found) else { return found.value }
         // What he found beside a refresh that one is for.
         return try await refreshed(key, hash, stale, in: looked == nil ? nil : seat, load)
     }
 
-    /// A value past its fresh deadline.
-    private struct Stale: Sendable {
-        var value: Value
-        /// When it may no longer be served.
-        var until: Int64
-    }
-
     /// What memory has, with its deadline; nil where it is gone since it was found: the disk may have it yet.
-    private func stale(_ key: Key, _ hash: UInt64) -> Stale? {
-        guard let held = memory.withShard(hash, { $0.peek(key, hash) }), let value = held.value else { return nil }
-        return Stale(value: value, until: held.deadlines.usableUntil)
+    private func stale(_ key: Key, _ hash: UInt64) -> Servable<Value>? {
+        memory.withShard(hash) { $0.peek(key, hash) }.flatMap { Servable($0, isStale: true) }
     }
 
     /// Has a key loaded anew that nobody waits for. Not where that would be refused: each hit would begin it.
@@ -120,7 +112,7 @@ extension Cache {
     /// is. `own`: the caller's place in the refresh, if he has one, which he gives back himself; no other is begun, however
     /// that one ended, unless what it brought is outdated for him.
     private func refreshed(
-        _ key: Key, _ hash: UInt64, _ stale: Stale, in own: Seat? = nil, _ load: @escaping Loader
+        _ key: Key, _ hash: UInt64, _ stale: Servable<Value>, in own: Seat? = nil, _ load: @escaping Loader
     ) async throws -> Value? {
         let timeout = options.loading.softTimeout
         if timeout == .zero, store.clock.now() < stale.until {
@@ -137,25 +129,30 @@ extension Cache {
             first = nil
             let shared = seat.load
             defer { if !isOwn { shared.leave() } }
-            do {
-                let waited = Duration.nanoseconds(Latencies.now() &- asked)
-                var found = try await shared.wait(atMost: timeout.map { max(.zero, $0 - waited) })
-                if found == nil {
-                    if store.clock.now() < stale.until {
-                        shared.goOn()
-                        counts.add(.staleServed)
-                        return stale.value
-                    }
-                    found = try await shared.wait()
-                }
-                guard let found else { continue }
-                outdated = outdated == nil && isOutdated(found, for: seat) ? seat.successor : nil
-                if outdated == nil, !found.isFromDisk || !found.isStale { return found.value }
-            } catch {
-                if Task.isCancelled || store.clock.now() >= stale.until { throw error }
+            guard let found = try await fresh(in: shared, over: stale, since: asked) else {
                 counts.add(.staleServed)
                 return stale.value
             }
+            outdated = outdated == nil && isOutdated(found, for: seat) ? seat.successor : nil
+            if outdated == nil, !found.isFromDisk || !found.isStale { return found.value }
+        }
+    }
+
+    /// What a load finds for one who has a stale value; nil: he is served that, since the load takes longer than the soft
+    /// timeout, and goes on, or has failed. `asked`: when he came.
+    func fresh(
+        in load: Load<Value>, over stale: Servable<Value>, since asked: Int64
+    ) async throws -> Load<Value>.Found? {
+        do {
+            let waited = Duration.nanoseconds(Latencies.now() &- asked)
+            let timeout = options.loading.softTimeout.map { max(.zero, $0 - waited) }
+            if let found = try await load.wait(atMost: timeout) { return found }
+            guard store.clock.now() < stale.until else { return try await load.wait() }
+            load.goOn()
+            return nil
+        } catch {
+            if Task.isCancelled || store.clock.now() >= stale.until { throw error }
+            return nil
         }
     }
 
@@ -188,13 +185,6 @@ extension Cache {
                 found.tags, from: found.version, after: seat.load.drops, upTo: seat.drops)
     }
 
-    /// How a load asks the source.
-    enum Source: Sendable {
-        case alone(Loader)
-        /// In one call with the loads of other keys.
-        case batch(BatchLoad<Key, Value>)
-    }
-
     /// A caller's place in a load, to be given back.
     struct Seat: Sendable {
         let load: Load<Value>
@@ -211,18 +201,20 @@ extension Cache {
         var looksFirst = false
     }
 
+    /// A place in the load of a key that is under way, or in a new one, which is begun.
     func place(
         _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool,
         after outdated: Successor<Value>? = nil, _ load: @escaping Loader
     ) throws(VarveError) -> Seat {
-        try place(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, after: outdated, from: .alone(load))
+        let seat = try seat(key, hash, isBackground: isBackground, skipsDisk: skipsDisk, after: outdated)
+        if seat.isNew { begin(Begun(load: seat.load, key: key, hash: hash), load) }
+        return seat
     }
 
-    /// A place in the load of a key that is under way, or in a new one. In the background: without a place, and in one
-    /// that goes on by itself where it is new. `after`: in the one that began after the end of an outdated one.
-    func place(
-        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool,
-        after outdated: Successor<Value>? = nil, from source: Source
+    /// The same, where the caller has to begin what is new. In the background: without a place, and in one that goes on by
+    /// itself where it is new. `after`: in the one that began after the end of an outdated one.
+    func seat(
+        _ key: Key, _ hash: UInt64, isBackground: Bool = false, skipsDisk: Bool, after outdated: Successor<Value>? = nil
     ) throws(VarveError) -> Seat {
         if gate.isClosed { throw OperationGate.refusal }
         let now = store.clock.now()
@@ -262,64 +254,7 @@ extension Cache {
             }
             throw OperationGate.refusal
         }
-        shared.begin(Task { await self.carryOut(shared, key, hash, source) })
         return seat
-    }
-
-    private func carryOut(_ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ source: Source) async {
-        let outcome = await Load<Value>.Outcome { try await find(shared, key, hash, source) }
-        memory.withShard(hash) { shard in
-            if shard.loads[key] === shared { shard.loads[key] = nil }
-            shard.endFlight(key)
-        }
-        loadsUnderWay.remove(shared)
-        shared.finish(outcome)
-        // A call for many keys must not wait for one that ended before it came to that.
-        if case .batch(let batch) = source { await batch.end(key) }
-    }
-
-    /// What the disk has, fresh or stale, else what the source has. Who gets a stale value sees to its refresh.
-    private func find(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ source: Source
-    ) async throws -> Load<Value>.Found {
-        try Task.checkCancellation()
-        if shared.skipsDisk { return try await loadAndStore(shared, key, hash, source) }
-        // Another load may have ended between the caller's look at memory and this one's beginning.
-        if let held = heldAfterRemovals(key, hash), isLive(held),
-            held.deadlines.freshUntil > store.clock.now()
-        {
-            shared.noteUsable(until: held.deadlines.usableUntil)
-            return Load.Found(held, at: store.clock.now())
-        }
-        if let held = try await fetch(key, for: .load) {
-            shared.noteUsable(until: held.deadlines.usableUntil)
-            return Load.Found(held, at: store.clock.now())
-        }
-        return try await loadAndStore(shared, key, hash, source)
-    }
-
-    /// One load, guarded, and its result stored unless something newer has come.
-    private func loadAndStore(
-        _ shared: Load<Value>, _ key: Key, _ hash: UInt64, _ source: Source
-    ) async throws -> Load<Value>.Found {
-        do throws(LoadRefused) { try loadGuard.check(key, at: store.clock.now()) } catch {
-            counts.add(.loadRefused)
-            throw error
-        }
-        // Everything up to here is visible to whatever the source is asked: what comes later outdates the result.
-        let visible = memory.change(hash) { shard, discarded in
-            let visible = disk?.visible.rawValue ?? store.presentVersion
-            if disk != nil { shard.beginLoad(key, hash, of: shared, at: visible, &discarded) }
-            return visible
-        }
-        let began = memory.context.tags.beginLoad(at: visible)
-        let (loaded, took) =
-            switch source {
-            case .alone(let load): try await ask(for: [key]) { try await load(key) }
-            case .batch(let batch): try await batch.answer(for: key)
-            }
-        try await keep(loaded, of: shared, key, hash, began: began, took: took)
-        return Load.Found(value: loaded.value, tags: loaded.options.tagNumbers, version: began + 1)
     }
 }
 

@@ -26,14 +26,17 @@ extension Cache {
         }
     }
 
-    /// The values of many keys; keys without one are left out. Those that must be read from disk are read side by side.
+    /// The values of many keys; keys without one are left out. Those that must be read from disk are read side by side, and
+    /// what expires meanwhile is left out.
     /// - Throws: as `value(for:)`, with nothing returned, where one of them cannot be read.
     public func values(for keys: [Key]) async throws(VarveError) -> [Key: Value] {
-        var found: [Key: Value] = [:]
+        var found: [Key: Servable<Value>] = [:]
         var waiting: Set<Key> = []
         for key in keys where !waiting.contains(key) {
-            switch memory.lookUp(key) {
-            case .hit(let value), .due(let value), .stale(let value): found[key] = value
+            let (answer, until) = lookUp(key)
+            switch answer {
+            case .hit(let value), .due(let value), .stale(let value):
+                found[key] = Servable(value: value, until: until)
             case .absent: break
             case .miss:
                 guard disk != nil else {
@@ -41,43 +44,42 @@ extension Cache {
                     continue
                 }
                 switch try fetchAtOnce(key, memory.hash(key), for: .caller) {
-                case .entry(let entry): found[key] = entry.value
+                case .entry(let entry): found[key] = Servable(entry)
                 case .absent: break
                 case .unknown: waiting.insert(key)
                 }
             }
         }
-        // One hand-over after the other would take as long as all of them together.
-        if waiting.count <= 1 {
-            for key in waiting { found[key] = try await fetch(key)?.value }
-            return found
-        }
         var failure: VarveError?
-        await withTaskGroup(of: (key: Key, outcome: Result<Value?, VarveError>).self) { group in
-            var left = waiting.makeIterator()
-            func begin(_ group: inout TaskGroup<(key: Key, outcome: Result<Value?, VarveError>)>) {
-                guard failure == nil, let key = left.next() else { return }
-                group.addTask { (key, await self.reading(of: key)) }
+        // One hand-over after the other would take as long as all of them together.
+        await sideBySide(Array(waiting)) {
+            (key: $0, outcome: await self.reading(of: $0))
+        } take: { read in
+            switch read.outcome {
+            case .success(let value): found[read.key] = value
+            case .failure(let error): failure = failure ?? error
             }
-            for _ in 0..<readsSideBySide { begin(&group) }
-            for await read in group {
-                switch read.outcome {
-                case .success(let value): found[read.key] = value
-                case .failure(let error): failure = failure ?? error
-                }
-                begin(&group)
-            }
+            return failure == nil
         }
         if let failure { throw failure }
-        return found
+        let now = store.clock.now()
+        return found.compactMapValues { $0.until > now ? $0.value : nil }
     }
 
-    /// More than a device has use for at once; tasks cost memory.
-    private var readsSideBySide: Int { 64 }
+    /// What memory answers, and when that may no longer be served.
+    func lookUp(_ key: Key) -> (answer: MemoryAnswer<Value>, until: Int64) {
+        let hash = memory.hash(key)
+        return memory.withShard(hash) { shard in
+            let answer = shard.lookUp(key, hash, memory.context)
+            return (answer, shard.usableUntil(key, hash))
+        }
+    }
 
     /// What a key has that memory has not.
-    private func reading(of key: Key) async -> Result<Value?, VarveError> {
-        do throws(VarveError) { return .success(try await fetch(key)?.value) } catch { return .failure(error) }
+    private func reading(of key: Key) async -> Result<Servable<Value>?, VarveError> {
+        do throws(VarveError) { return .success(try await fetch(key).flatMap { Servable($0) }) } catch {
+            return .failure(error)
+        }
     }
 
     /// The entry of a key with its version and deadline; nil where there is none that may be served.
@@ -89,6 +91,7 @@ extension Cache {
         guard let found, let value = found.value else { return nil }
         let now = store.clock.now()
         let until = found.deadlines.usableUntil
+        guard until > now else { return nil }
         return CacheEntry(
             value: value, version: version(found.version, load: found.load),
             usableFor: until == .max ? nil : .nanoseconds(until - now),
@@ -255,10 +258,10 @@ extension Cache {
         }
         let extras = EntryRecord.bytesOfExtras(
             isIdle: stored.hasExtensions, tags: stored.fields.tags.count, sourceVersion: stored.fields.sourceVersion)
-        let weight = weight(key, cost: cost(of: value, encoded: stored.bytes.count), extras: extras)
+        let weight = weight(key, cost: cost(of: value, encoded: stored.bytes), extras: extras)
         var entry = MemoryEntry<Key, Value>(
             front: .init(key: key, value: value, carefreeUntil: .min),
-            back: EntryRecord(stored, hash: hash, weight: weight))
+            back: EntryRecord(stored, hash: hash, loadNanoseconds: dearness(of: stored), weight: weight))
         entry.settle()
         return entry
     }
@@ -288,7 +291,7 @@ extension Cache {
 
     /// What a value takes in memory, where that counts. It may run code of the user's, and encode the value: under no lock.
     @inlinable
-    func cost(of value: Value?, encoded: Int?) -> Int {
+    func cost(of value: Value?, encoded: [UInt8]?) -> Int {
         if memory.countsEntries { return 0 }
         return value.map { coding.cost($0, encoded) } ?? 0
     }

@@ -3,13 +3,14 @@ public import VarveEngine
 extension Cache {
     /// Stores a value under a key: on disk first, then in memory. When it returns, every reader sees it, and it survives
     /// what its durability says.
-    /// - Throws: what the value's coding throws; `VarveError` with `.limitExceeded` at the door, `.diskFull` and
+    /// - Throws: what the value's coding throws; `VarveError` with `.invalidArgument` for an expiry that is not above zero,
+    ///   `.limitExceeded` at the door, `.diskFull` and
     ///   `.stalled` with nothing written, `.failedStop` where no write is taken; `.conditionFailed` where the options carry
     ///   a source version and a newer one is known: of the key, whose entry stays then, or of keys that share its place
     ///   among what is remembered of entries that went, and then the key has no entry any more.
     @discardableResult
     public func set(_ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()) async throws -> EntryVersion {
-        let change = try change(value, entry, .explicit)
+        let change = try change(writing: value, entry)
         guard let sourceVersion = entry.sourceVersion else {
             return version(try await commit(key, change, .none, entry.durability))
         }
@@ -84,7 +85,7 @@ extension Cache {
     public func set(
         _ value: Value, for key: Key, ifVersion expected: EntryVersion?, _ entry: EntryOptions = EntryOptions()
     ) async throws -> EntryVersion? {
-        let change = try change(value, entry, .explicit)
+        let change = try change(writing: value, entry)
         while true {
             let present = try await present(key)
             guard present.version.map({ self.version($0, load: present.load) }) == expected else { return nil }
@@ -119,7 +120,7 @@ extension Cache {
     public func replace(
         _ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions()
     ) async throws -> EntryVersion? {
-        let change = try change(value, entry, .explicit)
+        let change = try change(writing: value, entry)
         while true {
             let present = try await present(key)
             guard present.value != nil else { return nil }
@@ -153,7 +154,7 @@ extension Cache {
             if value == nil, present.value == nil { return nil }
             var change = Change.removal(sourceVersion: nil)
             if let value, let entry {
-                change = try self.change(value, entry, .explicit)
+                change = try self.change(writing: value, entry)
             } else if let value {
                 change = try self.change(value, keeping: present.kept, keepsDeadline: keepsDeadline)
             }

@@ -6,18 +6,19 @@ internal import VarveEngine
 extension Cache {
     /// Writes a value to the origin and, once the origin has it, to the cache.
     ///
-    /// `origin` is called once, in this task. Who writes the same key through waits for this call to end: do not write the
-    /// same key through from within.
+    /// `origin` is called once, in this task, or in one of its own where ``CacheOptions/originTimeout`` is set. Who writes the
+    /// same key through waits for this call to end: do not write the same key through from within.
     /// - Returns: the entry's version; nil where the origin has the value and the cache has not: somebody else wrote or
     ///   removed the key meanwhile, a newer source version is known, or the disk could not take it.
-    /// - Throws: what `origin` throws; the cache then has no value of the key, since nobody knows what the origin has.
+    /// - Throws: what `origin` throws, or ``OriginTimeout``; the cache then has no value of the key, since nobody knows what the
+    ///   origin has.
     ///   Where the removal before that fails, or the value cannot be stored at all, that error, and `origin` was not called.
     @discardableResult
     public func set(
         _ value: Value, for key: Key, _ entry: EntryOptions = EntryOptions(),
-        through origin: @Sendable (Key, Value) async throws -> Void
+        through origin: @escaping @Sendable (Key, Value) async throws -> Void
     ) async throws -> EntryVersion? {
-        let change = try change(value, entry, .explicit)
+        let change = try change(writing: value, entry)
         // What is beyond a limit is refused before anything happens.
         if let disk { _ = try batch(keyBytes(key), change, .none, disk) }
         return try await writeThrough(key) {
@@ -32,7 +33,7 @@ extension Cache {
     ///   removal before that fails, its error, and `origin` was not called.
     @discardableResult
     public func write(
-        _ key: Key, through origin: @Sendable (Key) async throws -> Loaded<Value>
+        _ key: Key, through origin: @escaping @Sendable (Key) async throws -> Loaded<Value>
     ) async throws -> Value? {
         try await writeThrough(key) {
             let loaded = try await origin(key)
@@ -44,7 +45,7 @@ extension Cache {
     /// Removes a key from the origin and from the cache.
     /// - Throws: what `origin` throws; the key is gone from the cache, and what the origin has the next load finds out.
     ///   Where the removal before that fails, its error, and `origin` was not called.
-    public func remove(_ key: Key, through origin: @Sendable (Key) async throws -> Void) async throws {
+    public func remove(_ key: Key, through origin: @escaping @Sendable (Key) async throws -> Void) async throws {
         _ = try await writeThrough(key) {
             try await origin(key)
             return ((), nil)
@@ -58,7 +59,7 @@ extension Cache {
     }
 
     private func writeThrough<R: Sendable>(
-        _ key: Key, _ origin: () async throws -> (R, Written?)
+        _ key: Key, _ origin: @escaping @Sendable () async throws -> (R, Written?)
     ) async throws -> (result: R, version: EntryVersion?) {
         // Two writes to the origin at once end there in an order that nobody here knows.
         try await turns.withTurn(key) {
@@ -70,7 +71,7 @@ extension Cache {
             let removed = try await commit(key, .removal(sourceVersion: nil), .none, .synced)
             let result: R
             let written: Written?
-            do { (result, written) = try await origin() } catch {
+            do { (result, written) = try await bounded(origin) } catch {
                 // What the origin said matters more than that the cache could not be cleaned up after it.
                 try? await leaveAbsent(key, hash, since: removed)
                 throw error
@@ -83,6 +84,14 @@ extension Cache {
             try await leaveAbsent(key, hash, since: removed)
             return (result, nil)
         }
+    }
+
+    /// The origin's answer, or `OriginTimeout`. Its end is waited for though the caller is cancelled: who writes next must not
+    /// meet it at the origin.
+    private func bounded<R: Sendable>(_ origin: @escaping @Sendable () async throws -> R) async throws -> R {
+        guard let limit = options.originTimeout else { return try await origin() }
+        return try await LoaderCall.run(
+            atMost: limit, or: OriginTimeout(limit: limit), endsWhenCancelled: false, origin)
     }
 
     /// What came of storing what the origin has.
@@ -144,4 +153,13 @@ extension Cache {
         let now = disk?.visible.rawValue ?? store.presentVersion
         memory.change(hash) { $0.erase(key, hash, .behind(now), &$1) }
     }
+}
+
+/// The origin of a write through took longer than ``CacheOptions/originTimeout`` allows, and is no longer waited for. Whether it
+/// has the value nobody knows; the cache has none.
+public struct OriginTimeout: Error, Sendable, CustomStringConvertible {
+    /// What was allowed.
+    public let limit: Duration
+    /// For people.
+    public var description: String { "the origin took longer than \(limit) to answer a write" }
 }

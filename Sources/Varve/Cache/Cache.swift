@@ -25,6 +25,7 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let loadGuard: LoadGuard<Key>
     let counts = LoadCounts()
     let latencies = Latencies()
+    let loadTime = LoadTime()
     /// Nil: nothing is brought back after a restart.
     let warm: WarmKeeper?
     let windows: StatisticsWindows
@@ -224,8 +225,8 @@ extension Cache {
         try inMemory(coding: .own, options)
     }
 
-    /// A cache that lives in memory alone. What a value costs is twice its size as JSON: where the limit is in bytes, each
-    /// is encoded once when it is written. Where that is too dear, `inMemory(_:cost:)` takes what you know.
+    /// A cache that lives in memory alone. What a value costs is estimated by its JSON (``ValueCoding/json``): where the
+    /// limit is in bytes, each is encoded once when it is written. Where that is too dear, `inMemory(_:cost:)` takes what you know.
     /// - Throws: as for values that say themselves what they cost.
     public static func inMemory(_ options: CacheOptions = CacheOptions()) throws(VarveError) -> Cache
     where Value: Codable {

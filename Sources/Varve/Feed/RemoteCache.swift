@@ -88,7 +88,6 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
         case .absent:
             // How long that is known the carried deadline says.
             options.expiry = .never
-            options.expiry?.usable = .seconds(Int64.max / 1_000_000_000)
             return Loaded(nil, options)
         case nil: return Loaded(nil)
         }

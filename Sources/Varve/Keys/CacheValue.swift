@@ -55,9 +55,13 @@ extension CacheValue where Self: FixedWidthInteger {
 extension Int: CacheValue {}
 extension Int64: CacheValue {}
 extension Int32: CacheValue {}
+extension Int16: CacheValue {}
+extension Int8: CacheValue {}
 extension UInt: CacheValue {}
 extension UInt64: CacheValue {}
 extension UInt32: CacheValue {}
+extension UInt16: CacheValue {}
+extension UInt8: CacheValue {}
 
 /// Bytes that a value's own coding does not understand.
 public struct CacheCodingError: Error, Sendable, CustomStringConvertible {

@@ -4,8 +4,8 @@ internal import FoundationEssentials
 public struct ValueCoding<Value: Sendable>: Sendable {
     @usableFromInline let encode: @Sendable (Value) throws -> [UInt8]
     @usableFromInline let decode: @Sendable ([UInt8]) throws -> Value
-    /// Bytes in memory; `encoded` is the size on disk where it is known.
-    @usableFromInline let cost: @Sendable (_ value: Value, _ encoded: Int?) -> Int
+    /// Bytes in memory; `encoded` is what the disk keeps, where that is known.
+    @usableFromInline let cost: @Sendable (_ value: Value, _ encoded: [UInt8]?) -> Int
 
     /// A coding of your own. Its closures are called on any thread, several at once.
     /// - Parameters:
@@ -24,7 +24,7 @@ public struct ValueCoding<Value: Sendable>: Sendable {
 
     private init(
         encode: @escaping @Sendable (Value) throws -> [UInt8], decode: @escaping @Sendable ([UInt8]) throws -> Value,
-        estimate: @escaping @Sendable (Value, Int?) -> Int
+        estimate: @escaping @Sendable (Value, [UInt8]?) -> Int
     ) {
         self.encode = encode
         self.decode = decode
@@ -58,16 +58,29 @@ extension ValueCoding where Value: Codable {
     /// an earlier one wrote, any language can read it, and `varve scan` shows it (a named cache's with `--namespace`).
     /// Faster and smaller is a coding of the type's own (`CacheValue`); a hit in memory decodes nothing in either case.
     ///
-    /// The cost in memory is taken to be twice the encoded size: names are repeated in text, and strings and arrays carry
-    /// headers in memory. A cache without a disk that is bounded in bytes encodes a value once for that, when it is written;
-    /// of one that cannot be encoded the layout and 64 bytes are taken.
+    /// Numbers that JSON has none of are the strings "nan", "inf" and "-inf".
+    ///
+    /// The cost in memory is estimated by what the text stands for, within a factor of two or so: 12 bytes a number, 16 a string
+    /// and what it holds beyond 15 bytes with a header, 8 a name, 32 an array or object. A cache without a disk that is
+    /// bounded in bytes encodes a value once for that, when it is written; of one that cannot be encoded the layout and 64 bytes
+    /// are taken.
     public static var json: ValueCoding {
-        ValueCoding(
-            encode: { Array(try JSONEncoder().encode($0)) },
-            decode: { try JSONDecoder().decode(Value.self, from: Data($0)) },
+        let encode: @Sendable (Value) throws -> [UInt8] = { value in
+            let encoder = JSONEncoder()
+            encoder.nonConformingFloatEncodingStrategy = .convertToString(
+                positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+            return Array(try encoder.encode(value))
+        }
+        return ValueCoding(
+            encode: encode,
+            decode: { bytes in
+                let decoder = JSONDecoder()
+                decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+                    positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+                return try decoder.decode(Value.self, from: Data(bytes))
+            },
             estimate: { value, encoded in
-                (encoded ?? (try? JSONEncoder().encode(value))?.count).map { $0.clampedProduct(2) }
-                    ?? MemoryLayout<Value>.stride + 64
+                (encoded ?? (try? encode(value))).map { JSONCost.inMemory(of: $0) } ?? MemoryLayout<Value>.stride + 64
             })
     }
 }

@@ -37,9 +37,12 @@ final class Load<Value: Sendable>: Sendable {
         var usableUntil = Int64.max
         /// The look at the disk that is under way for some who have come to a load that does not look there.
         var look: Load?
-        var task: Task<Void, Never>?
+        /// Tells whoever carries it out that nobody waits any more.
+        var cancel: (@Sendable () -> Void)?
         /// Nil once the load has ended: those who waited have it in their seats.
         var successor: Successor<Value>?
+
+        var isOver: Bool { isAbandoned || outcome != nil }
     }
 
     /// How many drops of tags there had been before it began.
@@ -71,35 +74,38 @@ final class Load<Value: Sendable>: Sendable {
         }
     }
 
-    /// Gives the load the task that carries it out.
-    func begin(_ task: Task<Void, Never>) {
+    /// The load is being carried out. `cancel`: ends that, where nobody waits any more; it may be called twice.
+    func begin(cancel: @escaping @Sendable () -> Void) {
         let isOver = state.withLock { state in
-            if state.outcome == nil { state.task = task }
-            return state.isAbandoned || state.outcome != nil
+            if state.outcome == nil { state.cancel = cancel }
+            return state.isOver
         }
-        if isOver { task.cancel() }
+        if isOver { cancel() }
     }
+
+    /// Whether what its loader brings is for nobody: it was given up, or was ended from outside.
+    var isOver: Bool { state.withLock { $0.isOver } }
 
     /// Gives those who wait their outcome; the first one counts.
     func finish(_ outcome: Outcome) { _ = end(outcome, isForAll: (try? outcome.get()) != nil) }
 
     /// Ends the load from outside: who waits gets the error now, and the loader is told.
-    func abort(_ error: any Error) { end(.failure(error), isForAll: true)?.cancel() }
+    func abort(_ error: any Error) { end(.failure(error), isForAll: true)?() }
 
-    /// The task that carries it out, where it has one and this was the end. `isForAll`: also for those who look at the
-    /// disk first, and may find something there though the source has failed.
-    private func end(_ outcome: Outcome, isForAll: Bool) -> Task<Void, Never>? {
+    /// What cancels the one who carries it out, if there is one and this was the end. `isForAll`: also for those who look at
+    /// the disk first, and may find something there though the source has failed.
+    private func end(_ outcome: Outcome, isForAll: Bool) -> (@Sendable () -> Void)? {
         let ended: State? = state.withLock { state in
             if state.outcome != nil { return nil }
             state.outcome = outcome
-            defer { (state.waiters, state.timers, state.task, state.successor) = ([:], [:], nil, nil) }
+            defer { (state.waiters, state.timers, state.cancel, state.successor) = ([:], [:], nil, nil) }
             return state
         }
         guard let ended else { return nil }
         for timer in ended.timers.values { timer.cancel() }
         for waiter in ended.waiters.values { waiter.resume(with: outcome.map { Found?.some($0) }) }
         if isForAll { ended.look?.finish(outcome) }
-        return ended.task
+        return ended.cancel
     }
 
     /// The look at the disk that all share who have a place here and look there now, and whether the caller has to carry it
@@ -133,13 +139,13 @@ final class Load<Value: Sendable>: Sendable {
 
     /// Gives a place back; the last one that goes cancels the load.
     func leave() {
-        let task: Task<Void, Never>? = state.withLock { state in
+        let cancel: (@Sendable () -> Void)? = state.withLock { state in
             state.places -= 1
             guard state.places == 0, !state.goesOn, state.outcome == nil else { return nil }
             state.isAbandoned = true
-            return state.task
+            return state.cancel
         }
-        task?.cancel()
+        cancel?()
     }
 
     /// Waits for the outcome in the place that the caller has taken and gives back afterwards.

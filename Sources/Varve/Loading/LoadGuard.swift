@@ -100,6 +100,12 @@ final class LoadGuard<Key: CacheKey>: Sendable {
         withExtendedLifetime(spent) {}
     }
 
+    /// Whether a failure lengthens the wait after the next one: for twice the longest wait after its own has ended.
+    fileprivate static func counts(_ failure: Failure, _ backOff: LoadOptions.BackOff, at now: Int64) -> Bool {
+        let maximum = backOff.maximum.clampedNanoseconds
+        return Deadlines.add(maximum, to: Deadlines.add(maximum, to: failure.until)) > now
+    }
+
     fileprivate static func wait(_ backOff: LoadOptions.BackOff, failures: Int) -> Int64 {
         let doublings = min(failures - 1, 40)
         let maximum = backOff.maximum.clampedNanoseconds
@@ -136,7 +142,9 @@ extension LoadGuard.State {
         }
         let earlier = failures[key]
         if let earlier { spent.append(earlier.error) }
-        let count = (earlier?.count ?? 0) + 1
+        // What failed long ago says nothing of how the source is now.
+        let counted = earlier.map { LoadGuard<Key>.counts($0, backOff, at: now) ? $0.count : 0 } ?? 0
+        let count = counted + 1
         let wait = LoadGuard<Key>.wait(backOff, failures: count)
         failures[key] = LoadGuard<Key>.Failure(count: count, until: Deadlines.add(wait, to: now), error: error)
     }

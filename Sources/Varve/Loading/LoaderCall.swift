@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// One call of a user's loader, for one key or many, in a task of its own: whoever waits for it goes when it is cancelled
+/// One call of a user's loader or origin, for one key or many, in a task of its own: whoever waits for it goes when it is cancelled
 /// or out of time, whether or not the loader takes notice. What the loader brings after that is dropped.
 final class LoaderCall<Value: Sendable>: Sendable {
     typealias Outcome = Result<Value, any Error>
@@ -35,10 +35,11 @@ final class LoaderCall<Value: Sendable>: Sendable {
         }
     }
 
-    /// What `load` returns or throws; `LoadTimeout` after the limit; `CancellationError` at once where the caller's task is
-    /// cancelled. In the last two cases the loader's task is cancelled.
+    /// What `load` returns or throws; `timeout` after the limit; where the caller's task is cancelled and that ends it,
+    /// `CancellationError` at once. In either case the loader's task is cancelled.
     static func run(
-        atMost limit: Duration, _ load: @escaping @Sendable () async throws -> Value
+        atMost limit: Duration, or timeout: any Error, endsWhenCancelled: Bool = true,
+        _ load: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         let call = LoaderCall()
         let task = Task {
@@ -48,14 +49,14 @@ final class LoaderCall<Value: Sendable>: Sendable {
         }
         let timer = Task {
             try await Task.sleep(for: limit)
-            call.end(.failure(LoadTimeout(limit: limit)))
+            call.end(.failure(timeout))
             task.cancel()
         }
         defer { timer.cancel() }
         return try await withTaskCancellationHandler {
             try await call.value
         } onCancel: {
-            call.end(.failure(CancellationError()))
+            if endsWhenCancelled { call.end(.failure(CancellationError())) }
             task.cancel()
         }
     }

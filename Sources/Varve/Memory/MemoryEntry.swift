@@ -144,14 +144,14 @@ struct EntryRecord: Sendable {
 
     /// What was read from disk.
     @usableFromInline
-    init(_ stored: StoredEntry, hash: UInt64, weight: Int) {
+    init(_ stored: StoredEntry, hash: UInt64, loadNanoseconds: Int64, weight: Int) {
         let idle = stored.hasExtensions ? IdleRecord(stored.fields.extensions) : nil
         self.init(
             hash: hash, version: DiskTier.version(of: stored),
             deadlines: Deadlines(
                 usableUntil: idle?.until ?? stored.fields.usableUntil ?? .max,
                 freshUntil: stored.fields.freshUntil ?? .max),
-            idle: idle?.rule ?? .none, loadNanoseconds: 0, tags: stored.fields.tags,
+            idle: idle?.rule ?? .none, loadNanoseconds: loadNanoseconds, tags: stored.fields.tags,
             sourceVersion: stored.fields.sourceVersion ?? 0, weight: weight,
             traits: stored.hasExtensions && stored.fields.isPinned ? [.onDisk, .pinned] : .onDisk)
     }
@@ -164,8 +164,8 @@ struct EntryRecord: Sendable {
     }
 
     @usableFromInline var weight: Int { Int(storedWeight) }
-    /// How long the source took to load it, times the factor of early refresh, which goes by it; 0: it was not loaded, or
-    /// is not to be loaded early.
+    /// How long the source took to load it, or takes as a rule where the entry comes from disk, times the factor of early
+    /// refresh, which goes by it; 0: it was not loaded, or is not to be loaded early.
     var loadNanoseconds: Int64 { Int64(loadMicroseconds) * 1000 }
     /// How reads move the deadline.
     var idle: IdleRule { extras.fields?.idle ?? .none }

@@ -144,6 +144,12 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         table.find(hash) { entries[taken: $0].key == key }.flatMap { entries[$0] }
     }
 
+    /// When the entry of a key may no longer be served; `.max` also where there is none.
+    func usableUntil(_ key: Key, _ hash: UInt64) -> Int64 {
+        table.find(hash) { entries[taken: $0].key == key }.map { entries[backOfTaken: $0].deadlines.usableUntil }
+            ?? .max
+    }
+
     /// Whether a key, given by its bytes, is held and was hit since this was asked last, or the time before.
     mutating func takeUse(of key: RawSpan, _ hash: UInt64) -> Bool {
         let slot = table.find(hash) { slot in entries[taken: slot].key.withKeyBytes { $0.isSame(as: key) } }

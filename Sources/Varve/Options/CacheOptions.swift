@@ -23,6 +23,9 @@ public struct CacheOptions: Sendable {
     public var durability: Durability
     /// How values are loaded that are missing or due.
     public var loading = LoadOptions()
+    /// How long a write through waits for its origin; then it throws ``OriginTimeout``, the origin's call is cancelled, and the
+    /// next writer of the key has its turn. Nil (the default): for ever.
+    public var originTimeout: Duration?
     /// How memory is warmed after a restart. Nil: not at all, and no notes are taken for the next one.
     public var warmRestart: WarmRestart? = WarmRestart()
     /// What happens while the disk is full, failing or damaged. Default: writes throw. A property of the store: where several
@@ -51,10 +54,8 @@ public struct CacheOptions: Sendable {
         if memory.amount < 1 { try refuse("a cache's memory holds at least one byte or entry") }
         if let disk, disk.amount < 1 { try refuse("a cache's disk holds at least one byte or entry") }
         try diskQuota?.validateAsQuota()
-        if !(0...1).contains(expiry.jitter) { try refuse("jitter is a share in 0...1") }
-        for span in [expiry.usable, expiry.fresh, expiry.idle] {
-            if let span, span <= .zero { try refuse("an expiry is longer than nothing") }
-        }
+        try expiry.validate()
+        if let originTimeout, originTimeout <= .zero { try refuse("an origin's timeout is longer than nothing") }
         if maximumStall < .milliseconds(10) || maximumStall > .seconds(3600) {
             try refuse("a write's stall is bounded by 10 ms to 1 hour")
         }
@@ -85,23 +86,25 @@ public struct LoadOptions: Sendable {
     public var softTimeout: Duration? = .zero
     /// After which time a load counts as failed, and is cancelled. Nil (the default): never.
     public var hardTimeout: Duration?
-    /// How long it is remembered that the source has no value for a key. Nil (the default): not at all, and the next caller
-    /// asks again. What the cache had of the key is gone in either case.
+    /// How long it is remembered that the source has no value for a key (negative caching), with the jitter of the cache's
+    /// expiry, where the loader names no expiry itself. Nil (the default): not at all, and the next caller asks again. What the
+    /// cache had of the key is gone in either case.
     public var absence: Duration?
     /// How a key is left alone whose load has failed. Nil (the default): the next caller tries again.
     public var backOff: BackOff?
     /// When the source as a whole is left alone. Nil (the default): never.
     public var breaker: CircuitBreaker?
     /// How early, by chance, entries in memory are loaded anew before their deadline: about so many times as long before it
-    /// as their load took, 0...100. Nobody waits for that. 0: never; 1, the default, is the optimum of Vattani, Chierichetti and Lowenstein (2015:
-    /// XFetch, beta) where the next load takes as long as the last.
+    /// as their load took, 0...100. Nobody waits for that. 0: never; 1, the default, is the optimum of Vattani, Chierichetti and
+    /// Lowenstein (2015: XFetch, beta) where the next load takes as long as the last. Of loaded entries that come from disk
+    /// it is taken for what loads of this cache took lately.
     public var earlyRefresh = 1.0
 
     /// Loads without limits or guards, stale values while one is under way.
     public init() {}
 
     /// Waits after a failed load of a key before it is tried again; meanwhile callers get the stale value, or the error
-    /// anew. Each further failure doubles the wait.
+    /// anew. Each further failure doubles the wait, unless it comes later than twice the longest wait after the last wait's end.
     public struct BackOff: Hashable, Sendable {
         /// The wait after the first failure. Default 100 ms; above zero.
         public var initial: Duration
@@ -145,7 +148,7 @@ public struct LoadOptions: Sendable {
 
 /// What one write says of its entry; everything has the cache's default.
 public struct EntryOptions: Sendable {
-    /// Nil: the cache's.
+    /// Nil: the cache's. A write refuses spans that are not above zero; a loader's may be over at once (``Expiry``).
     public var expiry: Expiry?
     /// Names under which the entry can be dropped together with others, at most 4096.
     public var tags: [String]

@@ -1,3 +1,5 @@
+internal import VarveEngine
+
 /// How long entries are good: two deadlines, by the store's clock, exact when an entry is read.
 ///
 /// Until `fresh` has passed a hit is a hit. From then until `usable` has passed an entry may still be served while it is
@@ -6,6 +8,9 @@
 ///     .minutes(5)                                     // gone five minutes after the write
 ///     Expiry(usable: .seconds(3600), fresh: .seconds(60))
 ///     Expiry(idle: .seconds(600))                     // gone when nobody read it for ten minutes
+///
+/// A cache's options and writes refuse spans that are not above zero. To a loader its answer may be over already, as one with
+/// `max-age=0` is: then those who wait for it get it, and the cache has nothing of the key afterwards.
 public struct Expiry: Hashable, Sendable {
     /// From the write; nil: for ever.
     public var usable: Duration?
@@ -15,8 +20,8 @@ public struct Expiry: Hashable, Sendable {
     /// the log either: the deadline moves in memory, and the disk learns of it in the background, once in a quarter of the
     /// span at most. So an entry that has left memory, or whose process died, may be gone up to a quarter early.
     public var idle: Duration?
-    /// The share, in 0...1, by which both deadlines from the write are shortened at random, so that entries written
-    /// together do not expire together.
+    /// The share, in 0...1, by which all spans of an entry are shortened at random, once, when it is written: so entries that
+    /// are written together do not expire together. A loader's beyond that counts as the nearer end.
     public var jitter: Double
 
     /// What is left out does not hold.
@@ -39,6 +44,23 @@ public struct Expiry: Hashable, Sendable {
     public static func days(_ count: Int) -> Expiry { Expiry(usable: .seconds(count.clampedProduct(86400))) }
     /// Gone so long after the write.
     public static func after(_ span: Duration) -> Expiry { Expiry(usable: span) }
+
+    /// Refuses what nobody can mean who says it of an entry that is to be kept.
+    func validate() throws(VarveError) {
+        if !(0...1).contains(jitter) { throw VarveError(.invalidArgument, "jitter is a share in 0...1") }
+        for span in [usable, fresh, idle] {
+            if let span, span <= .zero { throw VarveError(.invalidArgument, "an expiry is longer than nothing") }
+        }
+    }
+
+    /// Whether an entry is gone when it is written.
+    var isOverAtOnce: Bool { [usable, idle].contains { $0.map { $0 <= .zero } ?? false } }
+
+    /// The same for an entry that says that the source has none. It is never served stale: past its fresh deadline the source
+    /// is asked again.
+    var ofAbsence: Expiry {
+        Expiry(usable: [usable, fresh].compactMap { $0 }.min(), idle: idle, jitter: jitter)
+    }
 }
 
 /// The deadlines of one entry, in nanoseconds of the store clock; `.max`: never.
@@ -65,10 +87,14 @@ struct Deadlines: Hashable, Sendable {
 
     /// The end of a span from the write, shortened by jitter.
     fileprivate static func after(_ span: Duration?, _ jitter: Double, at now: Int64, draw: Double) -> Int64 {
-        guard let span else { return .max }
+        span.map { add(shortened($0, jitter, draw: draw), to: now) } ?? .max
+    }
+
+    /// A span's nanoseconds after jitter.
+    fileprivate static func shortened(_ span: Duration, _ jitter: Double, draw: Double) -> Int64 {
         let whole = span.clampedNanoseconds
         let share = 1 - min(1, max(0, jitter)) * draw
-        return add(share < 1 ? Int64(clamping: UInt64(Double(whole) * share)) : whole, to: now)
+        return share < 1 ? Int64(clamping: UInt64(Double(whole) * share)) : whole
     }
 
     @usableFromInline
@@ -96,7 +122,7 @@ struct IdleRule: Hashable, Sendable {
     /// For an entry that is written at `now`; `draw` as for the deadlines.
     init(_ expiry: Expiry, at now: Int64, draw: Double) {
         // A span of nothing is over at once; 0 would mean that there is none.
-        span = expiry.idle.map { max(1, $0.clampedNanoseconds) } ?? 0
+        span = expiry.idle.map { max(1, Deadlines.shortened($0, expiry.jitter, draw: draw)) } ?? 0
         limit = Deadlines.after(expiry.usable, expiry.jitter, at: now, draw: draw)
     }
 

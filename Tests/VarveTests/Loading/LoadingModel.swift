@@ -151,6 +151,7 @@ struct LoadingModel {
         }
         guard let backOff = options.backOff else { return }
         var failure = failures[key] ?? Failure()
+        if deadline(backOff.maximum * 2, failure.until) <= now { failure.count = 0 }
         var wait = backOff.initial
         for _ in 0..<failure.count { wait = min(wait * 2, backOff.maximum) }
         failure.count += 1

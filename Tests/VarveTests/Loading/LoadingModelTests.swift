@@ -111,7 +111,8 @@ private struct LoadingRun {
         case 0: return .absent(after: span)
         case 1, 2, 3: return .fails(after: span)
         case 4 where options.loading.hardTimeout != nil: return .hangs
-        default: return .value(nextValue(), nextExpiry(), after: span)
+        // Some are over when they come.
+        default: return .value(nextValue(), draw(6) == 0 ? .seconds(-draw(2)) : nextExpiry(), after: span)
         }
     }
 

@@ -32,6 +32,8 @@ private final class HeldSource: Sendable {
         var calls: [(keys: Set<String>, asker: CheckedContinuation<[String: Int]?, Never>)] = []
         /// The numbers of calls that were answered, from 1 on.
         var answered: Set<Int> = []
+        /// The numbers of those that were cancelled.
+        var cancelled: Set<Int> = []
     }
     private let state = Mutex(State())
 
@@ -39,11 +41,23 @@ private final class HeldSource: Sendable {
 
     func keys(of call: Int) -> Set<String> { state.withLock { $0.calls[call - 1].keys } }
 
+    var cancelled: Set<Int> { state.withLock { $0.cancelled } }
+
     func areAnswered(_ calls: some Sequence<Int>) -> Bool { state.withLock { $0.answered.isSuperset(of: calls) } }
 
     func ask(_ keys: [String]) async throws -> [String: Int] {
-        let answer = await withCheckedContinuation { asker in
-            state.withLock { $0.calls.append((Set(keys), asker)) }
+        let number = Mutex(0)
+        let answer = await withTaskCancellationHandler {
+            await withCheckedContinuation { asker in
+                let call = state.withLock { state in
+                    state.calls.append((Set(keys), asker))
+                    return state.calls.count
+                }
+                number.withLock { $0 = call }
+            }
+        } onCancel: {
+            let call = number.withLock { $0 }
+            state.withLock { _ = $0.cancelled.insert(call) }
         }
         guard let answer else { throw Down() }
         return answer
@@ -109,6 +123,10 @@ private struct SharedLoadRun {
             place = "seed \(seed), step \(step)"
             try await act()
             #expect(cache.statistics.loads == UInt64(source.calls), "\(place): calls of the source")
+            for (call, open) in model.calls {
+                let isWanted = open.callers.values.contains { !$0.isEmpty }
+                #expect(source.cancelled.contains(call) == !isWanted, "\(place): call \(call), \(open.callers)")
+            }
             for (key, name) in SharedLoadRun.names.enumerated() {
                 #expect(try await cache.value(for: name) == model.values[key], "\(place): \(name)")
             }
