@@ -64,9 +64,11 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         if let disk { store.front?.add(memory, of: disk.namespace) }
         loadGuard = LoadGuard(options.loading)
         self.warm = warm
-        windows = StatisticsWindows(began: store.clock.now())
+        var before = CacheStatistics()
+        before.addStore(store, disk)
+        windows = StatisticsWindows(began: store.clock.now(), before: before)
         let name = options.observation.name ?? name ?? "default"
-        metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name)
+        metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name, before: before)
         log = CacheLog(options.observation.logger, cache: name)
         store.maintain { [weak self] now in
             guard let self, !gate.isClosed else { return .never }
