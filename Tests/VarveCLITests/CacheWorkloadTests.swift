@@ -36,8 +36,10 @@ import Testing
         }
         #expect(breaches { $1.memoryWeight = 1000 }.isEmpty)
         #expect(breaches { $1.memoryWeight = $0 == 17 ? 1001 : 900 }.first?.contains("memory held 1001") == true)
-        #expect(breaches { $1.diskBytes = 27 << 20 }.isEmpty)
-        #expect(breaches { $1.diskBytes = UInt64($0 == 3 ? 28 : 20) << 20 }.first?.contains("disk") == true)
+        #expect(breaches { $1.storeBytes = 27 << 20 }.isEmpty)
+        #expect(breaches { $1.storeBytes = UInt64($0 == 3 ? 28 : 20) << 20 }.first?.contains("store held") == true)
+        #expect(breaches { $1.diskBytes = 36 << 20 }.isEmpty)
+        #expect(breaches { $1.diskBytes = UInt64($0 == 39 ? 37 : 20) << 20 }.first?.contains("folder held") == true)
     }
 
     @Test func aRestartIsHeldAgainstTheEndOfWhatWasBefore() {

@@ -9,7 +9,7 @@ internal import VarveEngine
 struct CacheSoakWorkload: Sendable {
     private static let samples = 40
     private static let memoryBytes = 16 << 20
-    private static let diskBytes = 24 << 20
+    private static let diskBytes = 16 << 20
 
     let options: BenchOptions
     let folder: BenchFolder
@@ -158,6 +158,7 @@ struct CacheSoakWorkload: Sendable {
         sample.anonymousKibibytes = ProcFile.number(after: "RssAnon:", in: status)
         sample.threads = Int(ProcFile.number(after: "Threads:", in: status))
         sample.diskBytes = FolderSize.measure(folder.storeDirectory).blocks
+        sample.storeBytes = statistics.disk?.bytes ?? 0
         sample.files = (try? files.contentsOfDirectory(atPath: folder.storeDirectory).count) ?? 0
         sample.descriptors = (try? files.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0
         sample.memoryEntries = statistics.memoryEntries
@@ -172,6 +173,7 @@ struct CacheSoakWorkload: Sendable {
         line.add("secs", sample.seconds)
         line.add("rss_anon_kb", sample.anonymousKibibytes)
         line.add("disk_blocks", sample.diskBytes)
+        line.add("store_bytes", sample.storeBytes)
         line.add("files", sample.files)
         line.add("descriptors", sample.descriptors)
         line.add("process_threads", sample.threads)
