@@ -65,6 +65,15 @@ import Testing
         }
     }
 
+    @Test func everyArticleSaysWhatItPromisesAndWhatNot() {
+        for article in SourceTree.files(under: ["Sources/Varve/Varve.docc"], endingIn: ".md") {
+            #expect(!Self.promises(in: article.text).isEmpty, "\(article.path) promises nothing")
+            #expect(
+                article.text.contains("\n## What is not\n\n- "), "\(article.path) says nothing that it does not promise"
+            )
+        }
+    }
+
     @Test func theTestsThatPromisesNameAreThere() {
         #expect(Self.documented.count > 30)
         for row in Self.documented {

@@ -19,16 +19,27 @@ import Testing
     @Test func nothingGrowsWhereTheFirstQuarterFillsUp() {
         #expect(SoakVerdict.growth(in: samples { $1.anonymousKibibytes = UInt64(min($0, 10)) * 10_000 }).isEmpty)
         // Ups and downs are no growth.
-        #expect(SoakVerdict.growth(in: samples { $1.diskBytes = UInt64(20 + $0 % 7) << 20 }).isEmpty)
+        #expect(SoakVerdict.growth(in: samples { $1.files = 30 + $0 % 7 }).isEmpty)
     }
 
     @Test func whatGrowsIsNamed() {
         #expect(SoakVerdict.growth(in: samples { $1.anonymousKibibytes += UInt64($0) * 2000 }).count == 1)
-        #expect(SoakVerdict.growth(in: samples { $1.diskBytes += UInt64($0) << 20 }).first?.contains("disk") == true)
         #expect(SoakVerdict.growth(in: samples { $1.descriptors += $0 }).first?.contains("descriptors") == true)
         #expect(SoakVerdict.growth(in: samples { $1.files += $0 * 2 }).first?.contains("files") == true)
         #expect(SoakVerdict.growth(in: samples { $1.threads += $0 }).first?.contains("threads") == true)
         #expect(!SoakVerdict.growth(in: []).isEmpty)
+    }
+
+    @Test func whatIsBeyondABoundOnceIsNamed() {
+        func breaches(_ change: (Int, inout SoakSample) -> Void) -> [String] {
+            SoakVerdict.breaches(in: samples(change), memoryBytes: 1000, diskBytes: 24 << 20)
+        }
+        #expect(breaches { $1.memoryWeight = 1000 }.isEmpty)
+        #expect(breaches { $1.memoryWeight = $0 == 17 ? 1001 : 900 }.first?.contains("memory held 1001") == true)
+        #expect(breaches { $1.storeBytes = 27 << 20 }.isEmpty)
+        #expect(breaches { $1.storeBytes = UInt64($0 == 3 ? 28 : 20) << 20 }.first?.contains("store held") == true)
+        #expect(breaches { $1.diskBytes = 36 << 20 }.isEmpty)
+        #expect(breaches { $1.diskBytes = UInt64($0 == 39 ? 37 : 20) << 20 }.first?.contains("folder held") == true)
     }
 
     @Test func aRestartIsHeldAgainstTheEndOfWhatWasBefore() {
@@ -71,6 +82,7 @@ import Testing
         ])
         // Twelve thousand operations are too few to tell growth, so either verdict is right; what was done is not.
         #expect(outcome.status == 0 || outcome.errors.contains("grew"), "\(outcome.errors)")
+        #expect(!outcome.errors.contains("held"), "\(outcome.errors)")
         let last = try #require(outcome.text.split(separator: "\n").last)
         let line = try #require(try JSONSerialization.jsonObject(with: Data(last.utf8)) as? [String: Any])
         #expect(line["ops"] as? Int == 12_000)

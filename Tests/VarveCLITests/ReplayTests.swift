@@ -112,7 +112,7 @@ import Testing
         let flags = ["--memory-entries", "5", "--disk-entries", count]
         let outcome = try Binary.run(ReplayTests.base + flags, input: bytes([1]))
         #expect(outcome.status == 64, "\(outcome.errors)")
-        #expect(outcome.errors.contains("--disk-entries") && outcome.errors.contains("at least 32"))
+        #expect(outcome.errors.contains("--disk-entries") && outcome.errors.contains("at least 32: the disk"))
     }
 
     @Test(arguments: [(0, "empty"), (1, "truncated"), (8001, "truncated"), (800_007, "truncated")])

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import VarveEngine
 import VarveIO
@@ -88,6 +89,57 @@ struct CrashTests {
         #expect(try await again.value(for: "b") == 2)
         #expect(try await again.value(for: "c") == 4)
         try await again.close()
+    }
+
+    /// What a disk does to the log at a step that the seed decides.
+    enum Trouble: CaseIterable, Sendable { case failingSync, failingWrite, full }
+
+    @Test(
+        "A log that fails at any moment stops writes, one without room holds them up; reads go on, and nothing acknowledged goes",
+        arguments: Trouble.allCases, 1...6 as ClosedRange<UInt64>)
+    func troubles(_ trouble: Trouble, seed: UInt64) async throws {
+        var random = SplitMix(course: seed)
+        var rig = CacheRig()
+        // Writes are calls that can fail.
+        rig.files.offerStoreMaps(false)
+        var cache: Cache<Int, Int> = try await rig.store().cache(named: "c", CacheOptions(memory: .entries(3)))
+        var acknowledged: [Int: Int] = [:]
+        func set(_ step: Int) async -> VarveError.Code? {
+            let key = Int(random.next() % 20)
+            let thrown = await code { _ = try await cache.set(step, for: key, EntryOptions(durability: .synced)) }
+            // One that was not acknowledged may stand or not.
+            acknowledged[key] = thrown == nil ? step : Int?.none
+            return thrown
+        }
+        func check(_ when: String) async throws {
+            for (key, value) in acknowledged {
+                #expect(try await cache.value(for: key) == value, "\(trouble), seed \(seed), \(when)")
+            }
+        }
+        let before = Int.random(in: 5...60, using: &random)
+        for step in 0..<before { #expect(await set(step) == nil) }
+        rig.files.fail(trouble == .full ? ENOSPC : EIO, sticky: true) {
+            $0.path.contains(".log") && $0.operation == (trouble == .failingSync ? .sync : .write)
+        }
+        for step in before..<before + 5 {
+            let thrown = await set(step)
+            let expected: [VarveError.Code] = trouble == .full ? [.diskFull] : [.io, .failedStop]
+            #expect(thrown.map(expected.contains) == true, "\(trouble), seed \(seed): \(thrown as Any)")
+            try await check("while it lasts")
+        }
+        rig.files.clearFaults()
+        if trouble == .full {
+            for step in 100..<110 { #expect(await set(step) == nil, "seed \(seed): there is room again") }
+        } else {
+            #expect(await set(100) == .failedStop, "\(trouble), seed \(seed): a log that failed once is not trusted")
+        }
+        try await check("afterwards")
+        rig.files = rig.files.killProcess()
+        try? await cache.store.close()
+        cache = try await rig.store().cache(named: "c", CacheOptions(memory: .entries(3)))
+        try await check("opened anew")
+        #expect(await set(200) == nil, "\(trouble), seed \(seed)")
+        try await cache.store.close()
     }
 
     @Test(

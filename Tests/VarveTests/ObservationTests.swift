@@ -100,10 +100,12 @@ struct WindowTests {
         counts.evictions = 14
         counts.expired = 15
         counts.refusedByFloor = 16
-        counts.keptForUse = 17
+        (counts.readsFailed, counts.writesFailed) = (17, 18)
+        counts.keptForUse = 19
         var disk = CacheStatistics.DiskUse()
         (disk.bytesLogged, disk.bytesRewritten) = (1, 2)
         (disk.entriesLogged, disk.entriesRewritten, disk.entriesEvicted) = (3, 4, 5)
+        (disk.writesDelayed, disk.writesStalled, disk.nanosecondsWaited) = (6, 7, 8)
         counts.disk = disk
         var own = CacheStatistics.OwnDiskUse()
         (own.bytesLogged, own.bytesRewritten) = (1, 2)
@@ -119,7 +121,7 @@ struct WindowTests {
             return found
         }
         let all = [numbers(counts), numbers(disk), numbers(own)]
-        #expect(all.map(\.count) == [16, 5, 5])
+        #expect(all.map(\.count) == [18, 8, 5])
         #expect(all.allSatisfy { $0.values.allSatisfy { $0 > 0 } }, "one is not set above: \(all)")
         let windows = StatisticsWindows(began: 0)
         windows.sample(counts, at: 1_000_000_000)
@@ -178,11 +180,194 @@ struct WindowTests {
     }
 }
 
+/// How full the disk is, and what a cache that is younger than its store counts.
+struct DiskUseTests {
+    @Test("A disk that is bounded in entries says how full it is")
+    func entries() async throws {
+        let rig = CacheRig()
+        let store = try await rig.store { options in try? options.setDiskLimit(.entries(400)) }
+        let cache: Cache<Int, Int> = try await store.cache(named: "c", CacheOptions(memory: .entries(10)))
+        #expect(cache.statistics.disk?.use == 0)
+        for number in 0..<200 { try await cache.set(number, for: number) }
+        try await store.engine?.flush()
+        let half = try #require(cache.statistics.disk)
+        #expect(half.limit == nil && half.entryLimit == 391)
+        #expect(half.entries >= 190 && half.entries <= 210 && half.use == Double(half.entries) / 391, "\(half)")
+        for number in 200..<1000 { try await cache.set(number, for: number) }
+        try await store.engine?.flush()
+        while store.engine?.isSettled == false { try await Task.sleep(for: .milliseconds(2)) }
+        let full = try #require(cache.statistics.disk)
+        #expect(full.entriesEvicted > 0 && full.use ?? 0 > 0.5 && full.use ?? 2 <= 1, "\(full)")
+        try await store.close()
+    }
+
+    @Test(
+        "What a store did before a cache was opened is in no window of the cache's, and told to metrics by none",
+        arguments: 1...3 as ClosedRange<UInt64>)
+    func younger(seed: UInt64) async throws {
+        var random = SplitMix(course: seed)
+        let rig = CacheRig()
+        let store = try await rig.store()
+        let backend = RecordingMetrics()
+        var options = CacheOptions(memory: .entries(10))
+        options.warmRestart = nil
+        options.observation.metrics = backend
+        let logged = "varve_cache_disk_logged_entries_total store=cache cache=c"
+        var all: UInt64 = 0
+        for _ in 0..<4 {
+            let cache: Cache<Int, Int> = try await store.cache(named: "c", options)
+            let count = UInt64.random(in: 1...30, using: &random)
+            for number in 0..<count { try await cache.set(Int(number), for: Int(number)) }
+            all += count
+            for window in [StatisticsWindow.lastMinute, .lastHour] {
+                let statistics = cache.statistics(over: window)
+                #expect(statistics.ownDisk?.entriesLogged == count, "seed \(seed), \(window)")
+                #expect(statistics.disk?.entriesLogged == count, "seed \(seed), \(window)")
+            }
+            #expect(cache.statistics(over: .sinceStart).ownDisk?.entriesLogged == all, "seed \(seed)")
+            try await cache.close()
+            #expect(backend[logged] == Int64(all), "seed \(seed)")
+            rig.clock.advance(by: .seconds(Int64.random(in: 1...90, using: &random)))
+        }
+        try await store.close()
+    }
+}
+
+/// What a store that does not go on in memory tells of a disk that fails it.
+struct FailingDiskTests {
+    @Test("Changes and reads that throw for the disk's sake are counted; the store is neither healthy nor writable")
+    func throwing() async throws {
+        let rig = DegradedRig()
+        let backend = RecordingMetrics()
+        var options = rig.options
+        options.observation.metrics = backend
+        let store = try await rig.store(.throwing) { $0.blockCacheBytes = 0 }
+        let cache: Cache<String, String> = try await store.cache(named: "c", options)
+        for number in 0..<100 { try await cache.set("\(number)", for: "key \(number)", EntryOptions(tags: ["t"])) }
+        try await store.engine?.flush()
+        let base = "store=cache cache=c"
+        func gauges() async -> [Int64?] {
+            rig.rig.clock.advance(by: .seconds(1))
+            await store.maintained()
+            return [backend["varve_cache_healthy \(base)"], backend["varve_cache_writable \(base)"]]
+        }
+        #expect(await gauges() == [1, 1])
+        let table = try #require(try rig.files.list(CacheRig.path).first { $0.hasSuffix(".sst") })
+        try rig.files.corrupt(CacheRig.path + "/" + table, at: 40)
+        var failed: UInt64 = 0
+        for number in 0..<90 where await code({ _ = try await cache.value(for: "key \(number)") }) != nil {
+            failed += 1
+        }
+        #expect(failed > 0 && cache.statistics.readsFailed == failed)
+        #expect(cache.statistics.writesFailed == 0)
+        rig.failLog()
+        #expect(await code { try await cache.set("new", for: "a") } != nil)
+        #expect(await code { try await cache.remove("key 1") } != nil)
+        #expect(await code { try await cache.remove(taggedWith: "t") } != nil)
+        #expect(await code { try await cache.removeAll() } != nil)
+        #expect(cache.statistics.writesFailed == 4)
+        #expect(!cache.health.isHealthy && !cache.health.isWritable)
+        #expect(await gauges() == [0, 0])
+        #expect(backend["varve_cache_write_failures_total \(base)"] == 4)
+        #expect(backend["varve_cache_read_failures_total \(base)"] == Int64(failed))
+        rig.files.clearFaults()
+        _ = try? await store.close()
+    }
+
+    @Test("A store that goes on in memory takes writes, and is not healthy")
+    func degraded() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache()
+        try await cache.set("old", for: "a")
+        try await rig.fillDisk(cache)
+        #expect(!cache.statistics.isHealthy && cache.statistics.isWritable && cache.statistics.writesFailed == 0)
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        #expect(cache.statistics.isHealthy && cache.statistics.isWritable)
+        try await cache.store.close()
+    }
+}
+
 struct MissCauseTests {
     private func missed(_ cache: Cache<String, Int>, _ keys: [String]) async throws -> [MissCause: UInt64] {
         let before = cache.statistics.misses
         for key in keys { #expect(try await cache.value(for: key) == nil) }
         return cache.statistics.misses.merging(before) { $0 - $1 }.filter { $0.value > 0 }
+    }
+
+    /// The causes of those of the keys that are missing.
+    private func causes(_ cache: Cache<String, Int>, _ keys: [String]) async throws -> [MissCause: UInt64] {
+        let before = cache.statistics.misses
+        for key in keys { _ = try await cache.value(for: key) }
+        return cache.statistics.misses.merging(before) { $0 - $1 }.filter { $0.value > 0 }
+    }
+
+    @Test("What memory alone let go for want of room is told as evicted")
+    func evictedFromMemory() async throws {
+        let cache: Cache<String, Int> = try await CacheRig().cache(
+            .memory, Int.self, CacheOptions(memory: .entries(10)))
+        for number in 0..<30 { try await cache.set(number, for: "\(number)") }
+        // What memory remembers is bounded, and few places are taken for many keys.
+        let causes = try await causes(cache, (0..<30).map { "\($0)" })
+        #expect(causes[.evicted] ?? 0 >= 14 && causes.values.reduce(0, +) == 20, "\(causes)")
+        #expect(try await missed(cache, ["never"]) == [.cold: 1])
+        try await cache.close()
+    }
+
+    /// What a cache misses that has been opened anew, so that its memory remembers nothing, once the disk has let entries go.
+    private func causesOnDisk(
+        _ options: CacheOptions, _ count: Int, _ adjust: (inout EngineOptions) -> Void
+    ) async throws -> [MissCause: UInt64] {
+        let store = try await CacheRig().store(adjust)
+        var options = options
+        options.warmRestart = nil
+        let first: Cache<String, Int> = try await store.cache(named: "c", options)
+        for number in 0..<count { try await first.set(number, for: "\(number)") }
+        try await store.engine?.flush()
+        while store.engine?.isSettled == false { try await Task.sleep(for: .milliseconds(2)) }
+        let evicted = try #require(first.statistics.ownDisk).entriesEvicted
+        try await first.close()
+        let cache: Cache<String, Int> = try await store.cache(named: "c", options)
+        let causes = try await causes(cache, (0..<count).map { "\($0)" })
+        #expect(evicted > 50 && causes.values.reduce(0, +) == evicted, "\(causes), of \(evicted)")
+        #expect(try await missed(cache, (0..<20).map { "never \($0)" }) == [.cold: 20])
+        try await store.close()
+        return causes
+    }
+
+    @Test("What sweeps of a full disk let go is told as evicted")
+    func evictedFromDisk() async throws {
+        let causes = try await causesOnDisk(CacheOptions(memory: .entries(10)), 600) {
+            try? $0.setDiskLimit(.entries(400))
+        }
+        #expect(causes[.evicted] ?? 0 > (causes[.cold] ?? 0) * 20, "\(causes)")
+    }
+
+    @Test("What a cache's quota let go is told as evicted")
+    func evictedByQuota() async throws {
+        var options = CacheOptions(memory: .entries(10))
+        options.diskQuota = .entries(500)
+        let causes = try await causesOnDisk(options, 1500) {
+            $0.diskBudgetBytes = 64 << 20
+            $0.memtableEntries = 200
+        }
+        #expect(Set(causes.keys) == [.evicted], "\(causes)")
+    }
+
+    @Test("What a full disk was spared is told as evicted once memory has lost it")
+    func spared() async throws {
+        let eviction = S3FIFOEviction(expectedEntries: 1000)
+        let store = try await CacheRig().store(evictingBy: eviction)
+        var options = CacheOptions(memory: .entries(10))
+        options.warmRestart = nil
+        let first: Cache<String, Int> = try await store.cache(named: "c", options)
+        eviction.noteOccupancy(1)
+        #expect(try await first.value(for: "once") { _ in 1 } == 1)
+        #expect(first.statistics.diskWritesAvoided == 1 && first.statistics.misses[.cold] == 1)
+        try await first.close()
+        let cache: Cache<String, Int> = try await store.cache(named: "c", options)
+        #expect(try await missed(cache, ["once", "never"]) == [.evicted: 1, .cold: 1])
+        try await store.close()
     }
 
     @Test("A miss is told by its cause, also where only the disk knows it")

@@ -3,8 +3,7 @@ import Synchronization
 import Testing
 import VarveTestSupport
 
-// The tutorial's code: what stands between the marks is a code block of Tutorial.md, line for line.
-// begin
+// The tutorial's code, in which `ArticleTests` (TidyTests) finds the blocks of Tutorial.md.
 import Varve
 
 struct Product: Codable, Sendable, Equatable {
@@ -23,7 +22,6 @@ func openCatalogue(in folder: String) async throws -> Cache<Int, Product> {
     options.loading.hardTimeout = .seconds(10)
     return try await Cache.open(at: folder, options)
 }
-// end
 
 /// Stands for the database of the tutorial.
 final class Database: Sendable {
@@ -61,7 +59,6 @@ final class Database: Sendable {
     func withdraw(shelf: String) { rows.withLock { $0 = $0.filter { $0.value.shelf != shelf } } }
 }
 
-// begin
 func product(_ id: Int, in catalogue: Cache<Int, Product>, from database: Database) async throws -> Product? {
     try await catalogue.value(
         for: id,
@@ -70,35 +67,26 @@ func product(_ id: Int, in catalogue: Cache<Int, Product>, from database: Databa
             return Loaded(row, .init(tags: ["shelf/\(row.shelf)"], sourceVersion: row.version))
         })
 }
-// end
 
-// begin
 func setPrice(of id: Int, to cents: Int, in catalogue: Cache<Int, Product>, and database: Database) async throws {
     guard let row = try await database.setPrice(of: id, to: cents) else { return }
     try await catalogue.set(row, for: id, .init(tags: ["shelf/\(row.shelf)"], sourceVersion: row.version))
 }
-// end
 
-// begin
 func clear(shelf: String, in catalogue: Cache<Int, Product>) async throws {
     try await catalogue.remove(taggedWith: "shelf/\(shelf)", durability: .synced)
 }
-// end
 
-// begin
 func openWarmCatalogue(in folder: String) async throws -> Cache<Int, Product> {
     let catalogue = try await openCatalogue(in: folder)
     await catalogue.ready(share: 0.95, atMost: .seconds(10))
     return catalogue
 }
-// end
 
-// begin
 func report(on catalogue: Cache<Int, Product>) -> String {
     let minute = catalogue.statistics(over: .lastMinute)
     return "hits \(minute.hitRatio), in memory \(minute.memoryHitRatio), loads \(minute.loads)"
 }
-// end
 
 /// What the tutorial builds does what the tutorial says.
 @Suite struct TutorialTests {
@@ -132,17 +120,5 @@ func report(on catalogue: Cache<Int, Product>) -> String {
         for id in 10..<20 { #expect(try await product(id, in: catalogue, from: database)?.cents == 100) }
         #expect(database.questions.withLock { $0 } == 31)
         try await catalogue.close()
-    }
-
-    @Test func theTutorialShowsWhatIsCompiledHere() throws {
-        let own = try String(contentsOfFile: #filePath, encoding: .utf8)
-        let root = #filePath.components(separatedBy: "/Tests/")[0]
-        let text = try String(contentsOfFile: root + "/Sources/Varve/Varve.docc/Tutorial.md", encoding: .utf8)
-        let blocks = own.components(separatedBy: "\n// begin\n").dropFirst().compactMap {
-            $0.components(separatedBy: "// end\n").first
-        }
-        #expect(blocks.count == 6)
-        #expect(text.components(separatedBy: "```swift\n").count == 1 + blocks.count)
-        for block in blocks { #expect(text.contains("```swift\n" + block + "```\n"), "not in Tutorial.md:\n\(block)") }
     }
 }

@@ -112,6 +112,7 @@ extension Cache {
     ) async throws(VarveError) -> UInt64 {
         do throws(VarveError) { return try await carryOut(key, change, demand, durability) } catch {
             if error.isOfSharedFloor { counts.add(.refusedByFloor) }
+            if error.isOfDisk { counts.add(.writeFailure) }
             throw error
         }
     }
@@ -451,6 +452,11 @@ extension VarveError {
     /// Whether nothing that is known of the key itself refused the write, only a floor that others may have raised.
     var isOfSharedFloor: Bool {
         if case .olderSourceVersion(_, _, isShared: true) = failedCondition?.reason { true } else { false }
+    }
+
+    /// Whether the disk is at fault, or what is behind it: it is full, fails, is damaged, or does not keep up.
+    var isOfDisk: Bool {
+        [.io, .diskFull, .stalled, .failedStop, .corruption, .missingFile, .unsupportedFormat].contains(code)
     }
 
     /// Whether a write that failed so is known to have changed nothing.

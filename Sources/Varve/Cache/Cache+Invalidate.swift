@@ -126,6 +126,7 @@ extension Cache {
     ) async throws(VarveError) -> UInt64 {
         let outcome = await Task { () -> Result<UInt64, VarveError> in
             do throws(VarveError) { return .success(try await self.commit(removal, disk, write: write)) } catch {
+                if error.isOfDisk { self.counts.add(.writeFailure) }
                 return .failure(error)
             }
         }.value

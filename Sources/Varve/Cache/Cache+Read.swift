@@ -171,8 +171,9 @@ extension Cache {
         }
         if asker == .look { return nil }
         let seen = disk.visible.rawValue
+        let wasEvicted = disk.remembersEviction(of: key)
         memory.change(hash) { shard, discarded in
-            shard.noteMiss(hash, cause)
+            shard.noteMiss(hash, cause, wasEvicted: wasEvicted)
             if asker == .caller { shard.noteAbsent(key, hash, upTo: seen, &discarded) }
         }
         return nil
@@ -219,7 +220,8 @@ extension Cache {
     func isMissingFromBoth(_ key: Key, _ hash: UInt64, ifStill before: UInt64, _ cause: MissCause?) -> Bool {
         // What is hidden is memory's to tell.
         if let disk, disk.isHidden(key) { return false }
-        return memory.withShard(hash) { $0.missesBoth(key, hash, ifStill: before, cause) }
+        let wasEvicted = disk?.remembersEviction(of: key) ?? false
+        return memory.withShard(hash) { $0.missesBoth(key, hash, ifStill: before, cause, wasEvicted: wasEvicted) }
     }
 
     @usableFromInline

@@ -73,9 +73,11 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
         let began = store.clock.now()
         let interval = (options.warmRestart ?? WarmRestart()).interval
         keeping = Mutex(KeepRound(interval: interval.clampedNanoseconds, opened: began))
-        windows = StatisticsWindows(began: began)
+        var before = CacheStatistics()
+        before.addStore(store, disk)
+        windows = StatisticsWindows(began: began, before: before)
         let name = options.observation.name ?? name ?? "default"
-        metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name)
+        metrics = MetricsReporter(options.observation.metrics, store: store.name, cache: name, before: before)
         log = CacheLog(options.observation.logger, cache: name)
         store.maintain { [weak self] now in
             guard let self, !gate.isClosed else { return .never }

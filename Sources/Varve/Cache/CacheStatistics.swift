@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VarveEngine
 
 /// What a cache did in a span of time: counts are of that span, the rest is as it is now.
@@ -35,6 +36,12 @@ public struct CacheStatistics: Sendable {
     public var staleServed: UInt64 = 0
     /// Entries on disk that the value's coding refused: misses.
     public var undecodable: UInt64 = 0
+    /// Reads that threw because the disk could not be read or is damaged. Where the store goes on in memory damage is a miss
+    /// instead (`DegradationUse.damagedReads`).
+    public var readsFailed: UInt64 = 0
+    /// Sets, removals, drops of tags and results of loads that the disk did not take: it is full, fails, or does not keep up.
+    /// Where the store goes on in memory, those alone that it could not take there either.
+    public var writesFailed: UInt64 = 0
     /// Entries that left memory for want of room.
     public var evictions: UInt64 = 0
     /// Entries that left memory because they had expired.
@@ -58,6 +65,10 @@ public struct CacheStatistics: Sendable {
     public var ownDisk: OwnDiskUse?
     /// What the store did for want of its disk; nil where it does not go on in memory.
     public var degradation: DegradationUse?
+    /// Whether nobody need look after the store: `CacheHealth.isHealthy`.
+    public var isHealthy = true
+    /// Whether the store takes writes: `CacheHealth.isWritable`.
+    public var isWritable = true
     /// What the warm-up did, since the cache was opened.
     public var warmUp: WarmUpStatistics?
 
@@ -110,8 +121,13 @@ public struct CacheStatistics: Sendable {
         public var tableBytes: UInt64 = 0
         /// Of the log's segments.
         public var logBytes: UInt64 = 0
-        /// Nil: no bound.
+        /// Of bytes; nil: no bound, or one in entries.
         public var limit: UInt64?
+        /// Entries in tables, those that newer ones hide and the store's own included.
+        public var entries: UInt64 = 0
+        /// How many of them there may be where the store's bound is in entries: a little less than the bound, which counts
+        /// those as well that are not in tables yet. Nil: no bound, or one in bytes.
+        public var entryLimit: UInt64?
         /// Written to the log.
         public var bytesLogged: UInt64 = 0
         /// Written by flushes and compactions.
@@ -122,14 +138,23 @@ public struct CacheStatistics: Sendable {
         public var entriesRewritten: UInt64 = 0
         /// Entries that compactions dropped for want of room.
         public var entriesEvicted: UInt64 = 0
+        /// Writes that were slowed down because the store's background work, or the log's sync, was behind.
+        public var writesDelayed: UInt64 = 0
+        /// Writes that had to wait until it had caught up: each for `maximumStall` at most, then it throws. One may be both.
+        public var writesStalled: UInt64 = 0
+        /// What writes waited so in all, in nanoseconds.
+        public var nanosecondsWaited: UInt64 = 0
 
         /// Nothing counted.
         public init() {}
 
         /// Tables and log together.
         public var bytes: UInt64 { tableBytes &+ logBytes }
-        /// How much of the bound is taken, in 0...1; nil without one.
-        public var use: Double? { limit.map { $0 == 0 ? 0 : Double(bytes) / Double($0) } }
+        /// How much of the bound is taken, in bytes or entries: 1 is full, and a moment's work may lie above. Nil without one.
+        public var use: Double? {
+            if let limit { return Double(bytes) / Double(max(1, limit)) }
+            return entryLimit.map { Double(entries) / Double(max(1, $0)) }
+        }
     }
 }
 
@@ -154,6 +179,8 @@ extension Cache {
         snapshot.keptForUse = counts[.keptForUse]
         snapshot.staleServed = counts[.staleServed]
         snapshot.undecodable = counts[.undecodable]
+        snapshot.readsFailed = disk?.failedReads.load(ordering: .relaxed) ?? 0
+        snapshot.writesFailed = counts[.writeFailure]
         snapshot.evictions = memoryCounts.evictions
         snapshot.expired = memoryCounts.expired
         snapshot.memoryEntries = memoryCounts.entries
@@ -162,12 +189,21 @@ extension Cache {
         snapshot.diskReadLatency = latencies.diskRead.histogram
         snapshot.loadLatency = latencies.load.histogram
         snapshot.writeLatency = latencies.write.histogram
-        snapshot.disk = disk.map(\.engines.use)
-        snapshot.ownDisk = disk.map { CacheStatistics.OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
-        let degraded = store.degraded?.counts ?? store.outage?.counts(at: store.clock.now())
-        snapshot.degradation = degraded.map { CacheStatistics.DegradationUse($0) }
+        snapshot.addStore(store, disk)
         snapshot.warmUp = warm?.statistics(at: store.clock.now())
         return snapshot
+    }
+}
+
+extension CacheStatistics {
+    /// What the store counts, and has counted before the cache was opened.
+    mutating func addStore(_ store: CacheStore, _ tier: DiskTier?) {
+        disk = tier.map(\.engines.use)
+        ownDisk = tier.map { OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
+        let degraded = store.degraded?.counts ?? store.outage?.counts(at: store.clock.now())
+        degradation = degraded.map { DegradationUse($0) }
+        let health = store.health
+        (isHealthy, isWritable) = (health.isHealthy, health.isWritable)
     }
 }
 
@@ -176,11 +212,16 @@ extension CacheStatistics.DiskUse {
         tableBytes = engine.tableBytes
         logBytes = engine.logBytes
         limit = engine.diskBudgetBytes
+        entries = engine.tableEntries
+        entryLimit = engine.diskBudgetEntries
         bytesLogged = engine.logBytesAppended
         bytesRewritten = engine.flushedBytes &+ engine.compactedBytesWritten
         entriesLogged = engine.records
         entriesRewritten = engine.entriesRewritten
         entriesEvicted = engine.entriesEvicted
+        writesDelayed = engine.writesDelayed
+        writesStalled = engine.writesStopped
+        nanosecondsWaited = engine.writeWaitNanoseconds
     }
 }
 

@@ -325,7 +325,12 @@ extension EngineOptions {
     /// Bounds the entries on disk, however large they are. Those that wait in memtables count, and so do those of the
     /// table that a flush adds before the sweep which makes room for it.
     private mutating func setDiskEntries(_ count: Int) throws(VarveError) {
-        guard count >= 32 else { throw VarveError(.invalidArgument, "the disk's bound is at least 32 entries") }
+        guard count >= 32 else {
+            throw VarveError(
+                .invalidArgument,
+                "the disk's bound is at least 32 entries: it lets them go by tables, and fewer are too few to choose among"
+            )
+        }
         let runs = 128
         let memtable = max(1, count / runs)
         memtableEntries = memtable

@@ -18,6 +18,8 @@ final class LoadCounts: Sendable {
         case loadUnstored
         /// A value that was not stored, because keys which share its key's place had a newer source version.
         case refusedByFloor
+        /// A change that threw for the disk's sake.
+        case writeFailure
     }
 
     private let counts: [Counter] = Event.allCases.map { _ in Counter() }

@@ -49,6 +49,16 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         return sinceLastDamage >= CacheHealth.damageCounts
     }
 
+    /// Whether sets and removals are taken now, on disk or in memory. True also where single ones may throw, since the disk
+    /// is full off and on or does not keep up.
+    public var isWritable: Bool {
+        switch state {
+        case .healthy, .hindered: true
+        case .degraded(let episode): episode.isMarkDurable
+        case .failed: false
+        }
+    }
+
     /// For how long a read that met damage makes a store unhealthy.
     private static let damageCounts = Duration.seconds(3600)
 

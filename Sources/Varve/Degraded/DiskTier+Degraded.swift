@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VarveEngine
 
 extension DiskTier {
@@ -11,7 +12,10 @@ extension DiskTier {
     /// Nil where another engine has taken this one's place meanwhile, and is to be asked.
     func missIfDamaged(_ error: VarveError, _ engine: Engine) throws(VarveError) -> Probe? {
         if wasReplaced(engine) { return nil }
-        guard let degraded, DegradedMode.isDamage(error) else { throw error }
+        guard let degraded, DegradedMode.isDamage(error) else {
+            if error.isOfDisk { failedReads.add(1, ordering: .relaxed) }
+            throw error
+        }
         if !degraded.isReplacing(engine) { degraded.noteDamage(error) }
         return wasReplaced(engine) ? nil : .absent(nil)
     }

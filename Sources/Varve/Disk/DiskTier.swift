@@ -1,3 +1,4 @@
+internal import Synchronization
 public import VarveEngine
 
 /// What a cache keeps on disk: a namespace of its store, and what its entries' fields mean.
@@ -14,6 +15,8 @@ final class DiskTier: Sendable {
     let degraded: DegradedMode?
     /// What of this must not be seen any more, because it was changed in memory meanwhile.
     let shadow: DiskShadow?
+    /// Reads that threw since the disk could not be read.
+    let failedReads = Atomic<UInt64>(0)
 
     init(
         engines: EngineCell, namespace: Namespace, tags: TagStore, floors: FloorRegistry, eviction: S3FIFOEviction?,
@@ -119,6 +122,12 @@ final class DiskTier: Sendable {
         guard let eviction else { return true }
         let isFull = engine.isFull(namespace)
         return key.withKeyBytes { eviction.admits(keyHash: Engine.keyHash($0, in: namespace), toFull: isFull) }
+    }
+
+    /// Whether a key that stands nowhere is missing for want of room on disk, as far as that is remembered.
+    func remembersEviction(of key: some CacheKey) -> Bool {
+        guard let eviction else { return false }
+        return key.withKeyBytes { eviction.remembersEviction(ofKeyHash: Engine.keyHash($0, in: namespace)) }
     }
 
     /// The LSN that every reader sees by now.

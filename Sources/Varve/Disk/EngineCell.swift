@@ -67,5 +67,8 @@ extension CacheStatistics.DiskUse {
         entriesLogged &+= earlier.entriesLogged
         entriesRewritten &+= earlier.entriesRewritten
         entriesEvicted &+= earlier.entriesEvicted
+        writesDelayed &+= earlier.writesDelayed
+        writesStalled &+= earlier.writesStalled
+        nanosecondsWaited &+= earlier.nanosecondsWaited
     }
 }

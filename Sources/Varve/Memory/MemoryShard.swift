@@ -156,10 +156,13 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         return slot.map { policy.takeUse($0) } ?? false
     }
 
-    /// Counts a miss of memory and disk under the cause that the disk knows (`told`), or else the one that is remembered.
+    /// Counts a miss of memory and disk under the cause that the disk knows (`told`), or else the one that is remembered
+    /// here, or else by what the disk's eviction remembers of the key.
     @usableFromInline
-    mutating func noteMiss(_ hash: UInt64, _ told: MissCause? = nil) {
-        counts.causes[(told ?? ledger.cause(hash)).rawValue] &+= 1
+    mutating func noteMiss(_ hash: UInt64, _ told: MissCause? = nil, wasEvicted: Bool = false) {
+        var cause = told ?? ledger.cause(hash)
+        if cause == .cold, wasEvicted { cause = .evicted }
+        counts.causes[cause.rawValue] &+= 1
     }
 
     // MARK: Flights
@@ -347,11 +350,13 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// A read without a flight found nothing on disk: false where anything changed since it began. Else the miss is counted.
-    mutating func missesBoth(_ key: Key, _ hash: UInt64, ifStill before: UInt64, _ told: MissCause?) -> Bool {
+    mutating func missesBoth(
+        _ key: Key, _ hash: UInt64, ifStill before: UInt64, _ told: MissCause?, wasEvicted: Bool
+    ) -> Bool {
         // What came between the look at memory and the beginning, and what lies there though it may not be served, is left to
         // a closer look.
         guard changes == before, table.find(hash, { entries[taken: $0].key == key }) == nil else { return false }
-        noteMiss(hash, told)
+        noteMiss(hash, told, wasEvicted: wasEvicted)
         return true
     }
 

@@ -5,12 +5,12 @@ internal import Synchronization
 /// and a sample of the times to timers. One thread at a time; no request waits for a metrics backend.
 final class MetricsReporter: Sendable {
     private struct Told: Sendable {
-        var statistics = CacheStatistics()
+        var statistics: CacheStatistics
         /// The highest value of each counter: what dips for a moment is not told twice.
-        var counters: [UInt64] = []
+        var counters: [UInt64]
     }
 
-    private let told = Mutex(Told())
+    private let told: Mutex<Told>
     private let counters: [Metric<Counter>]
     private let gauges: [Metric<Recorder>]
     private let timers: [(timer: CoreMetrics.Timer, of: @Sendable (CacheStatistics) -> LatencyHistogram)]
@@ -23,7 +23,10 @@ final class MetricsReporter: Sendable {
     /// Times that a timer gets of one period at most: more tell no more, and backends keep them all.
     private static let timesPerPeriod: UInt64 = 128
 
-    init(_ factory: (any MetricsFactory)?, store: String, cache: String) {
+    /// `before`: what was counted before there was this reporter, and is not its to tell.
+    init(
+        _ factory: (any MetricsFactory)?, store: String, cache: String, before: CacheStatistics = CacheStatistics()
+    ) {
         let factory = factory ?? MetricsSystem.factory
         let dimensions = [("store", store), ("cache", cache)]
         func label(_ name: String) -> String { "varve_cache_" + name }
@@ -42,25 +45,24 @@ final class MetricsReporter: Sendable {
         timers = MetricsReporter.timed.map { metric in
             (CoreMetrics.Timer(label: label(metric.name), dimensions: dimensions, factory: factory), metric.histogram)
         }
+        told = Mutex(Told(statistics: before, counters: counters.map { $0.value(before) ?? 0 }))
     }
 
     func report(_ statistics: CacheStatistics) {
         let values = counters.map { $0.value(statistics) ?? 0 }
-        let (before, counted) = told.withLock { told in
+        let before = told.withLock { told in
             let old = told
-            told.statistics = statistics
-            told.counters = old.counters.isEmpty ? values : zip(values, old.counters).map { max($0, $1) }
-            return (old.statistics, old.counters)
+            told = Told(statistics: statistics, counters: zip(values, old.counters).map { max($0, $1) })
+            return old
         }
-        for (index, counter) in counters.enumerated() {
-            let highest = counted.isEmpty ? 0 : counted[index]
-            if values[index] > highest { counter.instrument.increment(by: Int64(clamping: values[index] - highest)) }
+        for (counter, (value, highest)) in zip(counters, zip(values, before.counters)) where value > highest {
+            counter.instrument.increment(by: Int64(clamping: value - highest))
         }
         for gauge in gauges {
             if let value = gauge.value(statistics) { gauge.instrument.record(Int64(clamping: value)) }
         }
         for (timer, histogram) in timers {
-            MetricsReporter.record(histogram(statistics).since(histogram(before)), timer)
+            MetricsReporter.record(histogram(statistics).since(histogram(before.statistics)), timer)
         }
     }
 
@@ -96,6 +98,8 @@ final class MetricsReporter: Sendable {
             ("refused_by_floor_total", [], { $0.refusedByFloor }),
             ("stale_served_total", [], { $0.staleServed }),
             ("undecodable_total", [], { $0.undecodable }),
+            ("read_failures_total", [], { $0.readsFailed }),
+            ("write_failures_total", [], { $0.writesFailed }),
             ("evictions_total", [("tier", "memory")], { $0.evictions }),
             ("evictions_total", [("tier", "disk")], { $0.ownDisk?.entriesEvicted }),
             ("expired_total", [], { $0.expired }),
@@ -105,6 +109,9 @@ final class MetricsReporter: Sendable {
             ("disk_rewritten_entries_total", [], { $0.ownDisk?.entriesRewritten }),
             ("disk_writes_avoided_total", [], { $0.diskWritesAvoided }),
             ("kept_for_use_total", [], { $0.keptForUse }),
+            ("disk_writes_delayed_total", [], { $0.disk?.writesDelayed }),
+            ("disk_writes_stalled_total", [], { $0.disk?.writesStalled }),
+            ("disk_writes_waited_milliseconds_total", [], { ($0.disk?.nanosecondsWaited).map { $0 / 1_000_000 } }),
             ("degraded_seconds_total", [], { ($0.degradation?.time.components.seconds).map { UInt64(clamping: $0) } }),
             ("writes_refused_total", [], { $0.degradation?.writesRefused }),
             ("damaged_reads_total", [], { $0.degradation?.damagedReads }),
@@ -127,6 +134,10 @@ final class MetricsReporter: Sendable {
             ("disk_quota", { ($0.ownDisk?.quota?.amount).map { UInt64(clamping: $0) } }),
             ("disk_used_bytes", { $0.disk?.bytes }),
             ("disk_limit_bytes", { $0.disk?.limit }),
+            ("disk_used_entries", { $0.disk?.entries }),
+            ("disk_limit_entries", { $0.disk?.entryLimit }),
+            ("healthy", { $0.isHealthy ? 1 : 0 }),
+            ("writable", { $0.isWritable ? 1 : 0 }),
             ("degraded", { ($0.degradation?.isDegraded).map { $0 ? 1 : 0 } }),
         ]
     }

@@ -32,6 +32,8 @@ final class StatisticsWindows: Sendable {
     }
 
     let began: Int64
+    /// What stood in the counters then: the store may be older than the cache.
+    private let before: CacheStatistics
     private let state = Mutex(State())
 
     /// Of fewer reads a ratio says nothing.
@@ -42,7 +44,10 @@ final class StatisticsWindows: Sendable {
     /// One more than the window needs, and one for the sample that is older than it.
     private static let kept = 62
 
-    init(began: Int64) { self.began = began }
+    init(began: Int64, before: CacheStatistics = CacheStatistics()) {
+        self.began = began
+        self.before = before
+    }
 
     /// Whether a second has passed since the last sample.
     func isDue(at now: Int64) -> Bool {
@@ -73,18 +78,20 @@ final class StatisticsWindows: Sendable {
         samples.append(sample)
     }
 
-    /// `counts`, which are of `now`, less what they were at the window's beginning.
+    /// `counts`, which are of `now`, less what they were at the window's beginning: what the store had counted before the
+    /// cache was opened is in none but the longest.
     func counts(_ counts: CacheStatistics, over window: StatisticsWindow, at now: Int64) -> CacheStatistics {
+        let beginning = Sample(time: began, counts: before)
         let base = state.withLock { state in
             switch window {
-            case .lastMinute: StatisticsWindows.last(of: state.seconds, notAfter: now &- window.span)
-            case .lastHour: StatisticsWindows.last(of: state.minutes, notAfter: now &- window.span)
-            case .sinceStart: Sample?.none
+            case .lastMinute: StatisticsWindows.last(of: state.seconds, notAfter: now &- window.span) ?? beginning
+            case .lastHour: StatisticsWindows.last(of: state.minutes, notAfter: now &- window.span) ?? beginning
+            case .sinceStart: Sample(time: began, counts: CacheStatistics())
             }
         }
         var counts = counts
-        counts.subtract(base?.counts ?? CacheStatistics())
-        counts.span = .nanoseconds(max(0, now &- (base?.time ?? began)))
+        counts.subtract(base.counts)
+        counts.span = .nanoseconds(max(0, now &- base.time))
         return counts
     }
 
@@ -125,6 +132,8 @@ extension CacheStatistics {
         keptForUse.lessen(by: earlier.keptForUse)
         staleServed.lessen(by: earlier.staleServed)
         undecodable.lessen(by: earlier.undecodable)
+        readsFailed.lessen(by: earlier.readsFailed)
+        writesFailed.lessen(by: earlier.writesFailed)
         evictions.lessen(by: earlier.evictions)
         expired.lessen(by: earlier.expired)
         diskReadLatency = diskReadLatency.since(earlier.diskReadLatency)
@@ -138,6 +147,9 @@ extension CacheStatistics {
 
 extension CacheStatistics.DiskUse {
     fileprivate mutating func subtract(_ earlier: CacheStatistics.DiskUse) {
+        writesDelayed.lessen(by: earlier.writesDelayed)
+        writesStalled.lessen(by: earlier.writesStalled)
+        nanosecondsWaited.lessen(by: earlier.nanosecondsWaited)
         bytesLogged.lessen(by: earlier.bytesLogged)
         bytesRewritten.lessen(by: earlier.bytesRewritten)
         entriesLogged.lessen(by: earlier.entriesLogged)

@@ -47,7 +47,9 @@ struct ReplayCommand: AsyncParsableCommand {
     func validate() throws {
         if memoryEntries < 1 { throw ValidationError("--memory-entries is a number of entries, at least 1.") }
         if let diskEntries, diskEntries < 32 {
-            throw ValidationError("--disk-entries is a number of entries, at least 32.")
+            throw ValidationError(
+                "--disk-entries is a number of entries, at least 32: the disk lets entries go by tables, and fewer entries"
+                    + " are too few tables to choose among. Without it there is memory alone.")
         }
         if dir != nil, diskEntries == nil { throw ValidationError("--dir is for a disk tier: give --disk-entries.") }
     }

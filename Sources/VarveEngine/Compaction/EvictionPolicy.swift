@@ -20,6 +20,8 @@ public protocol EvictionPolicy: AnyObject, Sendable {
     func warmth(ofKeyHash hash: UInt64) -> Int
     /// A key was kept for its warmth, and has less of it from now on.
     func cool(keyHash: UInt64)
+    /// An entry goes whose namespace alone had to make room: no pass of the policy's own has chosen it.
+    func noteEvicted(keyHash: UInt64)
 }
 
 extension EvictionPolicy {
@@ -29,6 +31,7 @@ extension EvictionPolicy {
     public var prefersFresh: Bool { false }
     public func warmth(ofKeyHash hash: UInt64) -> Int { 0 }
     public func cool(keyHash: UInt64) {}
+    public func noteEvicted(keyHash: UInt64) {}
 }
 
 /// One rewrite: asked once for each entry that would otherwise be kept, in key order, by one thread.

@@ -112,7 +112,10 @@ final class QuotaPass: EvictionPass {
         // The plan has not counted on it.
         guard candidate.isNewest else { return store?.shouldEvict(candidate) ?? false }
         let warmth = policy.warmth(ofKeyHash: candidate.keyHash)
-        if plans[last].shouldEvict(candidate, warmth: warmth) { return true }
+        if plans[last].shouldEvict(candidate, warmth: warmth) {
+            policy.noteEvicted(keyHash: candidate.keyHash)
+            return true
+        }
         if plans[last].isCooled(candidate, warmth: warmth) { policy.cool(keyHash: candidate.keyHash) }
         return store?.shouldEvict(candidate) ?? false
     }

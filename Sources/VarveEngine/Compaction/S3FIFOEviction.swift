@@ -13,7 +13,7 @@ internal import Synchronization
 /// was admitted so, it has been seen twice already, and nothing is gained by going through the fresh tables first: then
 /// the queue is one, a CLOCK over tables.
 ///
-/// Memory: 16 to 32 bytes for each expected entry. Where the store comes to hold more than was expected that doubles, with
+/// Memory: 18 to 36 bytes for each expected entry. Where the store comes to hold more than was expected that doubles, with
 /// all that is remembered, as far as it may. Any thread may call `recordRead` and `admits`; neither locks nor waits.
 ///
 /// Ideas: S3-FIFO (Yang et al., SOSP 2023), the ghost of 2Q (Johnson and Shasha, VLDB 1994), the reuse distances of LIRS.
@@ -38,6 +38,7 @@ public final class S3FIFOEviction: EvictionPolicy {
     /// How many passes an entry can live through for what was read before the first of them.
     let lives: Int
     let ghost: GhostTable
+    private let evictedKeys: EvictedKeys
     let pace: SweepPace
     private let evicted = Atomic<UInt64>(0)
     private let kept = Atomic<UInt64>(0)
@@ -68,6 +69,7 @@ public final class S3FIFOEviction: EvictionPolicy {
         lives = min(3, max(1, credits))
         ghost = GhostTable(
             capacity: Int(Double(expectedEntries) * min(4, max(0.01, ghostShare))), growth: growth)
+        evictedKeys = EvictedKeys(capacity: expectedEntries, growth: growth)
         pace = SweepPace(supposed: S3FIFOEviction.supposedTurn(ghost), now: ghost.now)
     }
 
@@ -109,6 +111,13 @@ public final class S3FIFOEviction: EvictionPolicy {
     /// Whether the key was seen or let go lately, without counting as a sighting.
     public func wasSeenLately(keyHash: UInt64) -> Bool { ghost.contains(keyHash) }
 
+    /// Whether the store is without a key for want of room, as far as that is remembered: an entry of it was let go, or was
+    /// not taken since the key had not been seen before. Wrong about one key in some thousands, and about those that were
+    /// written since. Neither locks nor waits. Only the ghost outlives the process, which knows nothing of sweeps.
+    public func remembersEviction(ofKeyHash hash: UInt64) -> Bool {
+        evictedKeys.contains(hash) || ghost.contains(hash)
+    }
+
     /// Whether the store has filled its budget, so that values have to be admitted.
     public var isFull: Bool { full.load(ordering: .relaxed) }
 
@@ -149,6 +158,7 @@ public final class S3FIFOEviction: EvictionPolicy {
         while expectedEntries < entries, expectedEntries < mostEntries {
             credits.double()
             ghost.double()
+            evictedKeys.double()
             expected.store(expectedEntries * 2, ordering: .relaxed)
             // What a turn is supposed to last follows the ghost, until sweeps tell.
             if !isFull { pace.restart(supposed: S3FIFOEviction.supposedTurn(ghost), now: ghost.now) }
@@ -176,6 +186,7 @@ public final class S3FIFOEviction: EvictionPolicy {
 
     public func warmth(ofKeyHash hash: UInt64) -> Int { credits.credits(of: hash) }
     public func cool(keyHash: UInt64) { credits.lower(keyHash, to: max(0, credits.credits(of: keyHash) - 1)) }
+    public func noteEvicted(keyHash: UInt64) { evictedKeys.insert(keyHash) }
 
     fileprivate func count(_ goal: EvictionGoal, evicted: UInt64, kept: UInt64) {
         self.evicted.add(evicted, ordering: .relaxed)
@@ -224,6 +235,8 @@ private final class S3FIFOPass: EvictionPass {
         evictedBytes &+= UInt64(candidate.bytes)
         evicted += 1
         if goal.kind != .sweep { policy.ghost.insert(candidate.keyHash) }
+        // An older version of what stays is no loss.
+        if candidate.isNewest { policy.noteEvicted(keyHash: candidate.keyHash) }
         return true
     }
 

@@ -18,6 +18,7 @@ extension Engine {
                 entries: level.tables.reduce(0) { $0 &+ $1.properties.entryCount })
         }
         result.tableBytes = version.tableBytes
+        result.tableEntries = version.putCount
         result.expiredBytes = CompactionPicker.expiredBytes(version, at: result.storeClock)
         result.diskBudgetBytes = options.diskBudgetBytes
         result.diskBudgetEntries = options.diskBudgetEntries
@@ -36,9 +37,9 @@ extension Engine {
         result.failure = troubles.failure?.description
         result.backgroundFailure = (health.passing ?? health.damage)?.description
         result.writePressure = gate.current.text
-        for (cause, wait) in gate.statistics {
-            result.waits[cause.rawValue] = (wait.count, wait.nanoseconds)
-        }
+        let waits = gate.statistics
+        (result.writesDelayed, result.writesStopped) = (waits.delayed, waits.stopped)
+        for (cause, wait) in waits.byCause { result.addWaits(cause.rawValue, wait.count, wait.nanoseconds) }
         let reading = writing?.pipeline.reading
         let position = reading?.position ?? openedAt
         result.timeline = position.timeline.description
@@ -105,7 +106,8 @@ extension Engine {
         result.syncs = log.sync.syncs
         result.longestSyncNanoseconds = log.sync.longestNanoseconds
         if log.sync.laggedWrites > 0 {
-            result.waits["slowSync"] = (log.sync.laggedWrites, UInt64(max(0, log.sync.laggedNanoseconds)))
+            result.writesDelayed &+= log.sync.laggedWrites
+            result.addWaits("slowSync", log.sync.laggedWrites, UInt64(max(0, log.sync.laggedNanoseconds)))
         }
         let flushes = writing.flushing.statistics
         result.flushes = flushes.flushes
@@ -121,5 +123,12 @@ extension Engine {
         result.entriesRewritten = compactions.rewritten
         if options.hasBudget { result.budgetShare = writing.compaction.occupancy }
         result.tableBudgetBytes = writing.compaction.tableBudget
+    }
+}
+
+extension EngineStatistics {
+    fileprivate mutating func addWaits(_ cause: String, _ count: UInt64, _ nanoseconds: UInt64) {
+        waits[cause] = (count, nanoseconds)
+        writeWaitNanoseconds &+= nanoseconds
     }
 }

@@ -63,6 +63,8 @@ public struct EngineStatistics: Sendable {
     // Space
     public var levels: [Level] = []
     public var tableBytes: UInt64 = 0
+    /// Puts in tables, versions that newer ones hide included.
+    public var tableEntries: UInt64 = 0
     /// About how much of it has expired.
     public var expiredBytes: UInt64 = 0
     public var logBytes: UInt64 = 0
@@ -107,8 +109,14 @@ public struct EngineStatistics: Sendable {
     // Waiting
     /// Why writes are slowed or stopped now; "none" where they are not.
     public var writePressure = "none"
-    /// How often and how long writes waited, by cause.
+    /// How many writes waited and how long, by cause.
     public var waits: [String: (count: UInt64, nanoseconds: UInt64)] = [:]
+    /// Writes that were slowed down because background work or the log's sync was behind, and writes that had to stop until
+    /// it had caught up. One may be both.
+    public var writesDelayed: UInt64 = 0
+    public var writesStopped: UInt64 = 0
+    /// What they waited in all.
+    public var writeWaitNanoseconds: UInt64 = 0
     /// Why the degraded mark is set; nil: it is not. A reader shows no entries of a store whose mark is set.
     public var degradedMark: String?
     /// The failure that stopped writes for good, if one did.
@@ -147,6 +155,7 @@ extension EngineStatistics {
                 return object
             })
         text.add("tableBytes", tableBytes)
+        text.add("tableEntries", tableEntries)
         text.add("expiredBytes", expiredBytes)
         text.add("logBytes", logBytes)
         text.add("logSegments", logSegments)
@@ -200,6 +209,9 @@ extension EngineStatistics {
             waited.add(cause, object)
         }
         text.add("waits", waited)
+        text.add("writesDelayed", writesDelayed)
+        text.add("writesStopped", writesStopped)
+        text.add("writeWaitNanoseconds", writeWaitNanoseconds)
         text.add("degradedMark", degradedMark)
         text.add("failure", failure)
         text.add("backgroundFailure", backgroundFailure)

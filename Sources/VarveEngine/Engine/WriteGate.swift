@@ -6,13 +6,21 @@ internal import VarveIO
 final class WriteGate: Sendable {
     /// What writers have waited for one cause.
     struct Waits: Sendable {
+        /// Writes, however often they looked again.
         var count: UInt64 = 0
         var nanoseconds: UInt64 = 0
+    }
+    /// What writers have waited.
+    struct Counts: Sendable {
+        var byCause: [WritePressure.Cause: Waits] = [:]
+        /// Writes that were slowed down, and that had to stop. One may be both.
+        var delayed: UInt64 = 0
+        var stopped: UInt64 = 0
     }
 
     private let isOpen = Atomic<Bool>(true)
     private let pressure = Mutex(WritePressure.none)
-    private let waits = Mutex<[WritePressure.Cause: Waits]>([:])
+    private let counts = Mutex(Counts())
     /// Flushes wait for sweeps to make room in the budget of entries.
     private let awaitsSweeps = Atomic<Bool>(false)
     private let limit: Duration?
@@ -26,7 +34,7 @@ final class WriteGate: Sendable {
     }
 
     var current: WritePressure { pressure.withLock { $0 } }
-    var statistics: [WritePressure.Cause: Waits] { waits.withLock { $0 } }
+    var statistics: Counts { counts.withLock { $0 } }
 
     func set(_ new: WritePressure) {
         let differs = pressure.withLock { current in
@@ -43,6 +51,9 @@ final class WriteGate: Sendable {
     struct Wait {
         fileprivate let began: Int64
         fileprivate var slept = false
+        fileprivate var stopped = false
+        /// Under which it was counted last.
+        fileprivate var cause: WritePressure.Cause?
     }
 
     private enum Step {
@@ -79,11 +90,18 @@ final class WriteGate: Sendable {
             .stalled, "the write waited \(limit) for background work (\(cause.rawValue)); it was not written")
     }
 
-    private func count(_ cause: WritePressure.Cause, since began: Int64) {
-        let waited = ConditionLock.now() &- began
-        waits.withLock { waits in
-            waits[cause, default: Waits()].count += 1
-            waits[cause, default: Waits()].nanoseconds += UInt64(max(0, waited))
+    /// Counts what a write has waited just now, and the write itself once.
+    private func count(_ cause: WritePressure.Cause, since began: Int64, stops: Bool, _ wait: inout Wait?) {
+        let waited = UInt64(max(0, ConditionLock.now() &- began))
+        let isNew = wait?.cause != cause
+        let isNewStop = stops && wait?.stopped != true
+        wait?.cause = cause
+        if stops { wait?.stopped = true }
+        counts.withLock { counts in
+            counts.byCause[cause, default: Waits()].nanoseconds += waited
+            if isNew { counts.byCause[cause, default: Waits()].count += 1 }
+            if isNewStop { counts.stopped += 1 }
+            if !stops { counts.delayed += 1 }
         }
     }
 
@@ -106,11 +124,11 @@ final class WriteGate: Sendable {
             case .pass: return
             case .sleep(let nanoseconds, let cause):
                 changed.wait(after: seen, atMost: .nanoseconds(Int64(nanoseconds)))
-                count(cause, since: before)
+                count(cause, since: before, stops: false, &wait)
                 return
             case .wait(let cause):
                 changed.wait(after: seen, atMost: WriteGate.lookAgain)
-                count(cause, since: before)
+                count(cause, since: before, stops: true, &wait)
             }
         }
     }
@@ -123,11 +141,11 @@ final class WriteGate: Sendable {
             case .pass: return
             case .sleep(let nanoseconds, let cause):
                 try await WriteGate.sleep(.nanoseconds(Int64(nanoseconds)))
-                count(cause, since: before)
+                count(cause, since: before, stops: false, &wait)
                 return
             case .wait(let cause):
                 try await WriteGate.sleep(.milliseconds(5))
-                count(cause, since: before)
+                count(cause, since: before, stops: true, &wait)
             }
         }
     }
@@ -157,7 +175,7 @@ final class WriteGate: Sendable {
         let before = ConditionLock.now()
         let cause = try beginWait(&wait, at: before)
         changed.wait(after: seen, atMost: WriteGate.lookAgain)
-        count(cause, since: before)
+        count(cause, since: before, stops: true, &wait)
     }
 
     /// The same for a task.
@@ -165,6 +183,6 @@ final class WriteGate: Sendable {
         let before = ConditionLock.now()
         let cause = try beginWait(&wait, at: before)
         try await WriteGate.sleep(.milliseconds(5))
-        count(cause, since: before)
+        count(cause, since: before, stops: true, &wait)
     }
 }

@@ -30,6 +30,11 @@ import VarveTestSupport
         }
         #expect(error?.code == .stalled)
         #expect(engine.statistics.waits["sealedMemtables"].map { $0.count > 0 && $0.nanoseconds > 0 } == true)
+        let statistics = engine.statistics
+        #expect(statistics.writesStopped == 1, "however often it looked")
+        #expect(
+            statistics.waits.values.map(\.count).reduce(0, +) <= statistics.writesDelayed + statistics.writesStopped)
+        #expect(statistics.writeWaitNanoseconds == statistics.waits.values.map(\.nanoseconds).reduce(0, +))
         #expect(try engine.get(Fixture.key(number - 1)) == nil, "it was not written")
         #expect(try engine.get(Fixture.key(number - 2)) != nil)
         gate.open()

@@ -33,7 +33,11 @@ struct StallTests {
         #expect(thrown == .stalled)
         #expect(try await cache.value(for: "loaded", load: { _ in value }) == value)
         #expect(cache.valueInMemory(for: "loaded") == value)
-        #expect(cache.statistics.loadsUnstored == 1 && !cache.isDegraded)
+        let statistics = cache.statistics
+        #expect(statistics.loadsUnstored == 1 && !cache.isDegraded)
+        #expect(statistics.writesFailed == 2 && statistics.isWritable, "the disk is sound")
+        #expect(statistics.disk?.writesStalled == 2, "\(statistics.disk as Any)")
+        #expect(statistics.disk?.nanosecondsWaited ?? 0 >= 40_000_000)
         isHeld.update { $0 = false }
         rig.files.observe(nil)
         var isTaken = false

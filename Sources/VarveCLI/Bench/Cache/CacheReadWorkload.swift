@@ -39,13 +39,14 @@ struct CacheReadWorkload: Sendable {
         let after = cache.statistics
         try await store.close()
         try folder.removeStore()
-        let found = totals.found.load(ordering: .relaxed)
+        let (found, wrong) = (totals.found.load(ordering: .relaxed), totals.wrong.load(ordering: .relaxed))
+        guard wrong == 0 else { throw BenchFailure("cache_readzipf: \(wrong) reads had another value than was put") }
         var line = ResultLine(
             workload: "cache_readzipf", backend: "varve-cache", version: Varve.configuration.version,
             options: options, measurement: measurement, operations: operations,
             userBytes: found * options.recordBytes, anonymousPeakKibibytes: sampler.peakKibibytes)
         line.add("found", found)
-        line.add("bad", totals.wrong.load(ordering: .relaxed))
+        line.add("bad", wrong)
         line.add("memory_bytes", memoryBytes)
         line.add("hit_ratio", Double(after.memoryHits - before.memoryHits) / Double(operations))
         line.add("memory_entries", after.memoryEntries)
