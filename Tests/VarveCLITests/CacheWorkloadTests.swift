@@ -42,6 +42,16 @@ import Testing
         #expect(breaches { $1.diskBytes = UInt64($0 == 39 ? 37 : 20) << 20 }.first?.contains("folder held") == true)
     }
 
+    @Test func whatAHitMayCostIsJudged() {
+        let costs = ["actor": 100.0, "mutex": 50, "cache_value": 90, "cache_load": 40]
+        #expect(HitBars.missed(costs, threads: 1).isEmpty)
+        // On several threads a mutex is to be overtaken.
+        let missed = HitBars.missed(costs, threads: 2)
+        #expect(missed.count == 1)
+        #expect(missed.first?.contains("cache_value costs 1.8 of mutex") == true)
+        #expect(HitBars.missed(["actor": 100, "mutex": 10, "cache_value": 101], threads: 1).count == 2)
+    }
+
     @Test func aRestartIsHeldAgainstTheEndOfWhatWasBefore() {
         func slices(_ ratios: [Double]) -> [TrafficSlice] {
             ratios.enumerated().map { index, ratio in

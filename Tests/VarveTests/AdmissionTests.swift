@@ -28,6 +28,37 @@ struct AdmissionTests {
         try await store.close()
     }
 
+    @Test("What nobody read goes on its way down a full disk, leaves a trace, and stays when it is loaded again")
+    func goneOnTheWayDown() async throws {
+        var random = SplitMix(5)
+        let store = try await CacheRig().store { try? $0.setDiskLimit(.megabytes(16)) }
+        let cache: Cache<String, [UInt8]> = try await store.cache(
+            named: "c", CacheOptions(memory: .entries(1), policy: .fifo))
+        func value() -> [UInt8] { (0..<750).flatMap { _ in withUnsafeBytes(of: random.next()) { unsafe Array($0) } } }
+        func settle() async throws {
+            try await store.engine?.flush()
+            while store.engine?.isSettled == false { try await Task.sleep(for: .milliseconds(2)) }
+        }
+        // Twice what there is room for.
+        let count = 5000
+        for number in 0..<count { try await cache.set(value(), for: "\(number)") }
+        try await settle()
+        let left = try cache.keysOnDisk()
+        let gone = (0..<count).filter { !left.contains("\($0)") }
+        #expect(gone.count > 1000 && left.count > 1000, "\(gone.count) are gone, \(left.count) are left")
+        // Of what it never had it takes nothing at the first sighting.
+        for number in 0..<100 { _ = try await cache.value(for: "new \(number)") { _ in value() } }
+        #expect(cache.statistics.diskWritesAvoided == 100)
+        // What went where it came down counts as seen; what a sweep let go had its time, and leaves no trace.
+        for number in gone.suffix(1000) { _ = try await cache.value(for: "\(number)") { _ in value() } }
+        let stored = 1100 - cache.statistics.diskWritesAvoided
+        #expect(stored > 100, "\(stored)")
+        try await settle()
+        let present = try cache.keysOnDisk()
+        #expect(gone.contains { present.contains("\($0)") })
+        try await store.close()
+    }
+
     @Test("A load that memory alone keeps is not replaced by one that began before it")
     func overtaken() async throws {
         let eviction = S3FIFOEviction(expectedEntries: 1000)

@@ -15,6 +15,8 @@ struct BenchOptions: Sendable {
     var isCold = false
     var settles = false
     var warmsUp = true
+    /// Whether a figure beyond its bar is a failure, in workloads that have bars for an idle machine.
+    var judges = false
     var label = "default"
     var repetition = 0
     var recoverMebibytes: UInt64 = 256

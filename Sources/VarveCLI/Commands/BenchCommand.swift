@@ -41,12 +41,21 @@ struct BenchCommand: AsyncParsableCommand {
     var seed: UInt64 = 42
     @Option(help: "What every put survives when it returns: synced or interval.")
     var durability = DurabilityChoice.interval
-    @Flag(help: "Drop the kernel's page cache first, and read without warming up (needs root).")
+    @Flag(
+        help: """
+            Drop the kernel's page cache first (in cache_pool again and again), and read without warming up (needs root).
+            """)
     var cold = false
     @Flag(help: "After a fill, wait for background work and report bytes written and on disk.")
     var settle = false
     @Flag(name: .customLong("no-warm"), help: "Do not warm up before reading.")
     var noWarm = false
+    @Flag(
+        help: """
+            Exit with 1 where a hit costs more than beside an actor or a mutex it may (cache_hit), or timers are late \
+            (cache_pool). For machines that do nothing else.
+            """)
+    var judge = false
     @Option(help: "A name for this configuration in the results.")
     var label = "default"
     @Option(help: "The number of this repetition in the results.")
@@ -122,7 +131,7 @@ struct BenchCommand: AsyncParsableCommand {
         switch work {
         case .hit: try await CacheHitWorkload(options: options).run(show)
         case .zipf: try show(try await CacheReadWorkload(options: options, folder: folder).run())
-        case .pool: try show(try await CachePoolWorkload(options: options, folder: folder).run())
+        case .pool: try await CachePoolWorkload(options: options, folder: folder).run(show)
         case .soak: try await CacheSoakWorkload(options: options, folder: folder).run(show)
         case .restart:
             let arguments = restartArguments
@@ -156,6 +165,7 @@ struct BenchCommand: AsyncParsableCommand {
         options.isCold = cold
         options.settles = settle
         options.warmsUp = !noWarm
+        options.judges = judge
         options.label = label
         options.repetition = rep
         options.recoverMebibytes = recoverMebibytes

@@ -5,7 +5,7 @@ internal import Varve
 /// `cache_hit`: what a hit in memory costs, beside a dictionary in an actor and one behind a mutex, in one run.
 ///
 /// Zipf reads over keys that are all there, with integers and short strings as keys, on one thread and on several. Every
-/// contender runs once in each of several rounds, in turn; the median round counts.
+/// contender runs once in each of several rounds, in turn; the median round counts. Where asked to, judges by `HitBars`.
 struct CacheHitWorkload: Sendable {
     private static let rounds = 5
     /// Reads of a sequence that is drawn before the clock runs.
@@ -20,16 +20,19 @@ struct CacheHitWorkload: Sendable {
 
     func run(_ report: (ResultLine) throws -> Void) async throws {
         let width = max(1, options.threads)
+        var missed: [String] = []
         for threads in width == 1 ? [1, 2] : [width] {
-            try await compare("int", threads, keys: (0..<records).map { $0 }, report)
+            missed += try await compare("int", threads, keys: (0..<records).map { $0 }, report)
             let names = (0..<records).map { "key:" + String(1_000_000 + $0) }
-            try await compare("string", threads, keys: names, report)
+            missed += try await compare("string", threads, keys: names, report)
         }
+        if options.judges, !missed.isEmpty { throw BenchFailure(missed.joined(separator: "; ")) }
     }
 
+    /// Returns what missed its bar.
     private func compare<Key: CacheKey>(
         _ kind: String, _ threads: Int, keys: [Key], _ report: (ResultLine) throws -> Void
-    ) async throws {
+    ) async throws -> [String] {
         let value = [UInt8](repeating: 7, count: options.valueLength)
         // Each entry a value of its own, as entries are.
         let entries = Dictionary(uniqueKeysWithValues: keys.map { ($0, value + []) })
@@ -43,6 +46,7 @@ struct CacheHitWorkload: Sendable {
         try await add(ActorReads<Key>.self)
         try await add(LoadingReads<Key>.self)
         try await add(ImmediateReads<Key>.self)
+        try await add(TaggedIdleReads<Key>.self)
         for contender in contenders { _ = try await contender.measure(operations / 10) }
         var costs: Costs = contenders.map { ($0.name, []) }
         // In turn, so that a machine that grows slower does so for all.
@@ -53,6 +57,9 @@ struct CacheHitWorkload: Sendable {
         }
         for index in costs.indices { costs[index].nanoseconds.sort() }
         for (name, nanoseconds) in costs { try report(line(kind, threads, name, nanoseconds, costs)) }
+        let medians = Dictionary(
+            uniqueKeysWithValues: costs.map { ($0.name, $0.nanoseconds[$0.nanoseconds.count / 2]) })
+        return HitBars.missed(medians, threads: threads).map { "\(kind) keys on \(threads) threads: \($0)" }
     }
 
     private final class Gate: Sendable {

@@ -39,6 +39,17 @@ struct ImmediateReads<Key: CacheKey>: HitContender {
     nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { cache.valueInMemory(for: key) }
 }
 
+/// `value(for:)` where entries expire when they have not been read for an hour, and carry two tags each.
+struct TaggedIdleReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_tagged_idle" }
+    let cache: Cache<Key, [UInt8]>
+    init(_ entries: [Key: [UInt8]]) async throws {
+        cache = try await .holding(entries, .init(expiry: Expiry(idle: .seconds(3600)), tags: ["every", "entry"]))
+    }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
+}
+
 /// What one writes first.
 actor ActorReads<Key: CacheKey>: HitContender {
     static var name: String { "actor" }
@@ -58,9 +69,9 @@ final class MutexReads<Key: CacheKey>: HitContender {
 
 extension Cache where Value == [UInt8] {
     /// A cache in memory that holds all of these, with room to spare.
-    static func holding(_ entries: [Key: [UInt8]]) async throws -> Cache {
+    static func holding(_ entries: [Key: [UInt8]], _ options: EntryOptions = .init()) async throws -> Cache {
         let cache = try inMemory(.init(memory: .entries(entries.count * 2)))
-        for (key, value) in entries { try await cache.set(value, for: key) }
+        for (key, value) in entries { try await cache.set(value, for: key, options) }
         return cache
     }
 }
