@@ -34,7 +34,7 @@ struct AdmissionTests {
         let store = try await CacheRig().store { try? $0.setDiskLimit(.megabytes(16)) }
         let cache: Cache<String, [UInt8]> = try await store.cache(
             named: "c", CacheOptions(memory: .entries(1), policy: .fifo))
-        func value() -> [UInt8] { (0..<750).flatMap { _ in withUnsafeBytes(of: random.next()) { unsafe Array($0) } } }
+        func value() -> [UInt8] { (0..<6000).map { _ in UInt8(truncatingIfNeeded: random.next()) } }
         func settle() async throws {
             try await store.engine?.flush()
             while store.engine?.isSettled == false { try await Task.sleep(for: .milliseconds(2)) }
@@ -47,10 +47,11 @@ struct AdmissionTests {
         let gone = (0..<count).filter { !left.contains("\($0)") }
         #expect(gone.count > 1000 && left.count > 1000, "\(gone.count) are gone, \(left.count) are left")
         // Of what it never had it takes nothing at the first sighting.
-        for number in 0..<100 { _ = try await cache.value(for: "new \(number)") { _ in value() } }
+        let loaded = value()
+        for number in 0..<100 { _ = try await cache.value(for: "new \(number)") { _ in loaded } }
         #expect(cache.statistics.diskWritesAvoided == 100)
         // What went where it came down counts as seen; what a sweep let go had its time, and leaves no trace.
-        for number in gone.suffix(1000) { _ = try await cache.value(for: "\(number)") { _ in value() } }
+        for number in gone.suffix(1000) { _ = try await cache.value(for: "\(number)") { _ in loaded } }
         let stored = 1100 - cache.statistics.diskWritesAvoided
         #expect(stored > 100, "\(stored)")
         try await settle()

@@ -41,7 +41,7 @@ private enum FollowingChangesPage {
             switch change.event {
             case .set(let symbol, let quote): index.update(symbol, quote)
             case .removed(let symbol): index.remove(symbol)
-            case .removedRange, .removedAll, .tagDropped: index.rebuild()
+            case .removedRange, .removedAll, .removedOlder, .tagDropped: index.rebuild()
             case .caughtUp: break
             }
             cursor = change.cursor  // keep it: as text, or through Codable
