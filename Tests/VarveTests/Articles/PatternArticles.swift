@@ -100,9 +100,14 @@ private enum InvalidatingPage {
         try await pages.remove(taggedWith: "prices")
     }
 
-    static func lateWriters(_ users: Cache<Int, User>, _ user: User, _ id: Int, _ event: Event) async throws {
+    static func lateWriters(
+        _ users: Cache<Int, User>, _ user: User, _ id: Int, _ event: Event,
+        _ pages: Cache<String, String>, _ release: Event
+    ) async throws {
         try await users.set(user, for: id, .init(sourceVersion: user.version))  // refused if a newer one is known
         try await users.remove(id, olderThan: event.version)  // and nothing older comes back
+        try await pages.removeAll(withPrefix: "/shop/", olderThan: release.version)  // nor of any of these keys
+        try await pages.removeAll(olderThan: release.version)
     }
 }
 
@@ -122,9 +127,10 @@ private enum ChangingInOneStepPage {
 
         try await carts.update(id) { cart in cart?.items.append(item) }  // tried again until it fits
         let visits = try await counters.increment("visits")
-        let isFirst = try await locks.add(owner, for: "job", .init(expiry: .seconds(30))) != nil
         let job = try await jobs.take("next")
-        _ = (version, visits, isFirst, job)
+        let mine = try await locks.add(owner, for: "job", .init(expiry: .seconds(30)))  // nil: somebody has it
+        if let mine { try await locks.remove("job", ifVersion: mine) }  // not where it is another's by now
+        _ = (version, visits, job)
     }
 
     static func limit(_ store: CacheStore, _ client: String) async throws {
