@@ -29,7 +29,10 @@ public struct KernelClock: SystemClock {
     }
 
     public var wallNanoseconds: Int64 { Self.read(CLOCK_REALTIME) }
-    public var bootNanoseconds: Int64 { Self.read(CLOCK_BOOTTIME) }
+    public var bootNanoseconds: Int64 { Self.nowSinceBoot }
+
+    /// The same for who needs no clock in hand: a copy of one counts references.
+    public static var nowSinceBoot: Int64 { read(CLOCK_BOOTTIME) }
 
     /// Nanoseconds of a clock that only moves on, for measuring spans of real time.
     public static var monotonicNanoseconds: Int64 { read(CLOCK_MONOTONIC) }

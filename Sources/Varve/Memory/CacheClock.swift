@@ -5,12 +5,12 @@ internal import VarveIO
 /// A cache without a disk counts from the wall at its opening.
 final class CacheClock: Sendable {
     private let clock: any SystemClock
-    private let kernel: KernelClock?
+    private let isKernel: Bool
     private let distance: Int64
 
     init(_ clock: any SystemClock, storeTime: Int64?) {
         self.clock = clock
-        kernel = clock as? KernelClock
+        isKernel = clock is KernelClock
         distance = (storeTime ?? clock.wallNanoseconds) &- clock.bootNanoseconds
     }
 
@@ -24,7 +24,7 @@ final class CacheClock: Sendable {
     /// Nanoseconds since 1970, as the store counts them.
     func now() -> Int64 {
         // The kernel's clock is asked without a detour over the protocol: hits read it.
-        if let kernel { return kernel.bootNanoseconds &+ distance }
+        if isKernel { return KernelClock.nowSinceBoot &+ distance }
         return clock.bootNanoseconds &+ distance
     }
 }

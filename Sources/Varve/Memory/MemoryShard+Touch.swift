@@ -13,7 +13,7 @@ extension MemoryShard {
             ledger.note(entry.hash, .expired)
             return false
         }
-        if entry.noteRead(at: now) { touched.add(&entry) }
+        if entry.back.noteRead(at: now) { touched.add(entry.key, &entry.back) }
         return true
     }
 
@@ -22,15 +22,15 @@ extension MemoryShard {
 
     /// What became of a touch: the deadline that the disk knows by now; nil: it has learned nothing.
     mutating func endTouch(_ touch: TouchedKeys<Key>.Touch, stored: Int64?) {
-        guard let slot = table.find(touch.hash, { entries[taken: $0].key == touch.key }), var entry = entries[slot],
-            entry.version == touch.version, !entry.traits.contains(.isLoadAlone)
-        else { return }
-        entry.traits.remove(.isTouched)
+        guard let slot = table.find(touch.hash, { entries[taken: $0].key == touch.key }) else { return }
+        var record = entries[backOfTaken: slot]
+        guard record.version == touch.version, !record.traits.contains(.isLoadAlone) else { return }
+        record.traits.remove(.isTouched)
         if let stored {
-            entry.storedUntil = stored
+            record.storedUntil = stored
             // It was read again while the disk was told.
-            if entry.isAhead { touched.add(&entry) }
+            if record.isAhead { touched.add(touch.key, &record) }
         }
-        entries[slot] = entry
+        entries[backOfTaken: slot] = record
     }
 }

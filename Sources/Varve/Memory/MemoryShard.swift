@@ -105,39 +105,37 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
         return lookUpWithCare(slot, context)
     }
 
-    /// The same for entries with deadlines that draw near, tags, or nothing in them.
-    @usableFromInline
+    /// The same for entries with deadlines that draw near or that reads move, tags, or nothing in them. What can be told
+    /// without their types is told by the record, where it lies: here stands what is compiled for them.
+    @inlinable
     mutating func lookUpWithCare(_ slot: Int, _ context: MemoryContext) -> MemoryAnswer<Value> {
-        guard var entry = entries[slot] else { return .miss }
-        let now = context.now()
-        if entry.deadlines.usableUntil <= now {
-            // It stays for the wheel to fetch, or for what takes its place.
-            ledger.note(entry.hash, .expired)
-            return .miss
-        }
-        if !entry.tags.isEmpty, !context.tags.keeps(&entry) {
-            ledger.note(entry.hash, .invalidated)
-            noteDropped(slot)
-            return .miss
-        }
-        // The wheel learns of it when it comes to the entry.
-        if entry.noteRead(at: now) { touched.add(&entry) }
-        entries[slot] = entry
+        let found = entries[backOfTaken: slot].read(context)
+        if found.isGone { return noteGone(slot, found) }
+        if found.isToBeTold { touch(slot) }
         policy.hit(slot)
         counts.hits &+= 1
-        guard let value = entry.value else { return .absent }
-        if entry.deadlines.freshUntil <= now { return .stale(value) }
-        return isDue(entry, now, context.chance) ? .due(value) : .hit(value)
+        guard let value = entries[taken: slot].value else { return .absent }
+        return switch found.standing {
+        case .stale: .stale(value)
+        case .due: .due(value)
+        default: .hit(value)
+        }
     }
 
-    /// Whether an entry is to be loaded anew before its deadline: by chance, the likelier the nearer the deadline and the
-    /// dearer the load (Vattani, Chierichetti, Lowenstein 2015: XFetch).
-    private func isDue(_ entry: MemoryEntry<Key, Value>, _ now: Int64, _ chance: Chance) -> Bool {
-        let until = entry.refreshUntil
-        if until == .max || entry.loadNanoseconds == 0 || until &- entry.earlyStretch > now { return false }
-        let early = -Logarithm.natural(max(chance.draw(), .leastNonzeroMagnitude))
-        return Double(until &- now) <= early * Double(entry.loadNanoseconds)
+    /// A read found an entry that may no longer be served. It stays for the wheel or a pass to fetch, or for what takes its
+    /// place.
+    @usableFromInline
+    mutating func noteGone(_ slot: Int, _ found: Reading) -> MemoryAnswer<Value> {
+        let isDropped = found.standing == .dropped
+        ledger.note(entries[backOfTaken: slot].hash, isDropped ? .invalidated : .expired)
+        if isDropped { noteDropped(slot) }
+        return .miss
     }
+
+    /// A read moved an entry's deadline so far that the disk should be told. The wheel learns of it when it comes to the
+    /// entry.
+    @usableFromInline
+    mutating func touch(_ slot: Int) { touched.add(entries[taken: slot].key, &entries[backOfTaken: slot]) }
 
     /// The entry of a key as it lies there, good or not; no read is counted.
     func peek(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {

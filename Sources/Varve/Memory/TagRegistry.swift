@@ -70,12 +70,12 @@ final class TagRegistry: Sendable {
     }
 
     /// `keeps` for an entry in memory, which remembers the answer.
-    func keeps<Key, Value>(_ entry: inout MemoryEntry<Key, Value>) -> Bool {
+    func keeps(_ record: inout EntryRecord) -> Bool {
         // Before the look at the drops: who sees the generation sees the drop that raised it.
         let present = generation
-        if entry.checkedGeneration == present { return true }
-        guard keeps(entry.tags, version: entry.version) else { return false }
-        entry.checkedGeneration = present
+        if record.checkedGeneration == present { return true }
+        guard keeps(record.tags, version: record.version) else { return false }
+        record.checkedGeneration = present
         return true
     }
 

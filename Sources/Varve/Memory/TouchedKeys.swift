@@ -13,11 +13,11 @@ struct TouchedKeys<Key: CacheKey>: Sendable {
     private static var limit: Int { 4096 }
 
     /// Notes an entry and marks it, so that it is noted once.
-    mutating func add<Value>(_ entry: inout MemoryEntry<Key, Value>) {
+    mutating func add(_ key: Key, _ record: inout EntryRecord) {
         guard touches.count < TouchedKeys.limit else { return }
-        entry.traits.insert(.isTouched)
+        record.traits.insert(.isTouched)
         touches.append(
-            Touch(key: entry.key, hash: entry.hash, version: entry.version, until: entry.deadlines.usableUntil))
+            Touch(key: key, hash: record.hash, version: record.version, until: record.deadlines.usableUntil))
     }
 
     mutating func take(_ limit: Int) -> [Touch] {

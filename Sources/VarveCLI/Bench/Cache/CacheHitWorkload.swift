@@ -46,7 +46,9 @@ struct CacheHitWorkload: Sendable {
         try await add(ActorReads<Key>.self)
         try await add(LoadingReads<Key>.self)
         try await add(ImmediateReads<Key>.self)
-        try await add(TaggedIdleReads<Key>.self)
+        try await add(ExpiringReads<Key>.self)
+        try await add(TaggedReads<Key>.self)
+        try await add(IdleReads<Key>.self)
         for contender in contenders { _ = try await contender.measure(operations / 10) }
         var costs: Costs = contenders.map { ($0.name, []) }
         // In turn, so that a machine that grows slower does so for all.

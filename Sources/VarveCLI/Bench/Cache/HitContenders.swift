@@ -39,12 +39,34 @@ struct ImmediateReads<Key: CacheKey>: HitContender {
     nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { cache.valueInMemory(for: key) }
 }
 
-/// `value(for:)` where entries expire when they have not been read for an hour, and carry two tags each.
-struct TaggedIdleReads<Key: CacheKey>: HitContender {
-    static var name: String { "cache_tagged_idle" }
+/// `value(for:)` where entries expire an hour after they were written.
+struct ExpiringReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_expiring" }
     let cache: Cache<Key, [UInt8]>
     init(_ entries: [Key: [UInt8]]) async throws {
-        cache = try await .holding(entries, .init(expiry: Expiry(idle: .seconds(3600)), tags: ["every", "entry"]))
+        cache = try await .holding(entries, .init(expiry: .hours(1)))
+    }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
+}
+
+/// The same where they carry two tags each.
+struct TaggedReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_tagged" }
+    let cache: Cache<Key, [UInt8]>
+    init(_ entries: [Key: [UInt8]]) async throws {
+        cache = try await .holding(entries, .init(expiry: .hours(1), tags: ["every", "entry"]))
+    }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
+}
+
+/// The same where they expire when they have not been read for an hour.
+struct IdleReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_idle" }
+    let cache: Cache<Key, [UInt8]>
+    init(_ entries: [Key: [UInt8]]) async throws {
+        cache = try await .holding(entries, .init(expiry: Expiry(idle: .seconds(3600))))
     }
     @inline(__always)
     nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
