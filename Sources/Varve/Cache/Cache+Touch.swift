@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VarveEngine
 
 /// Tells the disk of deadlines that reads have moved, in the background, so that an entry which is read lives through
@@ -13,24 +14,28 @@ extension Cache {
         // What waits for the disk now is more urgent; the keys are bounded and wait.
         let isIdle = disk.engine.takesWritesAtOnce && disk.degraded?.isInMemory != true
         guard !gate.isClosed, isIdle else { return gate.isClosed ? .never : .later }
-        var isHurried = false
-        for shard in 0..<memory.shardCount {
-            let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
-            if touches.count == Cache.keysAtOnce { isHurried = true }
-            guard touchOnDisk(touches, disk) else { return .later }
+        return touching.withLock { _ in
+            var isHurried = false
+            for shard in 0..<memory.shardCount {
+                let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
+                if touches.count == Cache.keysAtOnce { isHurried = true }
+                guard touchOnDisk(touches, disk) else { return .later }
+            }
+            return isHurried ? .soon : .later
         }
-        return isHurried ? .soon : .later
     }
 
     /// All that is due, before the cache is closed. Blocks.
     func touchAll() {
         guard let disk else { return }
-        for shard in 0..<memory.shardCount {
-            while true {
-                let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
-                if touches.isEmpty { break }
-                // A disk that stalls one write would stall them all.
-                guard touchOnDisk(touches, disk) else { return }
+        touching.withLock { _ in
+            for shard in 0..<memory.shardCount {
+                while true {
+                    let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
+                    if touches.isEmpty { break }
+                    // A disk that stalls one write would stall them all.
+                    guard touchOnDisk(touches, disk) else { return }
+                }
             }
         }
     }

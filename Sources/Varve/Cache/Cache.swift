@@ -44,6 +44,8 @@ public final class Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let saving = Mutex(Saving<Key>())
     /// What of that which memory holds alone is written next.
     let keeping: Mutex<KeepRound<Key>>
+    /// Held while the disk is told of touches: who has all of them told does not miss those that are on their way.
+    let touching = Mutex(())
     private let ownsStore: Bool
     /// Nil where nobody else could open the same.
     private let hold: NameHold?

@@ -138,9 +138,10 @@ public struct CacheStatistics: Sendable {
         public var entriesRewritten: UInt64 = 0
         /// Entries that compactions dropped for want of room.
         public var entriesEvicted: UInt64 = 0
-        /// Writes that were slowed down because the store's background work, or the log's sync, was behind.
+        /// How often writes were slowed down because the store's background work, or the log's sync, was behind: one write may
+        /// count for both.
         public var writesDelayed: UInt64 = 0
-        /// Writes that had to wait until it had caught up: each for `maximumStall` at most, then it throws. One may be both.
+        /// How often writes had to wait until it had caught up: each for `maximumStall` at most, then it throws.
         public var writesStalled: UInt64 = 0
         /// What writes waited so in all, in nanoseconds.
         public var nanosecondsWaited: UInt64 = 0

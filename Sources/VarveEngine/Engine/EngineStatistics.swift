@@ -111,8 +111,8 @@ public struct EngineStatistics: Sendable {
     public var writePressure = "none"
     /// How many writes waited and how long, by cause.
     public var waits: [String: (count: UInt64, nanoseconds: UInt64)] = [:]
-    /// Writes that were slowed down because background work or the log's sync was behind, and writes that had to stop until
-    /// it had caught up. One may be both.
+    /// How often writes were slowed down because background work, or the log's sync, was behind, and how often they had to stop
+    /// until it had caught up. One write may count for each of these.
     public var writesDelayed: UInt64 = 0
     public var writesStopped: UInt64 = 0
     /// What they waited in all.

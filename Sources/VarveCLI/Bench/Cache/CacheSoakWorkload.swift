@@ -63,7 +63,10 @@ struct CacheSoakWorkload: Sendable {
         let growth = SoakVerdict.growth(in: samples)
         let breaches = SoakVerdict.breaches(in: samples, memoryBytes: Self.memoryBytes, diskBytes: Self.diskBytes)
         try report(summary(statistics, progress, growth, breaches))
-        let verdict = breaches + growth
+        let unmet = SoakVerdict.unmet(
+            evictions: statistics.evictions, expired: statistics.expired,
+            diskEvictions: statistics.disk?.entriesEvicted ?? 0)
+        let verdict = breaches + growth + unmet
         if !verdict.isEmpty { throw BenchFailure("cache_soak: " + verdict.joined(separator: "; ")) }
     }
 

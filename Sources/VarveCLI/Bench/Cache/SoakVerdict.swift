@@ -47,6 +47,12 @@ enum SoakVerdict {
         return found
     }
 
+    /// What a soak was to be judged by and never met, in a sentence each; empty: it met everything.
+    static func unmet(evictions: UInt64, expired: UInt64, diskEvictions: UInt64) -> [String] {
+        let met = [("left memory", evictions), ("expired", expired), ("left the disk", diskEvictions)]
+        return met.filter { $0.1 == 0 }.map { "nothing \($0.0): too few operations to tell" }
+    }
+
     /// What grew, in a sentence each; empty: nothing did. The disk is bounded, and judged by that.
     static func growth(in samples: [SoakSample]) -> [String] {
         let quarter = samples.count / 4
