@@ -37,6 +37,17 @@ public struct KernelClock: SystemClock {
     /// Nanoseconds of a clock that only moves on, for measuring spans of real time.
     public static var monotonicNanoseconds: Int64 { read(CLOCK_MONOTONIC) }
 
+    /// When the kernel ticked last, in nanoseconds of a clock that stands still in a suspend (CLOCK_MONOTONIC_COARSE). Asking
+    /// for it costs a few instructions: the processor's own clock is not read.
+    public static var lastTick: Int64 { read(CLOCK_MONOTONIC_COARSE) }
+
+    /// How far ticks are apart, in nanoseconds.
+    public static var tickLength: Int64 {
+        var length = timespec()
+        unsafe clock_getres(CLOCK_MONOTONIC_COARSE, &length)
+        return Int64(length.tv_sec) &* 1_000_000_000 &+ Int64(length.tv_nsec)
+    }
+
     private static func read(_ clock: clockid_t) -> Int64 {
         var now = timespec()
         unsafe clock_gettime(clock, &now)

@@ -128,6 +128,21 @@ import Testing
         #expect(ofNames == 0)
     }
 
+    /// Tags are looked at, and reads move the deadline, where the entry lies.
+    @Test(.enabled(if: varve_allocations_are_counted()))
+    func aHitOfATaggedIdleEntryAllocatesNothing() async throws {
+        let cache = try Cache<String, [UInt8]>.inMemory(CacheOptions(expiry: Expiry(idle: .seconds(3600))))
+        let keys = (0..<100).map { "a key that is too long for a string's own words \($0)" }
+        let value = [UInt8](repeating: 1, count: 1000)
+        for key in keys { try await cache.set(value, for: key, .init(tags: ["one", "two"])) }
+        let ofTagged = try await Self.allocations(cache, keys)
+        #expect(ofTagged == 0)
+        // Once after each drop its tags are looked up, and it is remembered that they are alive.
+        try await cache.remove(taggedWith: "three")
+        let afterDrop = try await Self.allocations(cache, keys)
+        #expect(afterDrop == 0)
+    }
+
     /// What the test above counts is there to be counted.
     @Test(.enabled(if: varve_allocations_are_counted())) func allocationsAreCounted() {
         let before = varve_allocations_of_this_thread()

@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VarveEngine
 internal import VarveIO
 
@@ -7,10 +8,16 @@ final class CacheClock: Sendable {
     private let clock: any SystemClock
     private let isKernel: Bool
     private let distance: Int64
+    private let tickLength: Int64
+    /// The latest tick of the kernel's that a read has met, and what the clock said then. Both only grow, and the time is
+    /// stored first: whoever finds the tick finds a time that is not before it.
+    private let tick = Atomic<Int64>(.min)
+    private let timeAtTick = Atomic<Int64>(.min)
 
     init(_ clock: any SystemClock, storeTime: Int64?) {
         self.clock = clock
         isKernel = clock is KernelClock
+        tickLength = KernelClock.tickLength
         distance = (storeTime ?? clock.wallNanoseconds) &- clock.bootNanoseconds
     }
 
@@ -26,5 +33,22 @@ final class CacheClock: Sendable {
         // The kernel's clock is asked without a detour over the protocol: hits read it.
         if isKernel { return KernelClock.nowSinceBoot &+ distance }
         return clock.bootNanoseconds &+ distance
+    }
+
+    /// Two times between which the present lies, a tick of the kernel's apart. Hits ask for no more where no deadline is so
+    /// near: the processor's clock costs five times as much, and holds up what it was doing beside.
+    func recent() -> (earliest: Int64, latest: Int64) {
+        guard isKernel else {
+            let now = now()
+            return (now, now)
+        }
+        let last = KernelClock.lastTick
+        if tick.load(ordering: .acquiring) != last {
+            // The first one after a tick asks the clock itself: the ticks do not count what a suspend lasted.
+            timeAtTick.max(now(), ordering: .acquiringAndReleasing)
+            tick.max(last, ordering: .acquiringAndReleasing)
+        }
+        let time = timeAtTick.load(ordering: .acquiring)
+        return (time, time &+ tickLength)
     }
 }

@@ -86,12 +86,20 @@ struct EntryRecord: Sendable {
     /// A read looks at the entry, and moves its deadline where reads do.
     @usableFromInline
     mutating func read(_ context: MemoryContext) -> Reading {
-        let now = context.now()
+        let recent = context.clock.recent()
+        // Where a deadline may have come since the last tick, the clock is asked.
+        let now = isAmple(at: recent.latest) ? recent.earliest : context.now()
         if deadlines.usableUntil <= now { return Reading(standing: .expired) }
         if !context.tags.keeps(&self) { return Reading(standing: .dropped) }
         let isToBeTold = noteRead(at: now)
         if deadlines.freshUntil <= now { return Reading(standing: .stale, isToBeTold: isToBeTold) }
         return Reading(standing: isDue(now, context.chance) ? .due : .fresh, isToBeTold: isToBeTold)
+    }
+
+    /// Whether none of the deadlines has come at a time, or is so near that an early refresh may be due.
+    private func isAmple(at time: Int64) -> Bool {
+        guard deadlines.usableUntil > time, deadlines.freshUntil > time else { return false }
+        return loadMicroseconds == 0 || refreshUntil == .max || refreshUntil &- earlyStretch > time
     }
 
     /// A read moves the deadline. True where the disk should be told.

@@ -97,7 +97,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
         guard let slot = table.find(hash, { entries[taken: $0].key == key }) else { return .miss }
         let carefree = entries[taken: slot].carefreeUntil
-        if carefree == .max || context.now() < carefree, let value = entries[taken: slot].value {
+        if carefree == .max || context.latest() < carefree, let value = entries[taken: slot].value {
             policy.hit(slot)
             counts.hits &+= 1
             return .hit(value)

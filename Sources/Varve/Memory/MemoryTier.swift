@@ -231,6 +231,10 @@ struct MemoryContext: Sendable {
 
     @usableFromInline
     func now() -> Int64 { clock.now() }
+
+    /// A time that the present is not after.
+    @usableFromInline
+    func latest() -> Int64 { clock.recent().latest }
 }
 
 /// What happened in memory, as plain numbers under the shards' locks.

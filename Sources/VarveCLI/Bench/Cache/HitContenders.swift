@@ -19,14 +19,19 @@ struct AsyncReads<Key: CacheKey>: HitContender {
     nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
 }
 
-/// `value(for:load:)`, whose loader is never called.
+/// `value(for:load:)`, whose loader is never called. It holds on to its source, as an application's does.
 struct LoadingReads<Key: CacheKey>: HitContender {
     static var name: String { "cache_load" }
     let cache: Cache<Key, [UInt8]>
+    private let source = Source()
     init(_ entries: [Key: [UInt8]]) async throws { cache = try await .holding(entries) }
     @inline(__always)
     nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? {
-        try await cache.value(for: key) { _ in throw BenchFailure("an entry left memory") }
+        try await cache.value(for: key) { [source] _ in try await source.load() }
+    }
+
+    private final class Source: Sendable {
+        func load() async throws -> [UInt8] { throw BenchFailure("an entry left memory") }
     }
 }
 
