@@ -51,4 +51,49 @@ struct ValueTypesTests {
         #expect(found.celsius.isNaN && found.history == reading.history && found.note == "nan")
         try await again.store.close()
     }
+
+    /// Any JSON, as such types are commonly written: what it is shows the first type that takes it.
+    private enum Term: Codable, Sendable, Equatable {
+        case number(Double)
+        case string(String)
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let number = try? container.decode(Double.self) {
+                self = .number(number)
+            } else {
+                self = .string(try container.decode(String.self))
+            }
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.singleValueContainer()
+            switch self {
+            case .number(let number): try container.encode(number)
+            case .string(let text): try container.encode(text)
+            }
+        }
+    }
+
+    @Test("A string that reads like NaN or an infinity is a string also to a type that tries numbers first")
+    func stringsLikeNumbers() async throws {
+        let rig = CacheRig()
+        func open() async throws -> Cache<String, [Term]> {
+            try await rig.store().cache(named: "terms", coding: .json, CacheOptions())
+        }
+        let names = ["nan", "NaN", "inf", "-inf", "infinity", "-Infinity"]
+        let terms = names.map { Term.string($0) } + [.number(.infinity), .number(-.infinity), .number(1.5)]
+        let cache = try await open()
+        try await cache.set(terms, for: "a")
+        try await cache.set([.number(.nan)], for: "b")
+        try await cache.store.close()
+        let again = try await open()
+        #expect(try await again.value(for: "a") == terms)
+        guard case .number(let number)? = try await again.value(for: "b")?.first else {
+            Issue.record("no number has come back")
+            return
+        }
+        #expect(number.isNaN)
+        try await again.store.close()
+    }
 }
