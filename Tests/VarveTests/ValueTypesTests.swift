@@ -30,6 +30,29 @@ struct ValueTypesTests {
         try await survives([UInt.min, 1, .max], CacheRig())
     }
 
+    private func refuses<Value: CacheValue>(_ type: Value.Type, _ bytes: [UInt8]) {
+        #expect(throws: CacheCodingError.self, "\(type): \(bytes)") { try Value(cacheBytes: bytes) }
+    }
+
+    @Test("Integers of 8 and 16 bits are kept as those of 64 are, and their JSON, as builds once kept them, is refused")
+    func smallIntegers() throws {
+        #expect(Int8(-2).cacheBytes() == [0xfe] + Array(repeating: 0xff, count: 7))
+        #expect(Int16(-257).cacheBytes() == [0xff, 0xfe] + Array(repeating: 0xff, count: 6))
+        #expect(UInt8(200).cacheBytes() == [200] + Array(repeating: 0, count: 7))
+        #expect(UInt16(513).cacheBytes() == [1, 2] + Array(repeating: 0, count: 6))
+        #expect(Int32(-2).cacheBytes() == [0xfe, 0xff, 0xff, 0xff])
+        for text in ["5", "12", "-7", "123", "-32768"] {
+            refuses(Int8.self, Array(text.utf8))
+            refuses(Int16.self, Array(text.utf8))
+            refuses(UInt8.self, Array(text.utf8))
+            refuses(UInt16.self, Array(text.utf8))
+        }
+        refuses(Int8.self, Int64(128).cacheBytes())
+        refuses(Int16.self, Int64(-32769).cacheBytes())
+        refuses(UInt8.self, Int64(256).cacheBytes())
+        refuses(UInt16.self, Int64(-1).cacheBytes())
+    }
+
     private struct Reading: Codable, Sendable {
         var celsius: Double
         var history: [Float]
