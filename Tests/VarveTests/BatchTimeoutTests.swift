@@ -105,4 +105,70 @@ struct BatchTimeoutTests {
         #expect(found["c"] == 2 && found.count == 2)
         try await cache.close()
     }
+
+    @Test("A caller waits once for the fresh value, though the load that he came to brings what is outdated for him")
+    func waitsOnce() async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, .memory, softTimeout: .seconds(1))
+        let door = Door()
+        let first = Task {
+            try await cache.refresh("a") { _ in
+                await door.pass()
+                return Loaded(5, EntryOptions(tags: ["t"]))
+            }
+        }
+        await door.arrived(1)
+        try await cache.remove(taggedWith: "t")
+        let served = Tally()
+        let found = try await cache.values(for: ["a", "c"]) { keys in
+            if keys == ["c"] {
+                // The soft timeout has passed when the outdated value comes.
+                try await Task.sleep(for: .seconds(1))
+                await door.open()
+                _ = try await first.value
+                return ["c": 3]
+            }
+            // The fresh one is there before a second timeout would have passed.
+            for _ in 0..<80 where await served.count == 0 { try await Task.sleep(for: .milliseconds(10)) }
+            return Self.answer(keys, 2)
+        }
+        await served.add()
+        #expect(found == ["a": 1, "c": 3])
+        while cache.valueInMemory(for: "a") != 2 { await Task.yield() }
+        try await cache.close()
+    }
+
+    @Test(
+        "What expires while others are loaded is waited for like what is missing, and goes with its only caller",
+        // The order in which keys are looked at depends on what they are.
+        arguments: (0..<8).map { "other \($0)" })
+    func expiresMeanwhile(_ missing: String) async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, .disk, softTimeout: .zero)
+        let door = Door()
+        let (ended, cancelled) = (Tally(), Tally())
+        let alone = Task {
+            try await cache.values(for: ["a", missing]) { keys in
+                if keys == [missing] {
+                    for _ in 0..<1000 { await Task.yield() }
+                    rig.clock.advance(by: .seconds(80))
+                } else {
+                    await door.pass()
+                    if Task.isCancelled { await cancelled.add() }
+                    await ended.add()
+                }
+                return Self.answer(keys, 2)
+            }
+        }
+        await door.arrived(1)
+        #expect(cache.statistics.loadsShared == 0)
+        alone.cancel()
+        await #expect(throws: CancellationError.self) { try await alone.value }
+        await door.open()
+        while await ended.count == 0 { await Task.yield() }
+        #expect(await cancelled.count == 1)
+        while cache.loadsUnderWay.count > 0 { await Task.yield() }
+        #expect(cache.valueInMemory(for: "a") == nil)
+        try await cache.close()
+    }
 }

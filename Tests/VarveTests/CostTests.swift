@@ -41,6 +41,9 @@ struct CostTests {
         #expect(cost(#"["[1,2,\"3]"]"#) == 32 + 16)
         #expect(cost(#"["sixteen bytes it"]"#) == 32 + 16 + 16 + 32)
         #expect(cost(#""\\""#) == 16)
+        // A name may be a dictionary's key, which lies outside of itself where it is long.
+        #expect(cost(#"{"fifteen bytes i":1}"#) == 32 + 8 + 12)
+        #expect(cost(#"{"sixteen bytes it":1}"#) == 32 + 8 + 16 + 32 + 12)
         // No text of an encoder's.
         #expect(cost(#"["#) == 32)
         #expect(cost(#"["abc\"#) >= 32)

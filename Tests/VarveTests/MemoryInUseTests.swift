@@ -82,6 +82,12 @@ struct MemoryInUseTests {
             try await MemoryInUseTests.compareCoded { number in
                 Dictionary(uniqueKeysWithValues: (0..<40).map { ("key \($0)", number) })
             }
+            for length in [36, 96] {
+                let name = String(repeating: "k", count: length)
+                try await MemoryInUseTests.compareCoded { number in
+                    Dictionary(uniqueKeysWithValues: (1000..<1040).map { ("\(name)\($0)", number) })
+                }
+            }
             try await MemoryInUseTests.compareCoded { Person($0) }
         }
     }

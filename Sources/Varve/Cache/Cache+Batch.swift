@@ -47,7 +47,10 @@ extension Cache {
             let now = store.clock.now()
             for (key, value) in found where value.until <= now {
                 found[key] = nil
-                if errors.isEmpty { round.waits[key] = Wait() }
+                guard errors.isEmpty else { continue }
+                // He waits for it himself now: a load in the background would go on without him.
+                round.behind.remove(key)
+                round.waits[key] = Wait()
             }
         }
         if let error = worst(keys.compactMap { errors[$0] }) { throw error }
@@ -59,7 +62,7 @@ extension Cache {
     private struct Round {
         var waits: [Key: Wait] = [:]
         /// Keys that are asked for in the same call, and that nobody waits for.
-        var behind: [Key] = []
+        var behind: Set<Key> = []
         var isEmpty: Bool { waits.isEmpty && behind.isEmpty }
     }
 
@@ -69,6 +72,8 @@ extension Cache {
         var after: Successor<Value>?
         /// What is served where the fresh one does not come soon enough.
         var stale: Servable<Value>?
+        /// From when on the soft timeout counts, where he has waited for a fresh one before; else from the round's begin.
+        var asked: Int64?
     }
 
     /// What has come of a key.
@@ -92,7 +97,7 @@ extension Cache {
         case .due(let value):
             // Fresh yet, and to be refreshed ahead of its deadline.
             found[key] = Servable(value: value, until: until)
-            round.behind.append(key)
+            round.behind.insert(key)
         case .stale(let value):
             take(Servable(value: value, until: until, isStale: true), for: key, &found, &round)
         case .miss:
@@ -110,7 +115,7 @@ extension Cache {
         guard options.loading.softTimeout == .zero else { return round.waits[key] = Wait(stale: stale) }
         found[key] = stale
         // Somebody may have seen to it meanwhile.
-        if !isFresh(key) { round.behind.append(key) }
+        if !isFresh(key) { round.behind.insert(key) }
     }
 
     /// Whether memory has a value that is due for no refresh.
@@ -147,7 +152,7 @@ extension Cache {
             outcomes[place.key] = await ending(of: place, looked: looked[place.key], since: asked)
         }
         for place in places where place.wait.stale != nil {
-            outcomes[place.key] = await ending(of: place, looked: nil, since: asked)
+            outcomes[place.key] = await ending(of: place, looked: nil, since: place.wait.asked ?? asked)
         }
         return outcomes
     }
@@ -180,7 +185,8 @@ extension Cache {
         return places
     }
 
-    /// `looked`: what he found who looked at the disk before he waits; nil: nothing, or he did not look.
+    /// `looked`: what he found who looked at the disk before he waits; nil: nothing, or he did not look. `asked`: from when on
+    /// the soft timeout counts.
     private func ending(
         of place: Taken, looked: Result<Load<Value>.Found?, any Error>?, since asked: Int64
     ) async -> Outcome {
@@ -207,7 +213,7 @@ extension Cache {
                 found = try await seat.load.wait()
             }
             if wait.after == nil, isOutdated(found, for: seat) {
-                return .outdated(Wait(after: seat.successor, stale: stale))
+                return .outdated(Wait(after: seat.successor, stale: stale, asked: asked))
             }
             let one = Servable(found)
             if let one, one.isStale { return .stale(one) }

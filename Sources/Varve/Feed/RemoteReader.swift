@@ -35,7 +35,7 @@ final class RemoteReader: Sendable {
     ) {
         self.path = path
         self.namespace = namespace
-        self.timeout = timeout
+        self.timeout = timeout.clampedForTimers
         self.files = files
         self.clock = clock ?? (try? KernelClock())
     }

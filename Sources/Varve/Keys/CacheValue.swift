@@ -39,10 +39,23 @@ extension Data: CacheValue {
 }
 
 extension CacheValue where Self: FixedWidthInteger {
+    /// Integers of 8 and 16 bits are kept as those of 64 are. Earlier builds kept them as JSON, whose up to six letters must
+    /// not be taken for their bytes.
+    private static var isKeptWide: Bool { bitWidth < 32 }
+
     public func cacheBytes() -> [UInt8] {
-        (0..<MemoryLayout<Self>.size).map { UInt8(truncatingIfNeeded: self >> Self($0 * 8)) }
+        if Self.isKeptWide { return Int64(self).cacheBytes() }
+        return (0..<MemoryLayout<Self>.size).map { UInt8(truncatingIfNeeded: self >> Self($0 * 8)) }
     }
     public init(cacheBytes: [UInt8]) throws {
+        if Self.isKeptWide {
+            let wide = try Int64(cacheBytes: cacheBytes)
+            guard let value = Self(exactly: wide) else {
+                throw CacheCodingError(message: "\(wide) is no integer of \(Self.bitWidth) bits")
+            }
+            self = value
+            return
+        }
         guard cacheBytes.count == MemoryLayout<Self>.size else {
             throw CacheCodingError(
                 message: "\(cacheBytes.count) bytes are no integer of \(MemoryLayout<Self>.size)")

@@ -58,17 +58,24 @@ extension ValueCoding where Value: Codable {
     /// an earlier one wrote, any language can read it, and `varve scan` shows it (a named cache's with `--namespace`).
     /// Faster and smaller is a coding of the type's own (`CacheValue`); a hit in memory decodes nothing in either case.
     ///
-    /// Numbers that JSON has none of are the strings "nan", "inf" and "-inf".
+    /// Numbers that JSON has none of are the strings "varve:nan", "varve:inf" and "varve:-inf". A string of yours that says
+    /// just that comes back as a number to a type that tries numbers before strings; any other comes back as it was.
     ///
-    /// The cost in memory is estimated by what the text stands for, within a factor of two or so: 12 bytes a number, 16 a string
-    /// and what it holds beyond 15 bytes with a header, 8 a name, 32 an array or object. A cache without a disk that is
-    /// bounded in bytes encodes a value once for that, when it is written; of one that cannot be encoded the layout and 64 bytes
-    /// are taken.
+    /// The cost in memory is estimated by what the text stands for: 12 bytes a number, 16 a string, 8 a name, what either holds
+    /// beyond 15 bytes with a header of 32, and 32 an array or object. That is within a factor of two or so for arrays of
+    /// `Int`, `Double` or `String`, dictionaries of these, and structs of such fields whose names have up to 15 letters. The
+    /// text knows no types, so it is more where numbers are small (12 times what an array of `UInt8` takes) or a struct's
+    /// field has a longer name; and less for arrays of structs most of whose optional fields are nil, which are not in the text.
+    /// A type that is far off says its cost itself (`CacheValue`), or has a coding that does.
+    ///
+    /// A cache without a disk that is bounded in bytes encodes a value once for that, when it is written; of one that cannot be
+    /// encoded the layout and 64 bytes are taken.
     public static var json: ValueCoding {
+        let (nan, infinity, negative) = ("varve:nan", "varve:inf", "varve:-inf")
         let encode: @Sendable (Value) throws -> [UInt8] = { value in
             let encoder = JSONEncoder()
             encoder.nonConformingFloatEncodingStrategy = .convertToString(
-                positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+                positiveInfinity: infinity, negativeInfinity: negative, nan: nan)
             return Array(try encoder.encode(value))
         }
         return ValueCoding(
@@ -76,7 +83,7 @@ extension ValueCoding where Value: Codable {
             decode: { bytes in
                 let decoder = JSONDecoder()
                 decoder.nonConformingFloatDecodingStrategy = .convertFromString(
-                    positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+                    positiveInfinity: infinity, negativeInfinity: negative, nan: nan)
                 return try decoder.decode(Value.self, from: Data(bytes))
             },
             estimate: { value, encoded in

@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import VarveIO
 
 /// One load that any number of callers wait for. A caller that is cancelled leaves; the last one to leave cancels it,
 /// unless it goes on by itself.
@@ -181,7 +182,7 @@ final class Load<Value: Sendable>: Sendable {
     private func startTimer(_ id: UInt64, _ timeout: Duration?) {
         guard let timeout else { return }
         let timer = Task {
-            try await Task.sleep(for: timeout)
+            try await Task.sleep(for: timeout.clampedForTimers)
             stopWaiting(id, .success(nil))
         }
         let isWaiting = state.withLock { state in

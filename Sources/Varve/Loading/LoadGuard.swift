@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import VarveIO
 
 /// Decides whether a load may begin: back-off for a key that failed, a circuit breaker for the source as a whole. To the
 /// breaker a call to the source is one, however many keys it is for. Any thread; bounded. Errors are the users' own: the

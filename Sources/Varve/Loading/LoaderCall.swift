@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import VarveIO
 
 /// One call of a user's loader or origin, for one key or many, in a task of its own: whoever waits for it goes when it is cancelled
 /// or out of time, whether or not the loader takes notice. What the loader brings after that is dropped.
@@ -48,7 +49,7 @@ final class LoaderCall<Value: Sendable>: Sendable {
             call.end(outcome)
         }
         let timer = Task {
-            try await Task.sleep(for: limit)
+            try await Task.sleep(for: limit.clampedForTimers)
             call.end(.failure(timeout))
             task.cancel()
         }

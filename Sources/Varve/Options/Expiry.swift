@@ -1,4 +1,5 @@
 internal import VarveEngine
+internal import VarveIO
 
 /// How long entries are good: two deadlines, by the store's clock, exact when an entry is read.
 ///
@@ -130,16 +131,4 @@ struct IdleRule: Hashable, Sendable {
 
     /// By how much memory's deadline may be ahead of the disk's before the disk is told.
     var slack: Int64 { span / 4 }
-}
-
-extension Duration {
-    /// Whole nanoseconds, at least 0, at most some 292 years.
-    var clampedNanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        if seconds < 0 || attoseconds < 0 { return 0 }
-        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        if overflow { return .max }
-        let (sum, beyond) = whole.addingReportingOverflow(attoseconds / 1_000_000_000)
-        return beyond ? .max : sum
-    }
 }

@@ -16,7 +16,7 @@ extension Cache {
     public func ready(share: Double = 0.95, atMost limit: Duration = .seconds(30)) async -> WarmUpOutcome {
         guard let warm else { return .done }
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: limit)
+        let deadline = clock.now.advanced(by: limit.clampedForTimers)
         let timer = Task {
             try await Task.sleep(until: deadline, clock: clock)
             warm.changed.raise()

@@ -78,7 +78,7 @@ final class GroupSync: @unchecked Sendable {
         published = Atomic(synced.rawValue)
         self.appended = appended
         self.perform = perform
-        self.interval = interval.map { max(1_000_000, $0.nanoseconds) }
+        self.interval = interval.map { max(1_000_000, $0.clampedNanoseconds) }
         if startsThread {
             thread = try lifted { () throws(IOError) in try IOThread(name: "varve-log-sync") { [self] in lead() } }
         }
@@ -180,7 +180,7 @@ final class GroupSync: @unchecked Sendable {
     /// A write that was appended before this call was promised a sync within `limit`: one is made in time, if that is
     /// sooner than the interval. No lock where another write was promised one that comes in time for this one as well.
     func promise(within limit: Duration) {
-        let nanoseconds = max(1_000_000, limit.nanoseconds)
+        let nanoseconds = max(1_000_000, limit.clampedNanoseconds)
         if let interval, nanoseconds >= interval { return }
         let due = ConditionLock.now() &+ nanoseconds
         // The append, then the look at the promise; `withdrawPromise` does it the other way round. So either this sees
@@ -455,13 +455,5 @@ final class GroupSync: @unchecked Sendable {
             .failedStop,
             "the log stopped after a failure and takes no more writes; open the store anew (\(failure.message))",
             path: failure.path, underlying: failure)
-    }
-}
-
-extension Duration {
-    var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? .max : whole &+ attoseconds / 1_000_000_000
     }
 }

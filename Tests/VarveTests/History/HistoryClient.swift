@@ -1,4 +1,5 @@
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve

@@ -1,3 +1,5 @@
+import VarveIO
+
 @testable import Varve
 
 /// What the article on loading and the options say of a source that is asked for single keys: when it is asked, what its

@@ -1,6 +1,7 @@
 import Synchronization
 import Testing
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve

@@ -1,3 +1,5 @@
+import VarveIO
+
 @testable import Varve
 
 /// What a plain dictionary knows of a cache with one client: values, which write made each, what an entry has beside its

@@ -1,3 +1,5 @@
+import VarveIO
+
 @testable import Varve
 
 /// What a plain dictionary with deadlines knows of a cache's keys: which answers at a moment of the store clock are right.

@@ -1,5 +1,6 @@
 import Testing
 import VarveEngine
+import VarveIO
 import VarveTestSupport
 
 @testable import Varve
