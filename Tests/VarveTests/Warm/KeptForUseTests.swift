@@ -244,6 +244,36 @@ struct KeptForUseTests {
         try await store.close()
     }
 
+    /// Before the disk's answer memory alone held it, and after it the disk did.
+    @Test("Who takes a value while it gets to the disk has it")
+    func taken() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache(.throwing) { $0.blockCacheBytes = 0 }
+        let door = await cache.store.unattended()
+        // A table that has an entry of before: who asks has to read it.
+        try await cache.set("old", for: "a", EntryOptions(expiry: .seconds(1)))
+        for number in 0..<8 { try await cache.set("other", for: "other \(number)") }
+        try await cache.store.engine?.flush()
+        rig.rig.clock.advance(by: .seconds(2))
+        let value = "new" + DegradedRig.large
+        rig.files.capacity = rig.files.usedBytes
+        for _ in 0..<3 { #expect(try await cache.value(for: "a") { _ in value } == value) }
+        #expect(cache.statistics.loadsUnstored == 1)
+        rig.files.capacity = nil
+        rig.rig.clock.advance(by: .seconds(11))
+        rig.files.dropCaches()
+        let reading = RefreshRig.holdRead(rig.files)
+        let taking = Task { try await cache.take("a") }
+        await reading.began()
+        await IOThread.run(name: "test-keep") { _ = cache.keepUsedStep() }
+        #expect(cache.statistics.keptForUse == 1)
+        reading.letGo()
+        #expect(try await taking.value == value)
+        #expect(try await cache.value(for: "a") == nil)
+        door.update { $0.isOpen = true }
+        try await cache.store.close()
+    }
+
     @Test("What is pinned gets there with its pin, though the disk had no room for it when it was loaded")
     func pinned() async throws {
         let rig = DegradedRig()
