@@ -34,6 +34,8 @@ protocol EvictionQueue: Sendable {
     mutating func recordMiss(hash: UInt64)
     /// How often a key was seen lately, as far as the policy knows from its hash alone; 0 where it knows nothing.
     func frequency(hash: UInt64) -> Int
+    /// How much a slot that is in is worth by its hits, as far as the policy counts them.
+    func worth(_ slot: UInt32) -> UInt64
     /// Calls `body` with every slot, the one worth most first (pinned ones before all), until it answers false.
     func forEachHottestFirst(_ body: (UInt32) -> Bool)
 
@@ -59,6 +61,14 @@ extension EvictionQueue {
 
     mutating func recordMiss(hash: UInt64) {}
     func frequency(hash: UInt64) -> Int { 0 }
+    func worth(_ slot: UInt32) -> UInt64 { UInt64(slots[mark: slot].hits) }
+
+    /// The same of one that was hit lately, pinned ones more than all; nil for others.
+    func worthOfUse(_ slot: UInt32) -> UInt64? {
+        guard slots[mark: slot].hasUse else { return nil }
+        return slots.region(slot) == .pinned ? .max : worth(slot)
+    }
+
     func encode(into writer: inout StateWriter) {}
     mutating func decode(from reader: inout StateReader) throws(StateError) {}
 }

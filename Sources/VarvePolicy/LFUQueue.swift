@@ -79,6 +79,8 @@ struct LFUQueue: EvictionQueue {
         return slot
     }
 
+    func worth(_ slot: UInt32) -> UInt64 { ranks[Int(slot)].priority }
+
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
         guard slots.forEach(.pinned, body) else { return }
         for slot in heap.sorted(by: { ranks[Int($1)].isBelow(ranks[Int($0)]) }) where !body(slot) { return }

@@ -238,6 +238,21 @@ public struct MemoryPolicy: Sendable {
         }
     }
 
+    /// How much an entry that is in is worth, more than others that were hit more, pinned ones more than all; nil where `takeUse`
+    /// would not tell of it. As far as the policy counts: to FIFO and LRU all are alike.
+    public func worthOfUse(_ slot: Int) -> UInt64? {
+        let slot = UInt32(slot)
+        if !oversized.isEmpty, oversized.contains(slot) { return nil }
+        return switch kind {
+        case .adaptive: adaptive?.worthOfUse(slot)
+        case .lru: lru?.worthOfUse(slot)
+        case .s3FIFO: s3FIFO?.worthOfUse(slot)
+        case .wTinyLFU: wTinyLFU?.worthOfUse(slot)
+        case .lfu: lfu?.worthOfUse(slot)
+        case .fifo: fifo?.worthOfUse(slot)
+        }
+    }
+
     /// Up to `limit` slots, the ones worth most first, pinned ones before all.
     public func hottest(_ limit: Int) -> [Int] {
         var found: [Int] = []
@@ -245,18 +260,6 @@ public struct MemoryPolicy: Sendable {
         found.reserveCapacity(min(limit, count))
         queue?.forEachHottestFirst { slot in
             found.append(Int(slot))
-            return found.count < limit
-        }
-        return found
-    }
-
-    /// Up to `limit` slots that `takeUse` would tell of and that are wanted, the ones worth most first, pinned ones before all.
-    public func hottestUsed(_ limit: Int, where isWanted: (Int) -> Bool) -> [Int] {
-        var found: [Int] = []
-        guard limit > 0, let queue else { return found }
-        let slots = queue.slots
-        queue.forEachHottestFirst { slot in
-            if slots.hasUse(slot), isWanted(Int(slot)) { found.append(Int(slot)) }
             return found.count < limit
         }
         return found

@@ -152,9 +152,6 @@ struct SlotQueues: Sendable {
     /// Whether a slot was hit since this was asked last, or the time before.
     mutating func takeUse(_ slot: UInt32) -> Bool { marks[Int(slot)].takeUse() }
 
-    /// The same without taking it.
-    func hasUse(_ slot: UInt32) -> Bool { marks[Int(slot)].hasUse }
-
     /// The next victim of a list that is a clock: the hand turns past those that were hit and takes a hit from each.
     mutating func turnClock(_ region: Region) -> UInt32? {
         while true {

@@ -100,6 +100,8 @@ struct TinyLFUQueue: EvictionQueue {
         mainHits = 0
     }
 
+    func worth(_ slot: UInt32) -> UInt64 { UInt64(sketch.frequency(slots[slot].hash)) }
+
     func forEachHottestFirst(_ body: (UInt32) -> Bool) {
         guard slots.forEach(.pinned, body) else { return }
         _ = slots.forEach(.protected, body) && slots.forEach(.window, body) && slots.forEach(.main, body)

@@ -42,18 +42,26 @@ import VarveTestSupport
     }
 
     @Test(
-        "The hottest of those that were used and are wanted, without telling a slower tier of it",
+        "What was hit has its worth, more than what was hit less, and a slower tier is told of it none the less",
         arguments: PolicyKind.allCases)
-    func hottest(_ kind: PolicyKind) {
+    func worth(_ kind: PolicyKind) throws {
         var policy = policy(kind)
-        for slot in 0..<20 { policy.admit(slot, hash: hash(slot), weight: 1) }
-        for _ in 0..<3 { for slot in 0..<10 { policy.hit(slot) } }
-        let used = policy.hottestUsed(100) { $0 % 2 == 0 }
-        #expect(Set(used) == [0, 2, 4, 6, 8])
-        #expect(used == policy.hottest(20).filter { used.contains($0) })
-        #expect(policy.hottestUsed(3) { _ in true }.count == 3)
-        #expect(policy.hottestUsed(0) { _ in true } == [])
-        #expect(self.used(&policy, 0..<20) == Array(0..<10))
+        for slot in 0..<20 { policy.admit(slot, hash: hash(slot), weight: 1, isPinned: slot == 4) }
+        for slot in 0..<10 { for _ in 0..<(slot < 5 ? 1 : 3) { policy.hit(slot) } }
+        let worth = (0..<20).map { policy.worthOfUse($0) }
+        #expect(worth[10...] == Array(repeating: nil, count: 10)[...])
+        #expect(worth[4] == .max)
+        let (little, much) = (try #require(worth[0]), try #require(worth[9]))
+        let counts = kind != .fifo && kind != .lru
+        #expect(counts ? little < much : little == much)
+        #expect(much < .max)
+        // What is too large is in for a moment alone.
+        policy.admit(20, hash: hash(20), weight: 200)
+        policy.hit(20)
+        #expect(policy.worthOfUse(20) == nil)
+        #expect(used(&policy, 0..<20) == Array(0..<10))
+        #expect(used(&policy, 0..<20) == Array(0..<10))
+        #expect(worth.indices.allSatisfy { policy.worthOfUse($0) == nil })
     }
 
     @Test("Moving to another queue takes no use away", arguments: PolicyKind.allCases)

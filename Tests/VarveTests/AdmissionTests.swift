@@ -77,6 +77,23 @@ struct AdmissionTests {
         try await store.close()
     }
 
+    @Test("A load of what was removed meanwhile is kept nowhere, and counts as outdated")
+    func outdated() async throws {
+        let eviction = S3FIFOEviction(expectedEntries: 1000)
+        let store = try await CacheRig().store(evictingBy: eviction)
+        let cache: Cache<String, Int> = try await store.cache(named: "c")
+        eviction.noteOccupancy(1)
+        let door = Door()
+        let load = await cache.hangingLoad("a", of: 1, behind: door)
+        try await cache.remove("a")
+        await door.open()
+        #expect(try await load.value == 1)
+        #expect(cache.valueInMemory(for: "a") == nil)
+        #expect(cache.statistics.diskWritesAvoided == 0)
+        #expect(cache.statistics.loadsOutdated == 1)
+        try await store.close()
+    }
+
     /// Whether the disk takes a key that was seen once before the store was closed.
     private func isKnownAfterReopening(_ damage: (SimulatedFileSystem) throws -> Void) async throws -> Bool {
         let rig = CacheRig()

@@ -20,11 +20,12 @@ extension Cache {
         case .entry(let new):
             load.noteUsable(until: new.deadlines.usableUntil)
             // A load that has asked the disk replaces nothing there. Whether a source version is too old that alone knows.
-            if !load.skipsDisk, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key),
-                await keepInMemory(new, key, hash, began: began)
-            {
-                counts.add(.diskWriteAvoided)
-                return
+            if !load.skipsDisk, let disk, !new.isPinned, new.sourceVersion == nil, !disk.admits(key) {
+                switch await keepInMemory(new, key, hash, began: began) {
+                case .kept: return counts.add(.diskWriteAvoided)
+                case .outdated: return counts.add(.loadOutdated)
+                case .notHere: break
+                }
             }
         case .removal(let sourceVersion, _):
             // A value that is over is for those who are there.
@@ -51,8 +52,9 @@ extension Cache {
         stored.fields.cause == DiskTier.Cause.loaded.rawValue ? dearness(ofLoad: loadTime.nanoseconds) : 0
     }
 
-    /// What was loaded is good, only it cannot be stored. It is its callers' all the same, and lives in memory until it is
-    /// evicted, where it is an entry that may be, nothing on disk is older, and nothing in its place is to be saved yet.
+    /// What was loaded is good, only it cannot be stored. It is its callers' all the same, and lives in memory (until it is
+    /// evicted, if it is not pinned), where it is an entry that may be, the disk has nothing of its key, and nothing in its
+    /// place is to be saved yet. If it is used there, the disk gets it later (`keepUsedStep`), with its pin.
     private func keepUnstored(
         _ change: Change, _ key: Key, _ hash: UInt64, began: UInt64, _ error: any Error
     ) async {
@@ -62,22 +64,32 @@ extension Cache {
         counts.addUnstored(error)
     }
 
-    /// Where the disk holds nothing of the key, nor is about to: what it holds would show again when memory has forgotten
-    /// this. False, with nothing done, where it does, or memory holds what is as new. What is outdated is kept nowhere.
-    private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) async -> Bool {
+    /// What became of a load's result that memory was to hold alone.
+    private enum Keeping {
+        case kept
+        /// It is to be kept nowhere.
+        case outdated
+        /// Memory alone is no place for it: the disk holds something of the key, or may be about to, or memory holds what is
+        /// as new.
+        case notHere
+    }
+
+    /// Has memory hold it alone, unless the disk has something of the key: that would show again when memory has forgotten
+    /// this.
+    private func keepInMemory(_ new: NewEntry, _ key: Key, _ hash: UInt64, began: UInt64) async -> Keeping {
         // What memory holds alone, or held, may get to the disk between its answer and the lock, and nobody would tell of that.
         guard let disk, let quiet = saving.withLock({ $0.quiet }), !(await disk.mayHold(keyBytes(key))) else {
-            return false
+            return .notHere
         }
         return memory.change(hash) { shard, discarded in
-            guard saving.withLock({ $0.quiet }) == quiet else { return false }
-            if shard.mayBeOutdated(key, since: began) { return true }
+            guard saving.withLock({ $0.quiet }) == quiet else { return .notHere }
+            if shard.mayBeOutdated(key, since: began) { return .outdated }
             var entry = makeEntry(new, key, hash, began, [])
             entry.setLoad(store.nextLoad())
-            guard shard.publishLone(entry, &discarded) else { return false }
+            guard shard.publishLone(entry, &discarded) else { return .notHere }
             // Another load of the key that began no later must not take its place: readers have seen this one.
             shard.note(key, .behind(began))
-            return true
+            return .kept
         }
     }
 

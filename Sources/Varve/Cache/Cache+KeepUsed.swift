@@ -5,12 +5,15 @@ internal import VarveEngine
 /// good as a second load, which the disk would have taken. What is hottest is never loaded again, and without this would be
 /// gone with the process.
 ///
-/// In the background, hottest first, and slowly. Nobody has changed the key, so this is no change: whatever outdates a load's
-/// result keeps this from being written, and nothing that is under way is outdated by it.
+/// In the background, hottest first, and slowly. Nobody has changed the key, so for loads and readers this is no change: whatever
+/// outdates a load's result keeps this from being written, and no load that is under way is outdated by it. But the entry has the
+/// version of this write from then on, and its load's, which callers may have in hand, names it no more.
 extension Cache {
     /// How many entries, and about how many bytes of them, one write takes.
     private static var entriesAtOnce: Int { 64 }
     private static var bytesAtOnce: Int { 1 << 20 }
+    /// How many slots of a shard are looked at under one hold of its lock: some microseconds.
+    private static var slotsAtOnce: Int { 1024 }
 
     /// A slice of that work. For the store's thread; blocks.
     func keepUsedStep() -> BackgroundWork.Next {
@@ -23,29 +26,46 @@ extension Cache {
         // What waits for the disk now is more urgent.
         guard disk.engine.takesWritesAtOnce, disk.engine.hasRoomForWrites else { return .later }
         if keeping.withLock({ $0.keys.isEmpty }) {
-            let keys = memory.withShard(at: shard) { $0.usedLone(atMost: KeepRound<Key>.keysOfShard) }
-            keeping.withLock { $0.keys = keys.reversed() }
+            let keys = usedLone(of: shard, atMost: KeepRound<Key>.keysOfShard)
+            keeping.withLock { $0.keys = keys }
         }
         guard let (bytes, isWritten) = onDisk({ keepSome(disk) }), isWritten else { return .later }
         let isOver = keeping.withLock { $0.end(shard, bytes: bytes, at: now, shards: memory.shardCount) }
         return isOver || bytes > 0 ? .later : .soon
     }
 
-    /// All of it that a close has time for. Blocks.
-    func keepAllUsed() {
+    /// All of it that a close has time for: about so many bytes. Blocks.
+    func keepAllUsed(atMost budget: Int = KeepRound<Key>.bytesAtClose) {
         guard let disk else { return }
-        var left = KeepRound<Key>.bytesAtClose
+        var left = budget
         for shard in 0..<memory.shardCount {
-            let keys = memory.withShard(at: shard) {
-                $0.usedLone(atMost: KeepRound<Key>.bytesAtClose / KeepRound<Key>.leastBytes / memory.shardCount)
-            }
-            keeping.withLock { $0.keys = keys.reversed() }
-            while left > 0, keeping.withLock({ !$0.keys.isEmpty }) {
+            // Each has its share, and what those before have left of theirs: the hottest of all are kept.
+            var share = left / (memory.shardCount - shard)
+            let keys = usedLone(of: shard, atMost: share / KeepRound<Key>.leastBytes)
+            keeping.withLock { $0.keys = keys }
+            while share > 0, keeping.withLock({ !$0.keys.isEmpty }) {
                 // A disk that stalls one write would stall them all.
                 guard let (bytes, isWritten) = onDisk({ keepSome(disk) }), isWritten else { return }
+                share -= bytes
                 left -= bytes
             }
         }
+    }
+
+    /// The hottest of a shard, the hottest of them last. Readers and writers of the shard wait for a piece of the search at most.
+    func usedLone(of shard: Int, atMost limit: Int) -> [LoneKey<Key>] {
+        var hottest: [UsedLone<Key>] = []
+        var end: Int?
+        repeat {
+            let piece = memory.withShard(at: shard) { $0.usedLone(below: end, slots: Cache.slotsAtOnce) }
+            hottest += piece.used
+            end = piece.next
+            // A shard may have many more than are wanted.
+            guard end == nil || hottest.count > 2 * limit else { continue }
+            hottest.sort { $0.isColder(than: $1) }
+            hottest.removeFirst(max(0, hottest.count - limit))
+        } while end != nil
+        return hottest.map(\.key)
     }
 
     /// An entry as it is to be written.
@@ -69,11 +89,14 @@ extension Cache {
         while records.count < Cache.entriesAtOnce, bytes < Cache.bytesAtOnce,
             let lone = keeping.withLock({ $0.keys.popLast() })
         {
-            guard let record = record(lone, disk) else { continue }
+            // One that moved while its shard was searched may have been met twice.
+            guard !records.contains(where: { $0.lone.load == lone.load }), let record = record(lone, disk) else {
+                continue
+            }
             records.append(record)
             bytes += max(KeepRound<Key>.leastBytes, record.key.count + record.bytes.count)
         }
-        return (bytes, keep(records, since: looked, disk))
+        return (bytes, keep(records, since: looked, disk, attemptsLeft: 3))
     }
 
     /// Nil where memory holds it no more, something newer is known of the key, or it has expired.
@@ -88,18 +111,21 @@ extension Cache {
         }
         let fields = DiskTier.fields(
             entry.deadlines, tags: entry.tags, sourceVersion: nil, kind: entry.value == nil ? .absent : .value,
-            cause: .loaded, idle: entry.idle, isPinned: false)
+            cause: .loaded, idle: entry.idle, isPinned: entry.traits.contains(.pinned))
         return Record(
             lone: lone, key: keyBytes(lone.key), bytes: bytes, fields: fields, tags: entry.tags,
             until: entry.deadlines.usableUntil)
     }
 
-    /// In one write, or one by one where something else was written to one of the keys, or they are too much together. What
-    /// fails by itself is left to the next round; false where the disk is behind or has no room.
-    private func keep(_ records: [Record], since looked: LSN, _ disk: DiskTier) -> Bool {
+    /// In one write, or one by one where something else was written to one of the keys, or it cannot be told, which is looked at
+    /// anew, or where they are too much together. What fails by itself is left to the next round; false where the disk is behind
+    /// or has no room.
+    private func keep(_ records: [Record], since looked: LSN, _ disk: DiskTier, attemptsLeft: Int) -> Bool {
         if records.isEmpty { return true }
         do throws(VarveError) {
             var batch = WriteBatch()
+            // A removal of what is older than a source version hides what was written before it, and takes none of these.
+            try batch.requireUnchanged(disk.floorsKey, since: looked, in: .sourceFloors)
             for record in records {
                 try batch.requireUnchanged(record.key, since: looked, in: disk.namespace)
                 for tag in record.tags {
@@ -118,11 +144,17 @@ extension Cache {
             return true
         } catch {
             guard [.conditionFailed, .limitExceeded, .invalidArgument].contains(error.code) else { return false }
-            if records.count > 1 { return records.reduce(true) { keep([$1], since: looked, disk) && $0 } }
-            // What nobody has changed, and is refused, always will be.
-            if error.code != .conditionFailed {
-                memory.withShard(records[0].lone.hash) { $0.keepLone(records[0].lone) }
+            if records.count > 1 {
+                return records.reduce(true) { keep([$1], since: looked, disk, attemptsLeft: attemptsLeft) && $0 }
             }
+            let lone = records[0].lone
+            if error.code == .conditionFailed, attemptsLeft > 0 {
+                let looked = disk.engine.visible
+                guard let record = record(lone, disk) else { return true }
+                return keep([record], since: looked, disk, attemptsLeft: attemptsLeft - 1)
+            }
+            // What nobody has changed, and is refused, always will be.
+            if error.code != .conditionFailed { memory.withShard(lone.hash) { $0.keepLone(lone) } }
             return true
         }
     }

@@ -243,6 +243,11 @@ extension Cache {
                 noteAbsent(key, hash, disk)
                 // Looked at after the disk: who writes the key later than `looked` is found by the commit.
                 let held = memory.withShard(hash) { $0.peek(key, hash) }
+                // What memory held alone may have got to the disk after its answer, and nobody has changed the key then.
+                if let held, held.traits.contains(.onDisk), let before = entry, !before.traits.contains(.onDisk) {
+                    entry = held
+                    continue
+                }
                 guard let held, !held.traits.contains(.onDisk), isLive(held) else {
                     if let entry { memory.change(hash) { $0.erase(key, hash, at: entry.version, &$1) } }
                     return Present()

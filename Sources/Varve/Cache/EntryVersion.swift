@@ -20,7 +20,8 @@ public struct EntryVersion: Hashable, Sendable, CustomStringConvertible {
 public struct CacheEntry<Value: Sendable>: Sendable {
     /// What the key has.
     public let value: Value
-    /// Which write or load brought it: for a conditional write.
+    /// Which write or load brought it: for a conditional write. A load's that a full disk did not take at first matches nothing
+    /// any more once the disk has got the entry, which then has another.
     public let version: EntryVersion
     /// How long it may still be served; nil: for ever.
     public let usableFor: Duration?

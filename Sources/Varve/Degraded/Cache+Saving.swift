@@ -131,6 +131,7 @@ extension Cache {
         if records.isEmpty { return true }
         do throws(VarveError) {
             var batch = WriteBatch()
+            // A floor that is raised meanwhile hides them: they carry their source version, or the version of before it.
             for record in records {
                 let key = keyBytes(record.key.key)
                 try batch.requireUnchanged(key, since: looked, in: disk.namespace)

@@ -5,19 +5,28 @@ extension MemoryShard {
     /// Takes in what a load brought and nobody stores. False: something newer is known.
     mutating func publishLone(_ entry: MemoryEntry<Key, Value>, _ discarded: inout Discarded<Key, Value>) -> Bool {
         guard publish(entry, .load, &discarded) else { return false }
-        hadLone = true
+        hasLone = true
         return true
     }
 
-    /// Some of those that were hit since they came, hottest first.
-    func usedLone(atMost limit: Int) -> [LoneKey<Key>] {
-        guard hadLone else { return [] }
-        let slots = policy.hottestUsed(limit) { slot in
-            guard entries.holds(slot) else { return false }
-            let traits = entries[backOfTaken: slot].traits
-            return traits.contains(.isLoadAlone) && !traits.contains(.staysInMemory)
+    /// Those that were hit since they came, of so many slots below `end` (nil: from the last one down), and where to go on; nil
+    /// at the end. One that moves meanwhile may be met twice.
+    mutating func usedLone(below end: Int?, slots: Int) -> (used: [UsedLone<Key>], next: Int?) {
+        if end == nil {
+            guard hasLone else { return ([], nil) }
+            // Until the pass meets one, or one comes in behind it.
+            hasLone = false
         }
-        return slots.compactMap { entries[$0] }.map { LoneKey($0) }
+        let pass = entries.pass(below: end, slots: slots)
+        var used: [UsedLone<Key>] = []
+        for slot in pass.slots where entries.isTaken[slot] {
+            let traits = entries[backOfTaken: slot].traits
+            guard traits.contains(.isLoadAlone), !traits.contains(.staysInMemory) else { continue }
+            hasLone = true
+            guard let worth = policy.worthOfUse(slot), let entry = entries[slot] else { continue }
+            used.append(UsedLone(key: LoneKey(entry), worth: worth))
+        }
+        return (used, pass.next)
     }
 
     /// The entry, where memory holds it still, and nobody is or may just have been writing or removing its key, or writing its
@@ -51,7 +60,7 @@ struct LoneKey<Key: CacheKey>: Sendable {
     let key: Key
     let hash: UInt64
     let version: UInt64
-    private let load: UInt64
+    let load: UInt64
 
     init<Value>(_ entry: MemoryEntry<Key, Value>) {
         (key, hash, version, load) = (entry.key, entry.hash, entry.version, entry.load)
@@ -61,4 +70,14 @@ struct LoneKey<Key: CacheKey>: Sendable {
     func names<Value>(_ entry: MemoryEntry<Key, Value>) -> Bool {
         load != 0 && entry.load == load && entry.version == version
     }
+}
+
+/// One that was hit since it came.
+struct UsedLone<Key: CacheKey>: Sendable {
+    let key: LoneKey<Key>
+    /// To the policy.
+    let worth: UInt64
+
+    /// Of two alike the one that came later is hotter: the older one had more time for its hits.
+    func isColder(than other: UsedLone) -> Bool { (worth, key.load) < (other.worth, other.key.load) }
 }

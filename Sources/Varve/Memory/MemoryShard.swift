@@ -55,8 +55,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     var prefixFloors = PrefixFloors()
     var touched = TouchedKeys<Key>()
     let tags: TagRegistry
-    /// Whether there ever was an entry that memory held alone.
-    var hadLone = false
+    /// Whether there may be a load's result that memory holds alone and the disk may take: a pass that met none says no.
+    var hasLone = false
     /// Slots of entries that were found to carry a dropped tag (`isDropped`): they leave before what is worth something.
     /// Some may hold others since.
     @usableFromInline var dropped: [UInt32] = []

@@ -125,20 +125,22 @@ struct KeptForUseTests {
         #expect(cache.statistics.keptForUse == 1)
         #expect(try cache.keysOnDisk() == ["1"])
         #expect(cache.valueInMemory(for: "-1") == -1)
-        #expect(cache.memory.withShard(at: 0) { $0.usedLone(atMost: 10).isEmpty })
+        #expect(cache.usedLone(of: 0, atMost: 10).isEmpty)
         try await store.close()
     }
 
     enum Meanwhile: CaseIterable, Sendable {
-        case nothing, removed, set, tagDropped, prefixRemoved, evicted, goneAtSource, refreshed
+        case nothing, removed, set, tagDropped, prefixRemoved, olderRemoved, evicted, goneAtSource, refreshed
+        /// Whether it takes this key's entry cannot be told before another look.
+        case othersRemoved
         /// Memory has let go of it. Then it is loaded, and that ends while the write is under way, or after it.
         case loadedAnew, loadedOver
 
         var left: Int? {
             switch self {
-            case .nothing, .evicted: 1
+            case .nothing, .evicted, .othersRemoved: 1
             case .set, .loadedAnew, .loadedOver, .refreshed: 2
-            case .removed, .tagDropped, .prefixRemoved, .goneAtSource: nil
+            case .removed, .tagDropped, .prefixRemoved, .olderRemoved, .goneAtSource: nil
             }
         }
     }
@@ -186,6 +188,8 @@ struct KeptForUseTests {
         case .set: try await cache.set(2, for: "a")
         case .tagDropped: try await cache.remove(taggedWith: "t")
         case .prefixRemoved: try await cache.removeAll(withPrefix: "a")
+        case .olderRemoved: try await cache.removeAll(withPrefix: "a", olderThan: 5)
+        case .othersRemoved: try await cache.removeAll(withPrefix: "b", olderThan: 5)
         case .evicted: try await evictAll()
         case .loadedAnew: #expect(try await loadUnseen() == 2)
         case .loadedOver:
@@ -236,6 +240,109 @@ struct KeptForUseTests {
         #expect(try await cache.value(for: "a") == (isGone ? nil : 2))
         for number in 0..<4 { try await cache.set(0, for: "other \(number)") }
         #expect(try await cache.value(for: "a") == (isGone ? nil : 2))
+        door.update { $0.isOpen = true }
+        try await store.close()
+    }
+
+    /// Before the disk's answer memory alone held it, and after it the disk did.
+    @Test("Who takes a value while it gets to the disk has it")
+    func taken() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache(.throwing) { $0.blockCacheBytes = 0 }
+        let door = await cache.store.unattended()
+        // A table that has an entry of before: who asks has to read it.
+        try await cache.set("old", for: "a", EntryOptions(expiry: .seconds(1)))
+        for number in 0..<8 { try await cache.set("other", for: "other \(number)") }
+        try await cache.store.engine?.flush()
+        rig.rig.clock.advance(by: .seconds(2))
+        let value = "new" + DegradedRig.large
+        rig.files.capacity = rig.files.usedBytes
+        for _ in 0..<3 { #expect(try await cache.value(for: "a") { _ in value } == value) }
+        #expect(cache.statistics.loadsUnstored == 1)
+        rig.files.capacity = nil
+        rig.rig.clock.advance(by: .seconds(11))
+        rig.files.dropCaches()
+        let reading = RefreshRig.holdRead(rig.files)
+        let taking = Task { try await cache.take("a") }
+        await reading.began()
+        await IOThread.run(name: "test-keep") { _ = cache.keepUsedStep() }
+        #expect(cache.statistics.keptForUse == 1)
+        reading.letGo()
+        #expect(try await taking.value == value)
+        #expect(try await cache.value(for: "a") == nil)
+        door.update { $0.isOpen = true }
+        try await cache.store.close()
+    }
+
+    @Test("What is pinned gets there with its pin, though the disk had no room for it when it was loaded")
+    func pinned() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache(.throwing)
+        let value = "pinned" + DegradedRig.large
+        rig.files.capacity = rig.files.usedBytes
+        for _ in 0..<3 {
+            let entry = EntryOptions(isPinned: true)
+            #expect(try await cache.value(for: "a", loading: { _ in Loaded(value, entry) }) == value)
+        }
+        #expect(cache.statistics.loadsUnstored == 1)
+        rig.files.capacity = nil
+        rig.rig.clock.advance(by: .seconds(11))
+        await cache.store.warmed()
+        #expect(cache.statistics.keptForUse == 1)
+        let stored = try #require(try await cache.disk?.entry(Array("a".utf8)))
+        #expect(stored.fields.isPinned)
+        try await cache.store.close()
+    }
+
+    @Test("The hottest of a shard are found in pieces, and it is searched no more when there are none")
+    func search() async throws {
+        let rig = CacheRig()
+        let store = try await fullStore(rig)
+        let door = await store.unattended()
+        // One shard of more slots than a piece has.
+        let cache: Cache<String, Int> = try await store.cache(named: "c", CacheOptions(memory: .entries(1900)))
+        for number in 0..<1800 { _ = try await cache.value(for: "\(number)") { _ in number } }
+        func hasLone() -> Bool { cache.memory.withShard(at: 0) { $0.hasLone } }
+        #expect(cache.usedLone(of: 0, atMost: 10).isEmpty && hasLone())
+        for number in 0..<1800 where number % 3 == 0 {
+            for _ in 0..<(number % 450 == 0 ? 4 : 1) { #expect(cache.valueInMemory(for: "\(number)") == number) }
+        }
+        let hottest = cache.usedLone(of: 0, atMost: 4).map(\.key)
+        #expect(hottest == ["0", "450", "900", "1350"])
+        #expect(Set(cache.usedLone(of: 0, atMost: 10).suffix(4).map(\.key)) == Set(hottest))
+        #expect(cache.usedLone(of: 0, atMost: 1000).count == 600)
+        #expect(cache.usedLone(of: 0, atMost: 0).isEmpty && hasLone())
+        try await cache.removeAll()
+        #expect(hasLone())
+        #expect(cache.usedLone(of: 0, atMost: 10).isEmpty && !hasLone())
+        for _ in 0..<2 { _ = try await cache.value(for: "new") { _ in 1 } }
+        #expect(cache.usedLone(of: 0, atMost: 10).map(\.key) == ["new"])
+        door.update { $0.isOpen = true }
+        try await store.close()
+    }
+
+    @Test("A close that has no time for all keeps some of each shard")
+    func shares() async throws {
+        let rig = CacheRig()
+        let store = try await fullStore(rig)
+        let door = await store.unattended()
+        let cache: Cache<String, Int> = try await store.cache(named: "c", CacheOptions(memory: .entries(2000)))
+        #expect(cache.memory.shardCount == 2)
+        for number in 0..<400 { for _ in 0..<2 { _ = try await cache.value(for: "\(number)") { _ in number } } }
+        // Each counts as a kilobyte.
+        await IOThread.run(name: "test-keep") { cache.keepAllUsed(atMost: 64 << 10) }
+        let first = cache.memory.withShard(at: 0) { shard in
+            var held: Set<String> = []
+            shard.forEach { held.insert($0.key) }
+            return held
+        }
+        let kept = try cache.keysOnDisk()
+        #expect(kept.count == 64)
+        #expect(kept.intersection(first).count == 32)
+        // What the first shard does not need of its half is the other's.
+        let left = max(400 - 64, 2 * (first.count - 32))
+        await IOThread.run(name: "test-keep") { cache.keepAllUsed(atMost: left << 10) }
+        #expect(try cache.keysOnDisk().count == 400)
         door.update { $0.isOpen = true }
         try await store.close()
     }
