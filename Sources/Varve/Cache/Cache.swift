@@ -275,7 +275,8 @@ extension CacheStore {
         return Cache(self, nil, coding: .none, options: options, ownsStore: false)
     }
 
-    /// The cache of that name in this store, made where there is none. One name is for one type of key and value.
+    /// The cache of that name in this store, made where there is none. One name is for one type of key and value; "default" is
+    /// that of the cache which was opened by itself.
     /// - Throws: `.invalidArgument` for an option, for one of the store's that `CacheStore.open` takes (`disk`, `degradation`,
     ///   `maximumStall`: they are left at their defaults here), and where the name is open already: two memories in front of one disk
     ///   would know nothing of each other. It can be opened again after `close`, or when the last reference is gone.
@@ -311,8 +312,10 @@ extension CacheStore {
     }
 
     func cache<Key: CacheKey, Value: Sendable>(
-        named name: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
+        named given: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
     ) async throws(VarveError) -> Cache<Key, Value> {
+        // The unnamed cache has a name among the store's: whoever opens it by that gets the same one, and no second memory.
+        let name = given == Namespace.default.name ? nil : given
         try options.validate()
         if !ownsStore { try options.validateAsShared() }
         try gate.enter()
