@@ -289,11 +289,32 @@ struct PrefixFloorTests {
                 .init(prefix: Array("p/".utf8), version: 1000, since: 11)
             ])
         #expect(throws: VarveError.self) { try PrefixFloors(reading: Array(fresh.bytes.dropLast()), writtenAt: 1) }
-        #expect(throws: VarveError.self) { try PrefixFloors(reading: [9], writtenAt: 1) }
+        let unknown = #expect(throws: VarveError.self) { try PrefixFloors(reading: [9], writtenAt: 1) }
+        #expect(unknown?.code == .unsupportedFormat)
         #expect(throws: VarveError.self) { try PrefixFloors(reading: [], writtenAt: 1) }
         #expect(throws: VarveError.self) {
             try PrefixFloors().raised([UInt8](repeating: 1, count: 1 << 17), to: 1, since: 0)
         }
+    }
+
+    @Test(
+        "A record that cannot be read is no removal that may be passed over: its feed throws, and a follower lets go of all",
+        arguments: [([1, 2, 3], .corruption), ([9], .unsupportedFormat)] as [([UInt8], VarveError.Code)])
+    func unreadable(record: [UInt8], expected: VarveError.Code) async throws {
+        let cache = try await CacheRig().cache(.disk, Int.self)
+        let copy = try Cache<String, Int>.inMemory()
+        let follower = try copy.follow(cache)
+        try await follower.waitUntilFollowing()
+        #expect(try await copy.value(for: "a", loading: { _ in Loaded(1) }) == 1)
+        let cursor = try cache.changeCursor
+        let disk = try #require(cache.disk)
+        _ = try await disk.engine.put(disk.floorsKey, record, in: .sourceFloors, durability: .synced)
+        try await follower.waitUntilFollowed(try cache.changeCursor)
+        #expect(copy.valueInMemory(for: "a") == nil)
+        var changes = try cache.changes(since: cursor).makeAsyncIterator()
+        #expect(await code { _ = try await changes.next() } == expected)
+        follower.stop()
+        try await cache.close()
     }
 
     @Test("A feed tells of it, and a follower lets go of what may be older")
