@@ -311,6 +311,8 @@ struct PrefixFloorTests {
         _ = try await disk.engine.put(disk.floorsKey, record, in: .sourceFloors, durability: .synced)
         try await follower.waitUntilFollowed(try cache.changeCursor)
         #expect(copy.valueInMemory(for: "a") == nil)
+        // A feed that passes it over would tell of this.
+        try await cache.set(2, for: "a", EntryOptions(durability: .synced))
         var changes = try cache.changes(since: cursor).makeAsyncIterator()
         #expect(await code { _ = try await changes.next() } == expected)
         follower.stop()
