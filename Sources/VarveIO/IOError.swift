@@ -21,6 +21,8 @@ public struct IOError: Error, Sendable, Equatable, CustomStringConvertible {
     public var isDiskFull: Bool { code == ENOSPC || code == EDQUOT }
     /// The device failed, or takes no writes any more: not what was asked of it is to blame.
     public var isOfDevice: Bool { [EIO, ENXIO, ENODEV, EROFS, EUCLEAN].contains(code) }
+    /// The file system takes no writes (EROFS).
+    public var isReadOnly: Bool { code == EROFS }
     /// The path does not exist (ENOENT).
     public var isNotFound: Bool { code == ENOENT }
 

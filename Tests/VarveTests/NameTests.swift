@@ -33,6 +33,25 @@ struct NameTests {
         await #expect(throws: VarveError.self) { let _: Cache<String, Int> = try await store.cache(named: "e") }
     }
 
+    @Test("The unnamed cache's name among the store's is its own: nobody opens it twice, or clears it while it is open")
+    func unnamed() async throws {
+        let cache: Cache<String, Int> = try await CacheRig().store()
+            .cache(named: nil, coding: .own, CacheOptions(), ownsStore: false)
+        let store = cache.store
+        try await cache.set(1, for: "a")
+        for name in ["default", nil] {
+            #expect(await code { try await store.removeAll(inCacheNamed: name) } == .invalidArgument)
+        }
+        #expect(await code { let _: Cache<String, Int> = try await store.cache(named: "default") } == .invalidArgument)
+        #expect(try await cache.value(for: "a") == 1)
+        try await cache.close()
+        // Closed it is cleared with the rest.
+        for name in try await store.cacheNames() { try await store.removeAll(inCacheNamed: name) }
+        let again: Cache<String, Int> = try await store.cache(named: "default")
+        #expect(try await again.value(for: "a") == nil)
+        try await store.close()
+    }
+
     @Test("Of many who open a name at once one has it")
     func race() async throws {
         let store = try await CacheRig().store()

@@ -61,7 +61,7 @@ struct PrefixFloorTests {
             try await cache.set(number, for: "\(number)", EntryOptions(sourceVersion: UInt64(number)))
         }
         try await cache.set(0, for: "none")
-        try await cache.removeAll(olderThan: 10, durability: .synced)
+        try await cache.removeAll(olderThan: 10)
         try await cache.set(5, for: "later")
         if isCompacted { try await cache.store.engine?.compact() }
         rig.files = rig.files.killProcess()
@@ -143,6 +143,45 @@ struct PrefixFloorTests {
         let again = try await rig.cache()
         for number in 2...9 { #expect(try await again.value(for: "\(number)") == (number < 8 ? nil : "\(number)")) }
         try await again.store.close()
+    }
+
+    @Test("Where it is refused, what memory alone holds stays")
+    func refusedInMemory() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache()
+        let door = await cache.store.unattended()
+        try await rig.fillDisk(cache)
+        try await cache.set("unversioned", for: "k")
+        try await cache.set("3", for: "p/3", EntryOptions(sourceVersion: 3))
+        #expect(await code { try await cache.removeAll(olderThan: 8) } == .degraded)
+        #expect(await code { try await cache.removeAll(withPrefix: "p/", olderThan: 8) } == .degraded)
+        #expect(try await cache.value(for: "k") == "unversioned")
+        #expect(try await cache.value(for: "p/3") == "3")
+        door.update { $0.isOpen = true }
+        rig.files.capacity = nil
+        try await cache.store.close()
+    }
+
+    @Test("It is synced, whatever the cache's durability: the mark of a disk that failed then takes it from nobody")
+    func outlivesTheMark() async throws {
+        var rig = DegradedRig()
+        rig.options.durability = .interval
+        let cache = try await rig.cache()
+        try await cache.removeAll(withPrefix: "p/", olderThan: 8)
+        rig.failLog()
+        // Under the mark: whoever opens the store next drops the rest.
+        try await cache.set("new", for: "a", EntryOptions(durability: .synced))
+        #expect(cache.isDegraded)
+        for seed in 1...12 as ClosedRange<UInt64> {
+            let next = rig.crashed(seed)
+            next.files.clearFaults()
+            let again = try await next.cache()
+            let late = await code { try await again.set("late", for: "p/x", EntryOptions(sourceVersion: 7)) }
+            #expect(late == .conditionFailed, "seed \(seed)")
+            try await again.store.close()
+        }
+        rig.files.clearFaults()
+        try await cache.store.close()
     }
 
     @Test("A writer on its way when the floor is raised brings nothing back, whichever of the two the log has first")
@@ -250,11 +289,34 @@ struct PrefixFloorTests {
                 .init(prefix: Array("p/".utf8), version: 1000, since: 11)
             ])
         #expect(throws: VarveError.self) { try PrefixFloors(reading: Array(fresh.bytes.dropLast()), writtenAt: 1) }
-        #expect(throws: VarveError.self) { try PrefixFloors(reading: [9], writtenAt: 1) }
+        let unknown = #expect(throws: VarveError.self) { try PrefixFloors(reading: [9], writtenAt: 1) }
+        #expect(unknown?.code == .unsupportedFormat)
         #expect(throws: VarveError.self) { try PrefixFloors(reading: [], writtenAt: 1) }
         #expect(throws: VarveError.self) {
             try PrefixFloors().raised([UInt8](repeating: 1, count: 1 << 17), to: 1, since: 0)
         }
+    }
+
+    @Test(
+        "A record that cannot be read is no removal that may be passed over: its feed throws, and a follower lets go of all",
+        arguments: [([1, 2, 3], .corruption), ([9], .unsupportedFormat)] as [([UInt8], VarveError.Code)])
+    func unreadable(record: [UInt8], expected: VarveError.Code) async throws {
+        let cache = try await CacheRig().cache(.disk, Int.self)
+        let copy = try Cache<String, Int>.inMemory()
+        let follower = try copy.follow(cache)
+        try await follower.waitUntilFollowing()
+        #expect(try await copy.value(for: "a", loading: { _ in Loaded(1) }) == 1)
+        let cursor = try cache.changeCursor
+        let disk = try #require(cache.disk)
+        _ = try await disk.engine.put(disk.floorsKey, record, in: .sourceFloors, durability: .synced)
+        try await follower.waitUntilFollowed(try cache.changeCursor)
+        #expect(copy.valueInMemory(for: "a") == nil)
+        // A feed that passes it over would tell of this.
+        try await cache.set(2, for: "a", EntryOptions(durability: .synced))
+        var changes = try cache.changes(since: cursor).makeAsyncIterator()
+        #expect(await code { _ = try await changes.next() } == expected)
+        follower.stop()
+        try await cache.close()
     }
 
     @Test("A feed tells of it, and a follower lets go of what may be older")
@@ -265,7 +327,7 @@ struct PrefixFloorTests {
         try await follower.waitUntilFollowing()
         for key in ["user/1", "post/1"] { #expect(try await copy.value(for: key, loading: { _ in Loaded(1) }) == 1) }
         let cursor = try cache.changeCursor
-        try await cache.removeAll(withPrefix: "user/", olderThan: 20, durability: .synced)
+        try await cache.removeAll(withPrefix: "user/", olderThan: 20)
         let place = try cache.changeCursor
         try await follower.waitUntilFollowed(place)
         #expect(copy.valueInMemory(for: "user/1") == nil)

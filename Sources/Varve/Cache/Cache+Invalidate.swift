@@ -45,19 +45,21 @@ extension Cache {
     /// on, as `remove(_:olderThan:)` does for one key: a late writer cannot bring old data back. Entries of this version stay, or
     /// of a newer one. One small write, however many entries there are.
     ///
-    /// It holds for good, for keys that are not there yet as well. What names no source version may be written again.
+    /// It holds for good, for keys that are not there yet as well: it is synced before this returns, whatever the cache's
+    /// durability. What names no source version may be written again.
     /// - Throws: as `removeAll(withKeyPrefix:olderThan:)`.
-    public func removeAll(olderThan sourceVersion: UInt64, durability: Durability? = nil) async throws(VarveError) {
-        try await removeAll(withKeyPrefix: [], olderThan: sourceVersion, durability: durability)
+    public func removeAll(olderThan sourceVersion: UInt64) async throws(VarveError) {
+        try await removeAll(withKeyPrefix: [], olderThan: sourceVersion)
     }
 
     /// The same for the entries whose key's bytes begin with these. Memory is searched through. A source version of 0 counts as
     /// none: then only entries that name none go.
+    /// It is synced before this returns, whatever the cache's durability.
     /// - Throws: as `remove(_:durability:)`; cancelling the task does not end it. `.limitExceeded` where 256 prefixes are
     ///   remembered already, or 64 KiB of them: a shorter prefix takes the place of those that it covers. `.degraded` while the
     ///   store goes on in memory, which has no place for what must outlive the entries.
     public func removeAll(
-        withKeyPrefix prefix: [UInt8], olderThan sourceVersion: UInt64, durability: Durability? = nil
+        withKeyPrefix prefix: [UInt8], olderThan sourceVersion: UInt64
     ) async throws(VarveError) {
         try gate.enter()
         defer { gate.leave() }
@@ -72,25 +74,27 @@ extension Cache {
             memory.removeMany(at: store.nextVersion, sparingFrom: sourceVersion, raising: next, where: matches)
             return floors.note(next)
         }
-        memory.beginMassRemoval(sparingFrom: sourceVersion, where: matches)
-        var version: UInt64?
-        // Readers of the disk go by the floors: these are there before memory takes anything in.
-        defer {
-            if let version { floors.note(next.written(at: version)) }
-            memory.endMassRemoval(at: version, where: matches)
-        }
-        let promised = durability ?? options.durability
-        do throws(VarveError) {
-            version = try await uncancelled(.floor, disk) { () async throws(VarveError) in
-                let bytes = next.bytes
-                return try await disk.engine.put(disk.floorsKey, bytes, in: .sourceFloors, durability: promised)
-                    .rawValue
+        _ = try await uncancelled(.floor, disk) { () async throws(VarveError) in
+            // Once the way is the disk's: of a removal that is refused nothing may leave memory, which alone may hold it.
+            self.memory.beginMassRemoval(sparingFrom: sourceVersion, where: matches)
+            var version: UInt64?
+            // Readers of the disk go by the floors: these are there before memory takes anything in.
+            defer {
+                if let version { self.floors.note(next.written(at: version)) }
+                self.memory.endMassRemoval(at: version, where: matches)
             }
-        } catch {
-            // It may be in the log, and hold for the next one who opens the store: nothing may be acknowledged here that it
-            // would hide there.
-            if !error.leavesNothingWritten { version = disk.visible.rawValue }
-            throw error
+            do throws(VarveError) {
+                // Synced: the mark has no place for floors of prefixes, so what it covers must not lose one.
+                let written = try await disk.engine.put(
+                    disk.floorsKey, next.bytes, in: .sourceFloors, durability: .synced)
+                version = written.rawValue
+                return written.rawValue
+            } catch {
+                // It may be in the log, and hold for the next one who opens the store: nothing may be acknowledged here that
+                // it would hide there. Not 0, which stands for the record that is yet to be written.
+                if !error.leavesNothingWritten { version = max(1, disk.visible.rawValue) }
+                throw error
+            }
         }
     }
 
@@ -143,11 +147,9 @@ extension Cache where Key == String {
 
     /// Removes every entry whose key begins with this and whose source version is older, or that names none, and refuses every
     /// older one from now on.
-    /// - Throws: as `removeAll(withKeyPrefix:olderThan:durability:)`.
-    public func removeAll(
-        withPrefix prefix: String, olderThan sourceVersion: UInt64, durability: Durability? = nil
-    ) async throws(VarveError) {
-        try await removeAll(withKeyPrefix: Array(prefix.utf8), olderThan: sourceVersion, durability: durability)
+    /// - Throws: as `removeAll(withKeyPrefix:olderThan:)`.
+    public func removeAll(withPrefix prefix: String, olderThan sourceVersion: UInt64) async throws(VarveError) {
+        try await removeAll(withKeyPrefix: Array(prefix.utf8), olderThan: sourceVersion)
     }
 }
 

@@ -277,7 +277,8 @@ extension CacheStore {
         return Cache(self, nil, coding: .none, options: options, ownsStore: false)
     }
 
-    /// The cache of that name in this store, made where there is none. One name is for one type of key and value.
+    /// The cache of that name in this store, made where there is none. One name is for one type of key and value; "default" is
+    /// that of the cache which was opened by itself.
     /// - Throws: `.invalidArgument` for an option, for one of the store's that `CacheStore.open` takes (`disk`, `degradation`,
     ///   `maximumStall`: they are left at their defaults here), and where the name is open already: two memories in front of one disk
     ///   would know nothing of each other. It can be opened again after `close`, or when the last reference is gone.
@@ -313,8 +314,10 @@ extension CacheStore {
     }
 
     func cache<Key: CacheKey, Value: Sendable>(
-        named name: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
+        named given: String?, coding: ValueCoding<Value>, _ options: CacheOptions, ownsStore: Bool
     ) async throws(VarveError) -> Cache<Key, Value> {
+        // The unnamed cache has a name among the store's: whoever opens it by that gets the same one, and no second memory.
+        let name = given == Namespace.default.name ? nil : given
         try options.validate()
         if !ownsStore { try options.validateAsShared() }
         try gate.enter()
@@ -325,7 +328,7 @@ extension CacheStore {
         }
         let namespace = if let name { try await engines.current.namespace(named: name) } else { Namespace.default }
         let floors = degraded?.floors(of: namespace) ?? FloorRegistry()
-        let (tags, damage) = try await loadTags(engines, namespace, floors)
+        let (tags, damage) = try await loadInvalidations(engines, namespace, floors)
         let shadow = degraded?.shadow(of: namespace)
         let cache = try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> Cache<Key, Value> in
             let disk = DiskTier(
@@ -348,36 +351,50 @@ extension CacheStore {
             self.warm { [weak cache] _ in cache?.warmStep() ?? .never }
             return cache
         }
-        guard let damage else { return cache }
-        // Which of its entries a tag took cannot be told: so all of them go, before anybody can ask for one.
-        degraded?.noteDamage(damage)
+        guard let error = damage.first else { return cache }
+        // Which of its entries were invalidated cannot be told: so all of them go, before anybody can ask for one.
+        degraded?.noteDamage(error)
         do throws(VarveError) { try await cache.removeAll(durability: .synced) } catch {
             await cache.abandon()
-            throw damage
+            throw error
         }
+        // The record of its floors is written anew, so that the next opening is no cold one. Where it cannot be, that is.
+        if damage.floors != nil { try? await cache.removeAll(olderThan: 0) }
         return cache
     }
 
+    /// For what a store that does not throw for it has begun a cache cold.
+    private struct InvalidationDamage {
+        var tags: VarveError?
+        var floors: VarveError?
+        var first: VarveError? { tags ?? floors }
+    }
+
     /// The drops of tags that the disk knows of, and those that an earlier cache of that name made in memory; also its floors.
-    /// Within a change, so that none is on its way from there to the disk meanwhile. With the damage for which not all drops can
-    /// be read, in a store that does not throw for it.
-    private func loadTags(
+    /// Within a change, so that none is on its way from there to the disk meanwhile. With the damage for which not all of them
+    /// can be read, in a store that does not throw for it.
+    private func loadInvalidations(
         _ engines: EngineCell, _ namespace: Namespace, _ floors: FloorRegistry
-    ) async throws(VarveError) -> (TagStore, damage: VarveError?) {
+    ) async throws(VarveError) -> (TagStore, InvalidationDamage) {
         _ = await degraded?.begin()
         defer { degraded?.end() }
         // A look through what may be long: not on a thread of the cooperative pool.
-        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> (TagStore, damage: VarveError?) in
+        return try await IOThread.run(name: "varve-cache") { () throws(VarveError) -> (TagStore, InvalidationDamage) in
             let tags = TagStore(namespace: namespace, registry: TagRegistry())
             for (tag, version) in self.degraded?.shadow(of: namespace).changes.tags ?? [:] {
                 tags.registry.note(tag, at: version)
             }
-            var damage: VarveError?
+            var damage = InvalidationDamage()
             do throws(VarveError) { try tags.load(from: engines.current) } catch {
                 guard self.degraded != nil, error.code == .corruption else { throw error }
-                damage = error
+                damage.tags = error
             }
-            try floors.load(namespace, from: engines.current)
+            do throws(VarveError) { try floors.load(namespace, from: engines.current) } catch {
+                guard self.degraded != nil, error.code == .corruption else { throw error }
+                let text = "late writers of what was removed with a prefix are no longer refused"
+                damage.floors = VarveError(
+                    .corruption, "\(error.message); \(text)", path: error.path, underlying: error)
+            }
             self.judge?.add(tags.registry, of: namespace)
             return (tags, damage)
         }

@@ -272,7 +272,9 @@ public final class CacheStore: Sendable {
 
     /// Removes every entry of a cache that is not open, whatever its keys and values are, with one small write; nothing where
     /// there is no cache of that name. What it knows of source versions and dropped tags stays.
-    /// - Parameter name: nil: of a cache that was opened by itself.
+    ///
+    /// Meanwhile the name counts as open, and whoever opens it may be told so.
+    /// - Parameter name: nil or "default": of a cache that was opened by itself.
     /// - Throws: `.invalidArgument` where the cache is open here: `Cache.removeAll` is for that; else as
     ///   `Cache.remove(_:durability:)`.
     public func removeAll(inCacheNamed name: String?, durability: Durability? = nil) async throws(VarveError) {

@@ -7,7 +7,7 @@ internal import VarveIO
 /// looks after it.
 ///
 /// A change is acknowledged once the folder's degraded mark is durable: then whoever opens or repairs it later brings nothing back
-/// that was changed here. Any thread.
+/// that was changed here. Where the folder holds no store there is nothing to mark (`HeldStore`). Any thread.
 final class DiskOutage: Sendable {
     let cause: VarveError
     let directory: String
@@ -44,15 +44,10 @@ final class DiskOutage: Sendable {
                 path: cause.path,
                 underlying: cause)
         }
-        if held.isNew || held.mark?.isSet == true { return }
-        let refusal: VarveError?
-        if let mark = held.mark {
-            refusal = await IOThread.run(name: "varve-mark") { [cause, began] in
-                do throws(VarveError) { try mark.set(cause: cause.message, at: began) } catch { return error }
-                return nil
-            }
-        } else {
-            refusal = VarveError(.degraded, "there is no degraded mark in \(directory)", path: directory)
+        if held.isCovered { return }
+        let refusal: VarveError? = await IOThread.run(name: "varve-mark") { [held, cause, began] in
+            do throws(VarveError) { try held.cover(cause: cause.message, at: began) } catch { return error }
+            return nil
         }
         guard let refusal else { return }
         refusals.add(1, ordering: .relaxed)
@@ -69,7 +64,7 @@ final class DiskOutage: Sendable {
             underlying: cause)
     }
 
-    var isMarkSet: Bool { held.isNew || held.mark?.isSet == true }
+    var isMarkSet: Bool { held.isNew || held.isCovered }
 
     func counts(at now: Int64) -> DegradedCounts {
         var counts = DegradedCounts()

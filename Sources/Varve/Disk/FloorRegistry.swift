@@ -15,11 +15,10 @@ final class FloorRegistry: Sendable {
     /// Most caches never have any: then a read looks at one flag.
     private let hasAny = Atomic<Bool>(false)
 
-    /// Takes in what the disk has of it.
+    /// Takes in what the disk has of it. Blocks.
     func load(_ namespace: Namespace, from engine: Engine) throws(VarveError) {
-        guard let stored = try engine.get(namespace.keyPrefix, in: .sourceFloors) else { return }
         // What holds here already may lie beyond what the disk has taken.
-        guard present.isEmpty else { return }
+        guard present.isEmpty, let stored = try engine.get(namespace.keyPrefix, in: .sourceFloors) else { return }
         note(try PrefixFloors(reading: stored.bytes, writtenAt: stored.version.rawValue))
     }
 

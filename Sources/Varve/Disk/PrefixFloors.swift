@@ -62,7 +62,8 @@ struct PrefixFloors: Hashable, Sendable {
 
     private static let format: UInt8 = 1
 
-    /// For a record of the disk. A floor that is raised by that very record has `since` 0: when that is the log says.
+    /// For a record of the disk. A floor that is raised by that very record has `since` 0, and no other has: when that is the
+    /// log says.
     var bytes: [UInt8] {
         floors.reduce(into: [PrefixFloors.format]) { bytes, floor in
             for number in [floor.version, floor.since, UInt64(floor.prefix.count)] {
@@ -86,6 +87,7 @@ struct PrefixFloors: Hashable, Sendable {
     }
 
     /// `version`: of the record.
+    /// - Throws: `.corruption`; `.unsupportedFormat` for one that another version of the program wrote.
     init(reading bytes: [UInt8], writtenAt version: UInt64) throws(VarveError) {
         var left = bytes[...]
         func malformed() -> VarveError { VarveError(.corruption, "the record of a cache's floors is malformed") }
@@ -94,7 +96,10 @@ struct PrefixFloors: Hashable, Sendable {
             left.removeFirst(8)
             return number
         }
-        guard left.popFirst() == PrefixFloors.format else { throw malformed() }
+        guard let format = left.popFirst() else { throw malformed() }
+        guard format == PrefixFloors.format else {
+            throw VarveError(.unsupportedFormat, "the record of a cache's floors has format \(format)")
+        }
         while !left.isEmpty {
             let (floor, since, count) = (try number(), try number(), try number())
             guard count <= UInt64(left.count), floors.count < PrefixFloors.most else { throw malformed() }

@@ -54,7 +54,8 @@ extension Cache {
     /// - Throws: `.logGap` where the log no longer reaches back to the place, which a slot prevents (`changeSlot`);
     ///   `.notContinuing` for a place that is not in the store's history; `.degraded` while the store goes on in memory, after
     ///   which a feed from the last cursor goes on without a gap; `.invalidArgument` for a cache in memory alone. The sequence
-    ///   throws the same, `.cancelled` with its task, and `.closed` with the store.
+    ///   throws the same, `.cancelled` with its task, `.closed` with the store, and `.corruption` or `.unsupportedFormat` for a
+    ///   change that it cannot read.
     public func changes(
         since cursor: ChangeCursor? = nil, withKeyPrefix prefix: [UInt8] = [], includingProgress: Bool = false
     ) throws(VarveError) -> CacheChanges<Key, Value> {

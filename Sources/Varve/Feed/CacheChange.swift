@@ -116,7 +116,7 @@ public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Senda
             isolation actor: isolated (any Actor)? = #isolation
         ) async throws(VarveError) -> Element? {
             while let change = try await changes.next(isolation: actor) {
-                if let known = decoder.decode(change) { return known }
+                if let known = try decoder.decode(change) { return known }
             }
             return nil
         }
@@ -129,8 +129,9 @@ struct ChangeDecoder<Key: CacheKey, Value: Sendable>: Sendable {
     let prefix: [UInt8]
 
     /// Nil for a record about a key that is none of the cache's type.
-    func decode(_ change: Change) -> CacheChange<Key, Value>? {
-        guard let event = event(change) else { return nil }
+    /// - Throws: for a removal that cannot be read, which nobody may take for none.
+    func decode(_ change: Change) throws(VarveError) -> CacheChange<Key, Value>? {
+        guard let event = try event(change) else { return nil }
         var until: Int64?
         var version = change.lsn.rawValue
         if case .put(_, let fields) = change.kind, case .set = event {
@@ -142,7 +143,7 @@ struct ChangeDecoder<Key: CacheKey, Value: Sendable>: Sendable {
             cursor: change.cursor, endsBatch: change.endsBatch, commitTime: change.commitTime, usableUntil: until)
     }
 
-    private func event(_ change: Change) -> CacheChange<Key, Value>.Event? {
+    private func event(_ change: Change) throws(VarveError) -> CacheChange<Key, Value>.Event? {
         switch change.kind {
         case .put(let bytes, let fields):
             guard let key = key(change) else { return nil }
@@ -157,7 +158,7 @@ struct ChangeDecoder<Key: CacheKey, Value: Sendable>: Sendable {
         case .tagDrop(let number): return .tagDropped(DroppedTag(number: number))
         case .sourceFloors(let bytes):
             let version = change.lsn.rawValue
-            guard let floors = try? PrefixFloors(reading: bytes, writtenAt: version) else { return nil }
+            let floors = try PrefixFloors(reading: bytes, writtenAt: version)
             return .removedOlder(RemovedOlder(floors: floors.raised(at: version)))
         case .progress: return .caughtUp
         case .namespaceMade, .clock, .mark: return nil

@@ -68,9 +68,10 @@ extension Cache {
             memory.removeMany(at: store.nextVersion) { range.contains($0) }
         case .tagDrop(let number): memory.context.tags.note(number, at: store.nextVersion())
         case .sourceFloors(let bytes):
-            // Copies know no source versions: whatever may be older goes, and is loaded anew.
-            guard let floors = try? PrefixFloors(reading: bytes, writtenAt: change.lsn.rawValue) else { break }
-            let prefixes = floors.raised(at: change.lsn.rawValue).map(\.prefix)
+            // Copies know no source versions: whatever may be older goes, and is loaded anew. So does everything where the
+            // record cannot be read.
+            let floors = try? PrefixFloors(reading: bytes, writtenAt: change.lsn.rawValue)
+            let prefixes = floors?.raised(at: change.lsn.rawValue).map(\.prefix) ?? [[]]
             memory.removeMany(at: store.nextVersion) { key in
                 key.withKeyBytes { bytes in prefixes.contains { bytes.starts(with: $0) } }
             }

@@ -130,9 +130,10 @@ public final class RemoteCache<Key: CacheKey, Value: Sendable>: Sendable {
     /// before it was dealt with here. A place behind the slot's changes nothing. Each call connects by itself, so once a second
     /// or once a megabyte is often enough.
     /// - Parameter cursor: of this cache's feed, in the history that it tells of now.
-    /// - Throws: `.invalidArgument` where the owner has no slot of that name; else as `value(for:)`.
+    /// - Throws: `.invalidArgument` where the owner has no slot of that name; `.notContinuing` for a place that is not in the
+    ///   owner's history, which it may have left since; else as `value(for:)`.
     public func acknowledge(_ cursor: ChangeCursor, inSlotNamed name: String) async throws(VarveError) {
-        guard try await reader.moveSlot(name, to: cursor.lsn) else {
+        guard try await reader.moveSlot(name, to: cursor) else {
             throw VarveError(.invalidArgument, "the store's process has no slot \(name): make it there first")
         }
     }

@@ -53,12 +53,12 @@ final class RemoteReader: Sendable {
     }
 
     /// Moves the owner's slot of that name; false where it has none.
-    func moveSlot(_ name: String, to lsn: LSN) async throws(VarveError) -> Bool {
+    func moveSlot(_ name: String, to cursor: ChangeCursor) async throws(VarveError) -> Bool {
         let limit = timeout
         return try await threads.run { [path, files] () throws(VarveError) in
             let client = try OwnerClient.connect(toStoreAt: path, files, limit: limit)
             defer { client.close() }
-            return try client.moveSlot(name, to: lsn)
+            return try client.moveSlot(name, to: cursor)
         }
     }
 

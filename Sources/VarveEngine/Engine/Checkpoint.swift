@@ -264,14 +264,26 @@ extension Engine {
         writing.compaction.wakeUp()
     }
 
-    /// Lets the log go up to `lsn` that is kept for a reader; never back. Durable when it returns. False, with nothing
-    /// changed, where there is none of that name: who removed it is right.
-    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) -> Bool {
-        try slotTurn.withLock { (_) throws(VarveError) in
+    /// Lets the log go up to a place that is kept for a reader; never back. Durable when it returns. False, with nothing
+    /// changed, where there is none of that name: who removed it is right. Blocks.
+    /// - Throws: `.notContinuing` for a place that is not in this store's history, or beyond its end.
+    package func moveSlot(_ name: String, to cursor: ChangeCursor) throws(VarveError) -> Bool {
+        guard let known = versions.state.slots[name] else { return false }
+        try checkHistory(of: cursor)
+        guard cursor.lsn > known.lsn else { return true }
+        // A reader of what is acknowledged, and not yet durable, may be ahead of what a power cut leaves. What is written in its
+        // place must not lie before the slot.
+        try writing?.log.groupSync.wait(upTo: cursor.lsn)
+        return try slotTurn.withLock { (_) throws(VarveError) in
             guard let known = versions.state.slots[name] else { return false }
-            if lsn > known.lsn { try setSlot(name, lsn) }
+            if cursor.lsn > known.lsn { try setSlot(name, cursor.lsn) }
             return true
         }
+    }
+
+    /// The same for a place in the present history.
+    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) -> Bool {
+        try moveSlot(name, to: cursor(at: lsn))
     }
 
     /// Forgets a reader of the log. False where there is none of that name.

@@ -58,9 +58,13 @@ final class EngineOwnerService: OwnerService {
         }
     }
 
-    func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool {
+    func slot(_ name: String, at place: SlotPlace?) throws(VarveError) -> Bool {
         let engine = try open()
-        return if let lsn { try engine.moveSlot(name, to: lsn) } else { try engine.removeSlot(name) }
+        return switch place {
+        case .cursor(let cursor): try engine.moveSlot(name, to: cursor)
+        case .lsn(let lsn): try engine.moveSlot(name, to: lsn)
+        case nil: try engine.removeSlot(name)
+        }
     }
 
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {

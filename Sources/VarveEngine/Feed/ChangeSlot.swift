@@ -30,7 +30,9 @@ public struct ChangeSlot: Sendable {
     public func acknowledge(_ cursor: ChangeCursor) async throws(VarveError) {
         let engine = engine
         try await engine.context.feedThreads.run { [name] () throws(VarveError) in
-            try engine.moveSlot(name, to: cursor)
+            guard try engine.moveSlot(name, to: cursor) else {
+                throw VarveError(.invalidArgument, "there is no slot \(name)")
+            }
         }
     }
 
@@ -85,16 +87,5 @@ extension Engine {
             throw VarveError(.invalidArgument, "there is no slot \(name)")
         }
         return cursor(at: slot.lsn)
-    }
-
-    fileprivate func moveSlot(_ name: String, to cursor: ChangeCursor) throws(VarveError) {
-        guard let slot = versions.state.slots[name] else {
-            throw VarveError(.invalidArgument, "there is no slot \(name)")
-        }
-        try checkHistory(of: cursor)
-        guard cursor.lsn > slot.lsn else { return }
-        // As for its making: a reader of what is acknowledged, and not yet durable, may be ahead of what a power cut leaves.
-        try writing?.log.groupSync.wait(upTo: cursor.lsn)
-        _ = try moveSlot(name, to: cursor.lsn)
     }
 }

@@ -19,8 +19,8 @@ enum OwnerRequest: Equatable {
     case closeScan(scan: UInt32)
     /// The log from a position on.
     case log(OwnerLogRequest)
-    /// Moves a slot, or registers it; nil: forgets it.
-    case slot(name: String, lsn: LSN?)
+    /// Moves a slot; nil: forgets it.
+    case slot(name: String, place: SlotPlace?)
     /// The changes after a place.
     case changes(OwnerChangesRequest)
 
@@ -58,10 +58,9 @@ enum OwnerRequest: Equatable {
         case .openScan(let scan): scan.append(to: &buffer)
         case .nextPage(let scan), .closeScan(let scan): buffer.appendFixed(scan)
         case .log(let log): log.append(to: &buffer)
-        case .slot(let name, let lsn):
+        case .slot(let name, let place):
             buffer.appendCounted(name)
-            buffer.append(lsn == nil ? 0 : 1)
-            if let lsn { buffer.appendFixed(lsn.rawValue) }
+            buffer.append(place)
         case .changes(let changes): changes.append(to: &buffer)
         }
     }
@@ -93,11 +92,44 @@ enum OwnerRequest: Equatable {
         case .slot:
             self = .slot(
                 name: try reader.countedText(atMost: OwnerRequest.slotBytes, "slot name length"),
-                lsn: try reader.flag() ? try reader.checkedLSN() : nil)
+                place: try reader.slotPlace())
         case .changes: self = .changes(try OwnerChangesRequest(&reader))
         default: throw .unknown("request kind \(kind.rawValue)")
         }
         try reader.expectEnd()
+    }
+}
+
+/// Up to where a slot's reader has dealt with the log.
+enum SlotPlace: Hashable, Sendable {
+    /// In the present history, for a copy that takes the log itself and so has met no other.
+    case lsn(LSN)
+    case cursor(ChangeCursor)
+}
+
+extension ByteBuffer {
+    fileprivate mutating func append(_ place: SlotPlace?) {
+        switch place {
+        case nil: append(0)
+        case .lsn(let lsn):
+            append(1)
+            appendFixed(lsn.rawValue)
+        case .cursor(let cursor):
+            append(2)
+            append(cursor)
+        }
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func slotPlace() throws(DecodeError) -> SlotPlace? {
+        let tag = try byte()
+        switch tag {
+        case 0: return nil
+        case 1: return .lsn(try checkedLSN())
+        case 2: return .cursor(try changeCursor())
+        default: throw .unknown("place \(tag) of a slot")
+        }
     }
 }
 

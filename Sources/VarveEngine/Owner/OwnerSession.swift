@@ -69,8 +69,8 @@ final class OwnerSession: Sendable {
                 let entry = try service.get(fullKey: key)
                 // After the look: an entry is never given more time than it has.
                 try conversation.send(entry: entry, at: try service.storeTime(), for: header)
-            case .slot(let name, let lsn):
-                try conversation.send(wasThere: try service.slot(name, at: lsn), for: header)
+            case .slot(let name, let place):
+                try conversation.send(wasThere: try service.slot(name, at: place), for: header)
             case .openScan(let scan):
                 try conversation.open(try service.openScan(scan), for: header)
             case .nextPage(let scan):

@@ -1,48 +1,107 @@
+internal import Synchronization
 package import VarveIO
 
 /// A folder whose store cannot be opened as it is, kept from others while a cache goes on in memory without it: its lock, and
-/// its degraded mark, which needs neither manifest nor log.
+/// its degraded mark, which needs neither manifest nor log. Any thread.
 package final class HeldStore: Sendable {
-    /// Nil where there is none that could be set in place.
-    package let mark: DegradedMark?
-    /// Whether the folder holds no store, so that nothing of before can come back from it.
+    /// Whether the folder held no store, so that nothing of before can come back from it.
     package let isNew: Bool
-    private let lock: StoreHold?
+    private let directory: String
+    private let files: any FileSystem
+    /// Nil where there is none that could be set in place.
+    private let mark: DegradedMark?
+    /// Why there is none, where that is known.
+    private let lack: VarveError?
+    /// Nil where the disk had no room for one. Held while the folder is looked at: by threads that may block only.
+    private let lock: Mutex<StoreHold?>
+    private let isLocked: Atomic<Bool>
 
-    private init(mark: DegradedMark?, isNew: Bool, lock: StoreHold?) {
-        self.mark = mark
-        self.isNew = isNew
-        self.lock = lock
+    private init(_ directory: String, _ files: any FileSystem, _ look: Look) throws(VarveError) {
+        self.directory = directory
+        self.files = files
+        isNew = look.isNew
+        lack = look.readOnly
+        mark = look.isNew || look.readOnly != nil ? nil : try DegradedMark.openInPlace(in: directory, files)
+        lock = Mutex(look.lock.map { StoreHold($0) })
+        isLocked = Atomic(look.lock != nil)
     }
 
-    /// Writes nothing. Blocks.
+    /// Writes nothing, but LOCK where there is none. Blocks.
     /// - Throws: `.storeInUse`, and what looking at the folder does.
     package static func hold(at directory: String, _ files: any FileSystem) throws(VarveError) -> HeldStore {
-        let hasFolder = try lifted { () throws(IOError) in try files.exists(directory) }
-        let names = hasFolder ? try lifted { () throws(IOError) in try files.list(directory) } : []
-        let isNew =
-            !names.compactMap { FileName($0) }.contains(where: StoreOpener.provesStore)
-            && !names.contains(FileName.current.text)
-        let lock: StoreLock?
-        do throws(VarveError) {
-            lock = try StoreLock.take(files, path: FileName.lock.path(in: directory))
-        } catch {
-            // Where nobody has made a store yet there may be no room for a lock either, and nothing to keep others from.
-            guard isNew, error.code != .storeInUse else { throw error }
-            lock = nil
-        }
-        do throws(VarveError) {
-            let mark = isNew ? nil : try DegradedMark.openInPlace(in: directory, files)
-            return HeldStore(mark: mark, isNew: isNew, lock: lock.map { StoreHold($0) })
-        } catch {
-            lock?.release(keepsRecord: true)
+        let look = try Look.take(at: directory, files)
+        do throws(VarveError) { return try HeldStore(directory, files, look) } catch {
+            look.letGo()
             throw error
+        }
+    }
+
+    /// Whether nothing that the folder holds, now or later, comes back over what is changed elsewhere.
+    package var isCovered: Bool {
+        isNew ? isLocked.load(ordering: .acquiring) : mark?.isSet == true
+    }
+
+    /// Returns once a change may be acknowledged: the mark is durable, or there is no store in the folder. That is looked at anew
+    /// until the folder is locked: without a lock somebody else may have made one. Blocks.
+    package func cover(cause: String, at time: Timestamp) throws(VarveError) {
+        if let mark { return try mark.set(cause: cause, at: time) }
+        guard isNew else {
+            throw lack ?? VarveError(.degraded, "there is no degraded mark in \(directory)", path: directory)
+        }
+        try lock.withLock { (lock) throws(VarveError) in
+            guard lock == nil else { return }
+            let look = try Look.take(at: directory, files)
+            guard look.isNew else {
+                look.letGo()
+                throw VarveError(.storeInUse, "somebody else has made a store in \(directory) since", path: directory)
+            }
+            guard let taken = look.lock else { return }
+            lock = StoreHold(taken)
+            isLocked.store(true, ordering: .releasing)
         }
     }
 
     /// Lets others have the folder, as whoever had the store open last left it. Blocks.
     package func letGo() {
         mark?.close()
-        lock?.release(keepsRecord: true)
+        lock.withLock { $0?.release(keepsRecord: true) }
+    }
+
+    /// A folder as it is once it is locked: what was seen before another may be at.
+    private struct Look {
+        let isNew: Bool
+        /// Nil where the disk has no room for one, while there is no store to keep others from.
+        let lock: StoreLock?
+        /// What a file system says that takes no writes at all. Then the lock is shared with readers, which keeps writers out.
+        let readOnly: VarveError?
+
+        static func take(at directory: String, _ files: any FileSystem) throws(VarveError) -> Look {
+            let path = FileName.lock.path(in: directory)
+            var (taken, refusal): (StoreLock?, VarveError?)
+            do throws(VarveError) { taken = try StoreLock.take(files, path: path) } catch {
+                if error.code == .storeInUse { throw error }
+                refusal = error
+            }
+            let isReadOnly = (refusal?.underlying as? IOError)?.isReadOnly == true
+            if isReadOnly { taken = try StoreLock.take(files, path: path, .shared) }
+            do throws(VarveError) {
+                let isNew = try holdsNoStore(directory, files)
+                if !isNew, taken == nil, let refusal { throw refusal }
+                return Look(isNew: isNew, lock: taken, readOnly: isReadOnly ? refusal : nil)
+            } catch {
+                taken?.release(keepsRecord: true)
+                throw error
+            }
+        }
+
+        private static func holdsNoStore(_ directory: String, _ files: any FileSystem) throws(VarveError) -> Bool {
+            let names = try lifted { () throws(IOError) in
+                try files.exists(directory) ? try files.list(directory) : []
+            }
+            return !names.compactMap { FileName($0) }.contains(where: StoreOpener.provesStore)
+                && !names.contains(FileName.current.text)
+        }
+
+        func letGo() { lock?.release(keepsRecord: true) }
     }
 }

@@ -15,7 +15,7 @@ final class FakeOwnerService: OwnerService {
         var flushes = 0
         var compactions: [String] = []
         var checkpoints: [String] = []
-        var slots: [String: LSN] = [:]
+        var slots: [String: SlotPlace] = [:]
         var openScans = 0
         var chunksTaken = 0
         var changes: [ChangeChunk] = []
@@ -75,11 +75,11 @@ final class FakeOwnerService: OwnerService {
         return FakeOwnerService.position
     }
 
-    func slot(_ name: String, at lsn: LSN?) throws(VarveError) -> Bool {
+    func slot(_ name: String, at place: SlotPlace?) throws(VarveError) -> Bool {
         try checkFailure()
         return state.update { state in
             guard state.slots[name] != nil else { return false }
-            state.slots[name] = lsn
+            state.slots[name] = place
             return true
         }
     }

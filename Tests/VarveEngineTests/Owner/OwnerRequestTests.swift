@@ -38,9 +38,12 @@ struct OwnerRequestTests {
     func slots() throws {
         #expect(try !client.removeSlot("none"))
         #expect(try !client.moveSlot("none", to: LSN(5)))
-        service.state.update { $0.slots = ["späher": LSN(5)] }
+        service.state.update { $0.slots = ["späher": .lsn(LSN(5))] }
         #expect(try client.moveSlot("späher", to: LSN(9)))
-        #expect(service.state.current.slots == ["späher": LSN(9)])
+        #expect(service.state.current.slots == ["späher": .lsn(LSN(9))])
+        let cursor = ChangeCursor(timeline: FakeOwnerService.position.timeline, lsn: LSN(10))
+        #expect(try client.moveSlot("späher", to: cursor))
+        #expect(service.state.current.slots == ["späher": .cursor(cursor)])
         #expect(try client.removeSlot("späher"))
         #expect(service.state.current.slots.isEmpty)
     }

@@ -26,6 +26,7 @@ struct OwnerWireTests {
 
     @Test("every request reads back as what was written")
     func requests() throws {
+        let cursor = ChangeCursor(timeline: TimelineID(ordinal: 2, unique: UniqueID(high: 3, low: 4)), lsn: LSN(5))
         let requests: [OwnerRequest] = [
             .statistics, .verify, .flush, .compact(begin: nil, end: nil), .compact(begin: [], end: [1, 2]),
             .checkpoint(path: "/x", slot: nil), .checkpoint(path: "", slot: "s"), .get(key: []), .get(key: [1]),
@@ -33,7 +34,8 @@ struct OwnerWireTests {
             .openScan(OwnerScanRequest()),
             .openScan(OwnerScanRequest(begin: [1], end: [], isReverse: true, limit: .max)), .nextPage(scan: 5),
             .closeScan(scan: .max), .log(OwnerLogRequest(from: FakeOwnerService.position)),
-            .slot(name: "s", lsn: nil), .slot(name: "", lsn: .max),
+            .slot(name: "s", place: nil), .slot(name: "", place: .lsn(.max)),
+            .slot(name: "s", place: .cursor(cursor)),
         ]
         for request in requests {
             var body = ByteBuffer()

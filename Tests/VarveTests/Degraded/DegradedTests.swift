@@ -340,6 +340,36 @@ struct DegradedTests {
         }
     }
 
+    @Test("A cache whose floors of prefixes cannot be read is not opened, or cold, and knows floors again from then on")
+    func damagedFloors() async throws {
+        let cache = try await rig.cache()
+        try await cache.set("kept", for: "a", EntryOptions(sourceVersion: 9))
+        try await cache.set("unversioned", for: "b")
+        try await cache.removeAll(withPrefix: "p/", olderThan: 5)
+        let disk = try #require(cache.disk)
+        _ = try await disk.engine.put(disk.floorsKey, [1, 2, 3], in: .sourceFloors, durability: .synced)
+        try await cache.store.close()
+        let store = try await rig.store(.throwing)
+        let refusal = await code { let _: Cache<String, String> = try await store.cache(named: "c", rig.options) }
+        #expect(refusal == .corruption)
+        try await store.close()
+        let cold = try await rig.cache()
+        #expect(cold.health.lastDamage?.code == .corruption && !cold.health.isHealthy)
+        for key in ["a", "b"] { #expect(try await cold.value(for: key) == nil) }
+        try await cold.set("new", for: "b")
+        // What was refused is forgotten with the record.
+        try await cold.set("late", for: "p/late", EntryOptions(sourceVersion: 4))
+        #expect(!cold.isDegraded)
+        try await cold.store.close()
+        let warm = try await rig.cache(.throwing)
+        #expect(try await warm.value(for: "b") == "new")
+        try await warm.removeAll(withPrefix: "p/", olderThan: 5)
+        #expect(try await warm.value(for: "p/late") == nil)
+        #expect(
+            await code { try await warm.set("late", for: "p/x", EntryOptions(sourceVersion: 4)) } == .conditionFailed)
+        try await warm.store.close()
+    }
+
     @Test("An option out of its range is refused")
     func options() async throws {
         var options = CacheOptions()

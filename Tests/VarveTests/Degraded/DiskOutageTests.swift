@@ -142,6 +142,82 @@ struct DiskOutageTests {
         #expect(opened > 4 && acknowledged > 0)
     }
 
+    @Test("A folder that could not be locked is looked at anew: what another has made there since is left alone")
+    func unlocked() async throws {
+        let rig = DegradedRig()
+        rig.files.fail(ENOSPC, sticky: true) { $0.operation == .lock }
+        let cache = try await rig.cache()
+        #expect(cache.isDegraded)
+        try await cache.set("mine", for: "a")
+        rig.files.clearFaults()
+        let other = try await rig.cache(.throwing)
+        try await other.set("theirs", for: "a")
+        // While it is open there, and after that.
+        #expect(await code { try await cache.set("mine again", for: "a") } == .diskFull)
+        try await other.store.close()
+        #expect(await code { try await cache.remove("a") } == .diskFull)
+        #expect(try await cache.value(for: "a") == "mine")
+        #expect(try await load(cache, "b") == "loaded")
+        let again = try await rig.cache(.throwing)
+        #expect(try await again.value(for: "a") == "theirs")
+        try await again.store.close()
+        try await cache.store.close()
+    }
+
+    @Test("It is locked with the first change for which there is room")
+    func lockedLater() async throws {
+        let rig = DegradedRig()
+        rig.files.fail(ENOSPC, sticky: true) { $0.operation == .lock }
+        let cache = try await rig.cache()
+        rig.files.clearFaults()
+        try await cache.set("mine", for: "a")
+        #expect(await code { _ = try await rig.cache(.throwing) } == .storeInUse)
+        try await cache.store.close()
+        let again = try await rig.cache(.throwing)
+        #expect(try await again.value(for: "a") == nil)
+        try await again.store.close()
+    }
+
+    @Test("The folder is looked at once it is locked: what is there before may be another's that is just being made")
+    func lockedFirst() async throws {
+        let (rig, _) = try await damaged(.manifest)
+        let isLocked = Watched(false)
+        rig.files.observe { call in
+            if call.operation == .lock { isLocked.update { $0 = true } }
+            if call.operation == .list { #expect(isLocked.current, "\(call)") }
+        }
+        let held = try await IOThread.run(name: "test-hold") { () throws(VarveError) in
+            try HeldStore.hold(at: CacheRig.path, rig.files)
+        }
+        rig.files.observe(nil)
+        #expect(isLocked.current && !held.isNew)
+        await IOThread.run(name: "test-hold") { held.letGo() }
+    }
+
+    @Test("On a file system that takes no writes loads go on and changes throw, and nobody is kept from reading it")
+    func readOnly() async throws {
+        let rig = DegradedRig()
+        let before = try await rig.cache()
+        try await before.set("old", for: "a")
+        try await before.store.close()
+        rig.files.fail(EROFS, sticky: true) {
+            $0.operation.isChange || ($0.operation == .open && $0.path.hasSuffix("DEGRADED"))
+        }
+        let caches = [try await rig.cache(), try await rig.cache()]
+        for cache in caches {
+            #expect(cache.isDegraded)
+            #expect(try await load(cache, "b") == "loaded")
+            #expect(await code { try await cache.set("new", for: "a") } == .io)
+            #expect(try await cache.value(for: "a") == nil)
+            #expect(cache.statistics.degradation?.writesRefused == 1)
+        }
+        for cache in caches { try await cache.store.close() }
+        rig.files.clearFaults()
+        let again = try await rig.cache(.throwing)
+        #expect(try await again.value(for: "a") == "old")
+        try await again.store.close()
+    }
+
     @Test("Its log says so once, and what another program wrote or somebody has open is no outage")
     func told() async throws {
         var (rig, _) = try await damaged(.manifest)

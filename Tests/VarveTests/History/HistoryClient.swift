@@ -254,12 +254,11 @@ struct HistoryClient {
     }
 
     private mutating func removeAllOlder() async {
-        let (durability, version) = (pick(plan.durabilities), sourceVersion())
+        let version = sourceVersion()
         let prefix = pick(plan.prefixes)
         _ = await record(
-            plan.keys.filter { $0.hasPrefix(prefix) }, isSynced: durability == .synced,
-            attempted: .removeAllOlder(than: version),
-            body: { try await cache.removeAll(withPrefix: prefix, olderThan: version, durability: durability) },
+            plan.keys.filter { $0.hasPrefix(prefix) }, isSynced: true, attempted: .removeAllOlder(than: version),
+            body: { try await cache.removeAll(withPrefix: prefix, olderThan: version) },
             saw: { .removeAllOlder(than: version) })
     }
 
