@@ -38,15 +38,9 @@ public struct KernelClock: SystemClock {
     public static var monotonicNanoseconds: Int64 { read(CLOCK_MONOTONIC) }
 
     /// When the kernel ticked last, in nanoseconds of a clock that stands still in a suspend (CLOCK_MONOTONIC_COARSE). Asking
-    /// for it costs a few instructions: the processor's own clock is not read.
+    /// for it costs a few instructions: the processor's own clock is not read. Ticks are 1 to 10 ms apart, a few more where a
+    /// processor is held up. 0 where there is no such clock.
     public static var lastTick: Int64 { read(CLOCK_MONOTONIC_COARSE) }
-
-    /// How far ticks are apart, in nanoseconds.
-    public static var tickLength: Int64 {
-        var length = timespec()
-        unsafe clock_getres(CLOCK_MONOTONIC_COARSE, &length)
-        return Int64(length.tv_sec) &* 1_000_000_000 &+ Int64(length.tv_nsec)
-    }
 
     private static func read(_ clock: clockid_t) -> Int64 {
         var now = timespec()

@@ -6,7 +6,7 @@ import VarveTestSupport
 
 /// The time that hits go by.
 @Suite struct CacheClockTests {
-    @Test func thePresentLiesWithinATickOfTheRecentTime() throws {
+    @Test func thePresentLiesSoonAfterTheLastTick() throws {
         let clock = CacheClock(try KernelClock(), storeTime: 1_000_000)
         let first = clock.recent()
         // For as long as it takes the kernel to tick.
@@ -14,12 +14,10 @@ import VarveTestSupport
             let before = clock.now()
             let recent = clock.recent()
             #expect(recent.earliest <= clock.now())
-            #expect(recent.latest - recent.earliest == KernelClock.tickLength)
-            // A machine that is not let run ticks late.
-            #expect(recent.latest + 10_000_000_000 >= before)
+            #expect(recent.latest >= before)
         }
         #expect(clock.recent().earliest > first.earliest)
-        #expect(KernelClock.tickLength > 0 && KernelClock.tickLength <= 10_000_000)
+        #expect(KernelClock.lastTick > 0)
     }
 
     @Test func aClockThatTestsTurnIsExact() {

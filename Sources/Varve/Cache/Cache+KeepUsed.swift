@@ -38,7 +38,8 @@ extension Cache {
     func keepAllUsed(atMost budget: Int = KeepRound<Key>.bytesAtClose) {
         guard let disk else { return }
         var left = budget
-        for shard in 0..<memory.shardCount {
+        // One write may take more than is left.
+        for shard in 0..<memory.shardCount where left >= KeepRound<Key>.leastBytes {
             // Each has its share, and what those before have left of theirs: the hottest of all are kept.
             var share = left / (memory.shardCount - shard)
             let keys = usedLone(of: shard, atMost: share / KeepRound<Key>.leastBytes)

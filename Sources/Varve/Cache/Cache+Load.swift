@@ -19,6 +19,7 @@ extension Cache {
     ) async throws -> Value {
         let answer = memory.lookUp(key)
         if case .hit(let value) = answer { return value }
+        if case .absent = answer { throw ValueAbsent() }
         let found = try foundAtOnce(key, answer)
         if let value = found.fresh { return value }
         let value = try await loadedValue(for: key, answer, found.entry) { Loaded(try await load($0)) }
@@ -33,6 +34,7 @@ extension Cache {
     public func value(for key: Key, loading load: @escaping Loader) async throws -> Value? {
         let answer = memory.lookUp(key)
         if case .hit(let value) = answer { return value }
+        if case .absent = answer { return nil }
         let found = try foundAtOnce(key, answer)
         if let value = found.fresh { return value }
         return try await loadedValue(for: key, answer, found.entry, load)

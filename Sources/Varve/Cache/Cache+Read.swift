@@ -67,6 +67,7 @@ extension Cache {
     }
 
     /// What memory answers, and when that may no longer be served.
+    @inlinable
     func lookUp(_ key: Key) -> (answer: MemoryAnswer<Value>, until: Int64) {
         let hash = memory.hash(key)
         return memory.withShard(hash) { shard in

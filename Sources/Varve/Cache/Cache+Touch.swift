@@ -14,7 +14,8 @@ extension Cache {
         // What waits for the disk now is more urgent; the keys are bounded and wait.
         let isIdle = disk.engine.takesWritesAtOnce && disk.degraded?.isInMemory != true
         guard !gate.isClosed, isIdle else { return gate.isClosed ? .never : .later }
-        return touching.withLock { _ in
+        // Else all is being told just now, as by who closes the cache.
+        return touching.withLockIfAvailable { _ in
             var isHurried = false
             for shard in 0..<memory.shardCount {
                 let touches = memory.withShard(at: shard) { $0.takeTouched(Cache.keysAtOnce) }
@@ -22,7 +23,7 @@ extension Cache {
                 guard touchOnDisk(touches, disk) else { return .later }
             }
             return isHurried ? .soon : .later
-        }
+        } ?? .later
     }
 
     /// All that is due, before the cache is closed. Blocks.

@@ -243,8 +243,9 @@ extension Cache {
                 noteAbsent(key, hash, disk)
                 // Looked at after the disk: who writes the key later than `looked` is found by the commit.
                 let held = memory.withShard(hash) { $0.peek(key, hash) }
-                // What memory held alone may have got to the disk after its answer, and nobody has changed the key then.
-                if let held, held.traits.contains(.onDisk), let before = entry, !before.traits.contains(.onDisk) {
+                // What memory held alone may have got to the disk after its answer, and left memory since; nobody has changed
+                // the key then. Once: the second time memory held nothing alone.
+                if let before = entry, !before.traits.contains(.onDisk), held?.traits.contains(.onDisk) ?? true {
                     entry = held
                     continue
                 }

@@ -8,7 +8,7 @@ final class CacheClock: Sendable {
     private let clock: any SystemClock
     private let isKernel: Bool
     private let distance: Int64
-    private let tickLength: Int64
+    private let hasTicks: Bool
     /// The latest tick of the kernel's that a read has met, and what the clock said then. Both only grow, and the time is
     /// stored first: whoever finds the tick finds a time that is not before it.
     private let tick = Atomic<Int64>(.min)
@@ -17,7 +17,7 @@ final class CacheClock: Sendable {
     init(_ clock: any SystemClock, storeTime: Int64?) {
         self.clock = clock
         isKernel = clock is KernelClock
-        tickLength = KernelClock.tickLength
+        hasTicks = isKernel && KernelClock.lastTick > 0
         distance = (storeTime ?? clock.wallNanoseconds) &- clock.bootNanoseconds
     }
 
@@ -35,10 +35,11 @@ final class CacheClock: Sendable {
         return clock.bootNanoseconds &+ distance
     }
 
-    /// Two times between which the present lies, a tick of the kernel's apart. Hits ask for no more where no deadline is so
-    /// near: the processor's clock costs five times as much, and holds up what it was doing beside.
+    /// Two times between which the present lies: that of the kernel's last tick, and one so long after it that a processor which
+    /// is held up ticks in between. Hits ask for no more where no deadline is so near: the processor's clock costs five times as
+    /// much, and holds up what it was doing beside.
     func recent() -> (earliest: Int64, latest: Int64) {
-        guard isKernel else {
+        guard hasTicks else {
             let now = now()
             return (now, now)
         }
@@ -49,6 +50,9 @@ final class CacheClock: Sendable {
             tick.max(last, ordering: .acquiringAndReleasing)
         }
         let time = timeAtTick.load(ordering: .acquiring)
-        return (time, time &+ tickLength)
+        return (time, time &+ CacheClock.margin)
     }
+
+    /// A hundred ticks and more.
+    static var margin: Int64 { 1_000_000_000 }
 }

@@ -87,7 +87,8 @@ struct EntryRecord: Sendable {
     @usableFromInline
     mutating func read(_ context: MemoryContext) -> Reading {
         let recent = context.clock.recent()
-        // Where a deadline may have come since the last tick, the clock is asked.
+        // Where a deadline is near the clock is asked. A deadline that this read moves comes out a tick early at most, and exact
+        // where the span is short.
         let now = isAmple(at: recent.latest) ? recent.earliest : context.now()
         if deadlines.usableUntil <= now { return Reading(standing: .expired) }
         if !context.tags.keeps(&self) { return Reading(standing: .dropped) }

@@ -33,7 +33,7 @@ extension MemoryShard {
         entries[backOfTaken: slot].traits.remove(.unsaved)
         guard let storedUntil else { return }
         entries[backOfTaken: slot].traits.insert(.onDisk)
-        entries[backOfTaken: slot].storedUntil = storedUntil
+        entries[backOfTaken: slot].settleStored(until: storedUntil)
     }
 }
 

@@ -97,7 +97,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
         guard let slot = table.find(hash, { entries[taken: $0].key == key }) else { return .miss }
         let carefree = entries[taken: slot].carefreeUntil
-        if carefree == .max || context.latest() < carefree, let value = entries[taken: slot].value {
+        if carefree == .max || (carefree != .min && context.latest() < carefree), let value = entries[taken: slot].value
+        {
             policy.hit(slot)
             counts.hits &+= 1
             return .hit(value)
@@ -143,6 +144,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     }
 
     /// When the entry of a key may no longer be served; `.max` also where there is none.
+    @inlinable
     func usableUntil(_ key: Key, _ hash: UInt64) -> Int64 {
         table.find(hash) { entries[taken: $0].key == key }.map { entries[backOfTaken: $0].deadlines.usableUntil }
             ?? .max

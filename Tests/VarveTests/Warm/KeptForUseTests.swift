@@ -129,6 +129,18 @@ struct KeptForUseTests {
         try await store.close()
     }
 
+    /// It is synced, and these stores have no thread that would do so.
+    private func removeOlder(_ prefix: String, _ cache: Cache<String, Int>) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await cache.removeAll(withPrefix: prefix, olderThan: 5) }
+            group.addTask {
+                while !Task.isCancelled { await IOThread.run(name: "test-sync") { try? cache.store.engine?.sync() } }
+            }
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
     enum Meanwhile: CaseIterable, Sendable {
         case nothing, removed, set, tagDropped, prefixRemoved, olderRemoved, evicted, goneAtSource, refreshed
         /// Whether it takes this key's entry cannot be told before another look.
@@ -188,8 +200,8 @@ struct KeptForUseTests {
         case .set: try await cache.set(2, for: "a")
         case .tagDropped: try await cache.remove(taggedWith: "t")
         case .prefixRemoved: try await cache.removeAll(withPrefix: "a")
-        case .olderRemoved: try await cache.removeAll(withPrefix: "a", olderThan: 5)
-        case .othersRemoved: try await cache.removeAll(withPrefix: "b", olderThan: 5)
+        case .olderRemoved: try await removeOlder("a", cache)
+        case .othersRemoved: try await removeOlder("b", cache)
         case .evicted: try await evictAll()
         case .loadedAnew: #expect(try await loadUnseen() == 2)
         case .loadedOver:
@@ -245,8 +257,8 @@ struct KeptForUseTests {
     }
 
     /// Before the disk's answer memory alone held it, and after it the disk did.
-    @Test("Who takes a value while it gets to the disk has it")
-    func taken() async throws {
+    @Test("Who takes a value while it gets to the disk has it", arguments: [false, true])
+    func taken(_ leavesMemory: Bool) async throws {
         let rig = DegradedRig()
         let cache = try await rig.cache(.throwing) { $0.blockCacheBytes = 0 }
         let door = await cache.store.unattended()
@@ -267,6 +279,13 @@ struct KeptForUseTests {
         await reading.began()
         await IOThread.run(name: "test-keep") { _ = cache.keepUsedStep() }
         #expect(cache.statistics.keptForUse == 1)
+        if leavesMemory {
+            let hash = cache.memory.hash("a")
+            cache.memory.change(hash) { shard, discarded in
+                guard let held = shard.peek("a", hash) else { return }
+                shard.erase("a", hash, at: held.version, &discarded)
+            }
+        }
         reading.letGo()
         #expect(try await taking.value == value)
         #expect(try await cache.value(for: "a") == nil)
@@ -343,6 +362,21 @@ struct KeptForUseTests {
         let left = max(400 - 64, 2 * (first.count - 32))
         await IOThread.run(name: "test-keep") { cache.keepAllUsed(atMost: left << 10) }
         #expect(try cache.keysOnDisk().count == 400)
+        door.update { $0.isOpen = true }
+        try await store.close()
+    }
+
+    @Test("A write that takes more than all shards have left ends it")
+    func overshoots() async throws {
+        let store = try await fullStore(CacheRig())
+        let door = await store.unattended()
+        let cache: Cache<Int, [UInt8]> = try await store.cache(named: "c", CacheOptions(memory: .entries(16_000)))
+        #expect(cache.memory.shardCount > 4)
+        let value = [UInt8](repeating: 7, count: 50_000)
+        for number in 0..<100 { for _ in 0..<2 { _ = try await cache.value(for: number) { _ in value } } }
+        await IOThread.run(name: "test-keep") { cache.keepAllUsed(atMost: 64 << 10) }
+        let kept = cache.statistics.keptForUse
+        #expect(kept > 0 && kept < 100, "\(kept)")
         door.update { $0.isOpen = true }
         try await store.close()
     }
