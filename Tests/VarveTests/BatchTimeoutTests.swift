@@ -138,6 +138,31 @@ struct BatchTimeoutTests {
         try await cache.close()
     }
 
+    @Test("A caller waits once for the fresh value, though the load that he came to finds what is stale on disk")
+    func waitsOnceForStale() async throws {
+        let rig = CacheRig()
+        let cache = try await stale(rig, .memory, softTimeout: .seconds(1))
+        let (hash, load) = (cache.memory.hash("a"), Load<Int>(goesOn: true))
+        cache.memory.withShard(hash) { $0.loads["a"] = load }
+        let served = Tally()
+        let found = try await cache.values(for: ["a", "c"]) { keys in
+            if keys == ["c"] {
+                // The soft timeout has passed when the stale value comes.
+                try await Task.sleep(for: .seconds(1))
+                cache.memory.withShard(hash) { $0.loads["a"] = nil }
+                load.finish(.success(Load<Int>.Found(value: 1, isFromDisk: true, isStale: true)))
+                return ["c": 3]
+            }
+            // The fresh one is there before a second timeout would have passed.
+            for _ in 0..<80 where await served.count == 0 { try await Task.sleep(for: .milliseconds(10)) }
+            return Self.answer(keys, 2)
+        }
+        await served.add()
+        #expect(found == ["a": 1, "c": 3])
+        while cache.valueInMemory(for: "a") != 2 { await Task.yield() }
+        try await cache.close()
+    }
+
     @Test(
         "What expires while others are loaded is waited for like what is missing, and goes with its only caller",
         // The order in which keys are looked at depends on what they are.

@@ -269,6 +269,25 @@ struct PrefixFloorTests {
         try await again.store.close()
     }
 
+    @Test("A change in one step that looked before such a removal makes nothing of what that may hide")
+    func lookedBeforeFailedLog() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache()
+        let door = await cache.store.unattended()
+        let version = try await cache.set("old", for: "a")
+        let looked = try #require(cache.disk).visible.rawValue
+        rig.failLog()
+        #expect(await code { try await cache.removeAll(olderThan: 5) } != nil)
+        #expect(cache.isDegraded)
+        let change = try cache.change("new", keeping: nil, keepsDeadline: false)
+        let demand = Cache<String, String>.Demand.version(version.number, tags: [], since: looked, notOlder: nil)
+        #expect(await code { _ = try await cache.commit("a", change, demand, nil) } == .conditionFailed)
+        #expect(try await cache.value(for: "a") == nil)
+        rig.files.clearFaults()
+        door.update { $0.isOpen = true }
+        try await cache.store.close()
+    }
+
     @Test("Prefixes are bounded, and a shorter one takes the place of those that it covers")
     func bounded() throws {
         var floors = PrefixFloors()
@@ -315,6 +334,8 @@ struct PrefixFloorTests {
         try await cache.set(2, for: "a", EntryOptions(durability: .synced))
         var changes = try cache.changes(since: cursor).makeAsyncIterator()
         #expect(await code { _ = try await changes.next() } == expected)
+        // Who asks again does not go on behind it.
+        #expect(try await changes.next() == nil)
         follower.stop()
         try await cache.close()
     }

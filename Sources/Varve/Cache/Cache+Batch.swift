@@ -38,7 +38,7 @@ extension Cache {
             for (key, outcome) in outcomes {
                 switch outcome {
                 case .found(let value): found[key] = value
-                case .stale(let value): take(value, for: key, &found, &round)
+                case .stale(let value, let asked): take(value, since: asked, for: key, &found, &round)
                 case .outdated(let wait): round.waits[key] = wait
                 case .failed(let error): errors[key] = error
                 }
@@ -80,8 +80,8 @@ extension Cache {
     private enum Outcome: Sendable {
         /// Nil: the source has none.
         case found(Servable<Value>?)
-        /// To be refreshed.
-        case stale(Servable<Value>)
+        /// To be refreshed. `asked`: from when on he has waited for that, where he has.
+        case stale(Servable<Value>, asked: Int64?)
         /// To be loaded again.
         case outdated(Wait)
         case failed(any Error)
@@ -108,11 +108,12 @@ extension Cache {
         }
     }
 
-    /// A stale value is served as it is, or waits for the fresh one.
+    /// A stale value is served as it is, or waits for the fresh one. `asked`: from when on it has waited already.
     private func take(
-        _ stale: Servable<Value>, for key: Key, _ found: inout [Key: Servable<Value>], _ round: inout Round
+        _ stale: Servable<Value>, since asked: Int64? = nil, for key: Key, _ found: inout [Key: Servable<Value>],
+        _ round: inout Round
     ) {
-        guard options.loading.softTimeout == .zero else { return round.waits[key] = Wait(stale: stale) }
+        guard options.loading.softTimeout == .zero else { return round.waits[key] = Wait(stale: stale, asked: asked) }
         found[key] = stale
         // Somebody may have seen to it meanwhile.
         if !isFresh(key) { round.behind.insert(key) }
@@ -216,7 +217,7 @@ extension Cache {
                 return .outdated(Wait(after: seat.successor, stale: stale, asked: asked))
             }
             let one = Servable(found)
-            if let one, one.isStale { return .stale(one) }
+            if let one, one.isStale { return .stale(one, asked: stale == nil ? nil : asked) }
             return .found(one)
         } catch {
             return .failed(error)

@@ -75,24 +75,28 @@ extension Cache {
             return floors.note(next)
         }
         _ = try await uncancelled(.floor, disk) { () async throws(VarveError) in
-            // Once the way is the disk's: of a removal that is refused nothing may leave memory, which alone may hold it.
-            self.memory.beginMassRemoval(sparingFrom: sourceVersion, where: matches)
-            var version: UInt64?
-            // Readers of the disk go by the floors: these are there before memory takes anything in.
-            defer {
-                if let version { self.floors.note(next.written(at: version)) }
+            // Memory takes nothing in, but lets go of nothing until the record is there: of a removal that is refused it may be
+            // the only one who holds what went.
+            self.memory.changeAll { shard, _ in shard.beginMassRemoval() }
+            defer { self.memory.endMassRemoval(at: nil, where: matches) }
+            func end(at version: UInt64) {
+                // Readers of the disk go by the floors: these are there before anybody is sent to it for what leaves memory.
+                self.floors.note(next.written(at: version))
+                self.memory.beginMassRemoval(sparingFrom: sourceVersion, where: matches)
                 self.memory.endMassRemoval(at: version, where: matches)
             }
             do throws(VarveError) {
                 // Synced: the mark has no place for floors of prefixes, so what it covers must not lose one.
-                let written = try await disk.engine.put(
-                    disk.floorsKey, next.bytes, in: .sourceFloors, durability: .synced)
-                version = written.rawValue
-                return written.rawValue
+                let version = try await disk.engine.put(
+                    disk.floorsKey, next.bytes, in: .sourceFloors, durability: .synced
+                ).rawValue
+                end(at: version)
+                return version
             } catch {
                 // It may be in the log, and hold for the next one who opens the store: nothing may be acknowledged here that
-                // it would hide there. Not 0, which stands for the record that is yet to be written.
-                if !error.leavesNothingWritten { version = max(1, disk.visible.rawValue) }
+                // it would hide there. So it counts from the log's end on, which lies beyond all that anybody has seen. Not
+                // 0, which stands for the record that is yet to be written.
+                if !error.leavesNothingWritten { end(at: max(1, disk.engine.appended.rawValue)) }
                 throw error
             }
         }

@@ -239,7 +239,14 @@ extension Cache {
         while true {
             if let present = presentInstead(key, hash) { return present }
             let looked = disk.visible.rawValue
-            guard let stored = try await disk.entry(keyBytes(key)) else {
+            let stored = try await disk.entry(keyBytes(key))
+            // A floor that is being raised may be older than what is written on the strength of this look, and memory has
+            // what it hides until it is there.
+            if disk.floors.isPending {
+                await disk.floors.settled()
+                continue
+            }
+            guard let stored else {
                 noteAbsent(key, hash, disk)
                 // Looked at after the disk: who writes the key later than `looked` is found by the commit.
                 let held = memory.withShard(hash) { $0.peek(key, hash) }
@@ -261,12 +268,7 @@ extension Cache {
                     value: held.value, version: held.value == nil ? nil : held.version, load: held.load,
                     tags: held.tags, looked: looked, kept: KeptFields(held), sourceVersion: held.sourceVersion)
             }
-            // A drop that has begun but not ended may be older than what is written on the strength of this look. So may a
-            // floor that is being raised.
-            if disk.floors.isPending {
-                await disk.floors.settled()
-                continue
-            }
+            // A drop that has begun but not ended may be older than it, too.
             let tags = stored.fields.tags
             if disk.tags.registry.isPending(tags) {
                 await disk.tags.registry.settled(tags)

@@ -351,9 +351,9 @@ extension CacheStore {
             self.warm { [weak cache] _ in cache?.warmStep() ?? .never }
             return cache
         }
-        guard let error = damage.first else { return cache }
+        if damage.all.isEmpty { return cache }
+        for error in damage.all { degraded?.noteDamage(error) }
         // Which of its entries were invalidated cannot be told: so all of them go, before anybody can ask for one.
-        degraded?.noteDamage(error)
         do throws(VarveError) { try await cache.removeAll(durability: .synced) } catch {
             await cache.abandon()
             throw error
@@ -367,7 +367,8 @@ extension CacheStore {
     private struct InvalidationDamage {
         var tags: VarveError?
         var floors: VarveError?
-        var first: VarveError? { tags ?? floors }
+        /// That of the drops, which stays until the store is repaired, comes last: health names the last one.
+        var all: [VarveError] { [floors, tags].compactMap { $0 } }
     }
 
     /// The drops of tags that the disk knows of, and those that an earlier cache of that name made in memory; also its floors.

@@ -29,6 +29,8 @@ public struct CacheHealth: Sendable, CustomStringConvertible {
         public var returnsByItself: Bool
         /// Whether the store could not be opened at all: then it is not read either, and stays so until it is opened anew.
         public var isWithoutStore = false
+        /// Whether changes throw without it, as far as is known.
+        var refusesChanges = false
     }
 
     /// Whether the disk takes writes, and why not.
@@ -97,9 +99,13 @@ extension CacheHealth.Episode: CustomStringConvertible {
 
     private var textWithoutStore: String {
         let changed =
-            isMarkDurable
-            ? "what was set or removed since has whoever opens it drop what it held"
-            : "the first set or removal has whoever opens it drop what it holds"
+            if refusesChanges {
+                "sets and removals throw"
+            } else if isMarkDurable {
+                "what was set or removed since has whoever opens it drop what it held"
+            } else {
+                "the first set or removal has whoever opens it drop what it holds"
+            }
         return "going on in memory without the store for \(duration.components.seconds) s: \(cause); \(changed); "
             + "see to the folder (`varve repair` salvages a damaged store, and an empty folder fills again), then open it anew"
     }

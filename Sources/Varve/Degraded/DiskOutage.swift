@@ -14,6 +14,8 @@ final class DiskOutage: Sendable {
     private let held: HeldStore
     private let began: Int64
     private let refusals = Atomic<UInt64>(0)
+    /// Whether the last change was: then the next one most likely is.
+    private let isRefused = Atomic<Bool>(false)
     private let isTold = Atomic<Bool>(false)
 
     init(_ cause: VarveError, _ held: HeldStore, in directory: String, at now: Int64) {
@@ -49,6 +51,7 @@ final class DiskOutage: Sendable {
             do throws(VarveError) { try held.cover(cause: cause.message, at: began) } catch { return error }
             return nil
         }
+        isRefused.store(refusal != nil, ordering: .relaxed)
         guard let refusal else { return }
         refusals.add(1, ordering: .relaxed)
         throw VarveError(
@@ -64,7 +67,9 @@ final class DiskOutage: Sendable {
             underlying: cause)
     }
 
-    var isMarkSet: Bool { held.isNew || held.isCovered }
+    /// Whether changes throw, as far as is known.
+    private var refusesChanges: Bool { held.isReadOnly || (!held.isCovered && isRefused.load(ordering: .relaxed)) }
+    var isMarkSet: Bool { (held.isNew && !refusesChanges) || held.isCovered }
 
     func counts(at now: Int64) -> DegradedCounts {
         var counts = DegradedCounts()
@@ -79,7 +84,7 @@ final class DiskOutage: Sendable {
         health.state = .degraded(
             CacheHealth.Episode(
                 cause: cause, duration: .nanoseconds(max(0, now &- began)), changes: 0, isMarkDurable: isMarkSet,
-                returnsByItself: false, isWithoutStore: true))
+                returnsByItself: false, isWithoutStore: true, refusesChanges: refusesChanges))
     }
 
     /// Tells the log, once.

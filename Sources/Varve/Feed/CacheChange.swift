@@ -102,6 +102,8 @@ public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Senda
     public struct Iterator: AsyncIteratorProtocol {
         private var changes: ChangeFeed.Iterator
         private let decoder: ChangeDecoder<Key, Value>
+        /// Whether it has thrown for a record that cannot be read: nobody may go on behind that.
+        private var isOver = false
 
         init(_ changes: ChangeFeed.Iterator, _ decoder: ChangeDecoder<Key, Value>) {
             self.changes = changes
@@ -115,8 +117,13 @@ public struct CacheChanges<Key: CacheKey, Value: Sendable>: AsyncSequence, Senda
         public mutating func next(
             isolation actor: isolated (any Actor)? = #isolation
         ) async throws(VarveError) -> Element? {
-            while let change = try await changes.next(isolation: actor) {
-                if let known = try decoder.decode(change) { return known }
+            while !isOver, let change = try await changes.next(isolation: actor) {
+                do throws(VarveError) {
+                    if let known = try decoder.decode(change) { return known }
+                } catch {
+                    isOver = true
+                    throw error
+                }
             }
             return nil
         }

@@ -61,8 +61,8 @@ extension ValueCoding where Value: Codable {
     /// Numbers that JSON has none of are the strings "varve:nan", "varve:inf" and "varve:-inf". A string of yours that says
     /// just that comes back as a number to a type that tries numbers before strings; any other comes back as it was.
     ///
-    /// The cost in memory is estimated by what the text stands for: 12 bytes a number, 16 a string, 8 a name, what either holds
-    /// beyond 15 bytes with a header of 32, and 32 an array or object. That is within a factor of two or so for arrays of
+    /// The cost in memory is estimated by what the text stands for: 12 bytes a number, 16 a string, 8 a name and, above
+    /// 15 bytes, all of it with a header of 32; 32 an array or object. That is within a factor of two or so for arrays of
     /// `Int`, `Double` or `String`, dictionaries of these, and structs of such fields whose names have up to 15 letters. The
     /// text knows no types, so it is more where numbers are small (12 times what an array of `UInt8` takes) or a struct's
     /// field has a longer name; and less for arrays of structs most of whose optional fields are nil, which are not in the text.

@@ -11,6 +11,8 @@ final class StoreLock: @unchecked Sendable {
     /// Nil for a reader of a store that no writer ever had: there is nobody to keep out.
     private let lock: (any FileLock)?
     private var published: LockRecord?
+    /// Whether others are kept out by it.
+    var isHeld: Bool { lock != nil }
     /// Whether another engine of this process is to go on with the lock: then nobody lets go of it.
     private var isOnItsWay = false
 

@@ -10,7 +10,7 @@ package final class HeldStore: Sendable {
     private let files: any FileSystem
     /// Nil where there is none that could be set in place.
     private let mark: DegradedMark?
-    /// Why there is none, where that is known.
+    /// What the file system says, where it takes no writes at all: then there is none.
     private let lack: VarveError?
     /// Nil where the disk had no room for one. Held while the folder is looked at: by threads that may block only.
     private let lock: Mutex<StoreHold?>
@@ -36,24 +36,33 @@ package final class HeldStore: Sendable {
         }
     }
 
-    /// Whether nothing that the folder holds, now or later, comes back over what is changed elsewhere.
+    /// Whether its file system takes no writes at all.
+    package var isReadOnly: Bool { lack != nil }
+
+    /// Whether nothing that the folder holds, now or later, comes back over what is changed elsewhere. Never on a file system
+    /// that takes no writes: it cannot be locked against who may write to it from elsewhere.
     package var isCovered: Bool {
-        isNew ? isLocked.load(ordering: .acquiring) : mark?.isSet == true
+        if isReadOnly { return false }
+        return isNew ? isLocked.load(ordering: .acquiring) : mark?.isSet == true
     }
 
     /// Returns once a change may be acknowledged: the mark is durable, or there is no store in the folder. That is looked at anew
     /// until the folder is locked: without a lock somebody else may have made one. Blocks.
     package func cover(cause: String, at time: Timestamp) throws(VarveError) {
+        if let lack { throw lack }
         if let mark { return try mark.set(cause: cause, at: time) }
-        guard isNew else {
-            throw lack ?? VarveError(.degraded, "there is no degraded mark in \(directory)", path: directory)
-        }
+        guard isNew else { throw VarveError(.degraded, "there is no degraded mark in \(directory)", path: directory) }
         try lock.withLock { (lock) throws(VarveError) in
             guard lock == nil else { return }
             let look = try Look.take(at: directory, files)
             guard look.isNew else {
                 look.letGo()
                 throw VarveError(.storeInUse, "somebody else has made a store in \(directory) since", path: directory)
+            }
+            // It takes no writes since.
+            if let lack = look.readOnly {
+                look.letGo()
+                throw lack
             }
             guard let taken = look.lock else { return }
             lock = StoreHold(taken)
@@ -70,7 +79,8 @@ package final class HeldStore: Sendable {
     /// A folder as it is once it is locked: what was seen before another may be at.
     private struct Look {
         let isNew: Bool
-        /// Nil where the disk has no room for one, while there is no store to keep others from.
+        /// Nil where the disk has no room for one, while there is no store to keep others from; and where a file system that
+        /// takes no writes has no LOCK.
         let lock: StoreLock?
         /// What a file system says that takes no writes at all. Then the lock is shared with readers, which keeps writers out.
         let readOnly: VarveError?
@@ -83,10 +93,13 @@ package final class HeldStore: Sendable {
                 refusal = error
             }
             let isReadOnly = (refusal?.underlying as? IOError)?.isReadOnly == true
-            if isReadOnly { taken = try StoreLock.take(files, path: path, .shared) }
+            if isReadOnly {
+                let shared = try StoreLock.take(files, path: path, .shared)
+                taken = shared.isHeld ? shared : nil
+            }
             do throws(VarveError) {
                 let isNew = try holdsNoStore(directory, files)
-                if !isNew, taken == nil, let refusal { throw refusal }
+                if !isNew, taken == nil, !isReadOnly, let refusal { throw refusal }
                 return Look(isNew: isNew, lock: taken, readOnly: isReadOnly ? refusal : nil)
             } catch {
                 taken?.release(keepsRecord: true)

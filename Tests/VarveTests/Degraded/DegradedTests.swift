@@ -320,6 +320,9 @@ struct DegradedTests {
         try await engine.flush()
         let tables = Set(try rig.files.list(CacheRig.path)).subtracting(before).filter { $0.hasSuffix(".sst") }
         let table = CacheRig.path + "/" + (try #require(tables.first))
+        // The record of its floors is damaged as well, which is told for itself, and mended.
+        let disk = try #require(cache.disk)
+        _ = try await engine.put(disk.floorsKey, [1, 2, 3], in: .sourceFloors, durability: .synced)
         try await cache.store.close()
         try rig.files.corrupt(table, at: 10)
         let store = try await rig.store(.throwing)
@@ -331,6 +334,7 @@ struct DegradedTests {
         for life in 0..<2 {
             let cold = try await rig.cache()
             #expect(cold.health.lastDamage?.path == table && !cold.health.isHealthy)
+            #expect(cold.health.damagedReads == (life == 0 ? 2 : 1))
             #expect(try await cold.value(for: "a") == nil)
             #expect(try await cold.value(for: "b") == nil)
             try await cold.set("\(life)", for: "b", EntryOptions(tags: ["t"]))

@@ -149,6 +149,7 @@ struct DiskOutageTests {
         let cache = try await rig.cache()
         #expect(cache.isDegraded)
         try await cache.set("mine", for: "a")
+        #expect(cache.health.isWritable)
         rig.files.clearFaults()
         let other = try await rig.cache(.throwing)
         try await other.set("theirs", for: "a")
@@ -156,6 +157,7 @@ struct DiskOutageTests {
         #expect(await code { try await cache.set("mine again", for: "a") } == .diskFull)
         try await other.store.close()
         #expect(await code { try await cache.remove("a") } == .diskFull)
+        #expect(!cache.health.isWritable && cache.health.description.contains("sets and removals throw"))
         #expect(try await cache.value(for: "a") == "mine")
         #expect(try await load(cache, "b") == "loaded")
         let again = try await rig.cache(.throwing)
@@ -210,12 +212,33 @@ struct DiskOutageTests {
             #expect(await code { try await cache.set("new", for: "a") } == .io)
             #expect(try await cache.value(for: "a") == nil)
             #expect(cache.statistics.degradation?.writesRefused == 1)
+            #expect(!cache.health.isWritable && cache.health.description.contains("sets and removals throw"))
         }
         for cache in caches { try await cache.store.close() }
         rig.files.clearFaults()
         let again = try await rig.cache(.throwing)
         #expect(try await again.value(for: "a") == "old")
         try await again.store.close()
+    }
+
+    @Test("Nor are changes taken where the folder is empty: it cannot be locked, so somebody may make a store there")
+    func readOnlyAndEmpty() async throws {
+        let rig = DegradedRig()
+        rig.files.fail(EROFS, sticky: true) { $0.operation.isChange }
+        let cache = try await rig.cache()
+        #expect(cache.isDegraded && !cache.health.isWritable)
+        #expect(cache.health.description.contains("sets and removals throw"))
+        #expect(try await load(cache, "b") == "loaded")
+        #expect(await code { try await cache.set("new", for: "a") } == .io)
+        #expect(await code { try await cache.removeAll() } == .io)
+        #expect(try await cache.value(for: "a") == nil)
+        #expect(try await cache.value(for: "b") == "loaded")
+        rig.files.clearFaults()
+        // Where it takes writes again, somebody else may have it.
+        let other = try await rig.cache(.throwing)
+        #expect(await code { try await cache.set("new", for: "a") } == .io)
+        try await cache.store.close()
+        try await other.store.close()
     }
 
     @Test("Its log says so once, and what another program wrote or somebody has open is no outage")

@@ -38,6 +38,9 @@ struct StallTests {
         #expect(statistics.writesFailed == 2 && statistics.isWritable, "the disk is sound")
         #expect(statistics.disk?.writesStalled == 2, "\(statistics.disk as Any)")
         #expect(statistics.disk?.nanosecondsWaited ?? 0 >= 40_000_000)
+        // What memory alone holds stays there where the disk refuses the removal.
+        #expect(await code { try await cache.removeAll(olderThan: 1) } == .stalled)
+        #expect(cache.valueInMemory(for: "loaded") == value)
         isHeld.update { $0 = false }
         rig.files.observe(nil)
         var isTaken = false
