@@ -364,4 +364,35 @@ struct PrefixFloorTests {
         follower.stop()
         try await cache.close()
     }
+
+    @Test("A change in one step waits for a removal under way, though memory alone holds what goes")
+    func waitingStep() async throws {
+        // A full disk is spared what is loaded for the first time.
+        let eviction = S3FIFOEviction(expectedEntries: 1000)
+        let store = try await CacheRig().store(evictingBy: eviction)
+        eviction.noteOccupancy(1)
+        let cache: Cache<String, Int> = try await store.cache(named: "c")
+        let disk = try #require(cache.disk)
+        #expect(try await cache.value(for: "n", load: { _ in 100 }) == 100)
+        #expect(try cache.keysOnDisk().isEmpty)
+        let next = try await cache.floors.begin().raised([], to: 5, since: 0)
+        cache.memory.changeAll { shard, _ in shard.beginMassRemoval() }
+        let version = try await disk.engine.put(
+            disk.floorsKey, next.bytes, in: .sourceFloors, durability: .interval(.seconds(60))
+        ).rawValue
+        let isDone = Watched(false)
+        let step = Task {
+            defer { isDone.update { $0 = true } }
+            return try await cache.increment("n")
+        }
+        for _ in 0..<10_000 where !isDone.current { await Task.yield() }
+        #expect(!isDone.current && cache.valueInMemory(for: "n") == 100)
+        cache.floors.note(next.written(at: version))
+        cache.memory.beginMassRemoval { _ in true }
+        for end in [version, nil] { cache.memory.endMassRemoval(at: end) { _ in true } }
+        cache.floors.end()
+        #expect(try await step.value == 1)
+        #expect(try await cache.value(for: "n") == 1)
+        try await store.close()
+    }
 }

@@ -3,8 +3,9 @@
 extension MemoryShard {
     // MARK: Where the disk is the authority
 
-    /// Begins a removal of many keys: nothing comes in until it ends. Those that are here leave in steps before the disk is
-    /// told (`removeMany`). Each is served from memory as before until it has left: nobody has been to the disk for it.
+    /// Begins a removal of many keys: nothing comes in until it ends. Those that are here leave in steps (`removeMany`), before
+    /// the disk is told or, where it may refuse, after. Each is served from memory as before until it has left: nobody has been
+    /// to the disk for it.
     mutating func beginMassRemoval() {
         massRemovals += 1
         changes &+= 1
