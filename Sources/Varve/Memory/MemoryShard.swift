@@ -136,7 +136,11 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// A read moved an entry's deadline so far that the disk should be told. The wheel learns of it when it comes to the
     /// entry.
     @usableFromInline
-    mutating func touch(_ slot: Int) { touched.add(entries[taken: slot].key, &entries[backOfTaken: slot]) }
+    mutating func touch(_ slot: Int) {
+        // A copy of the reference: the entry lies elsewhere, which not every build of the compiler's sees.
+        let entries = entries
+        touched.add(entries[taken: slot].key, &entries[backOfTaken: slot])
+    }
 
     /// The entry of a key as it lies there, good or not; no read is counted.
     func peek(_ key: Key, _ hash: UInt64) -> MemoryEntry<Key, Value>? {
