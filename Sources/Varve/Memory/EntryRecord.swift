@@ -1,6 +1,7 @@
 public import VarveEngine
 
-/// What is kept of an entry beside its key and value. Small, since every entry has one.
+/// What is kept of an entry beside its key and value. One line of a processor's cache, since every entry has one, and hits
+/// of those with tags or an idle expiry read it.
 @usableFromInline
 struct EntryRecord: Sendable {
     @usableFromInline let hash: UInt64
@@ -14,6 +15,7 @@ struct EntryRecord: Sendable {
     private let loadMicroseconds: UInt32
     private var checkedDrops = DropNumber(0)
     var traits: EntryTraits
+    private var idleDigest = IdleDigest()
 
     @usableFromInline
     init(
@@ -29,6 +31,7 @@ struct EntryRecord: Sendable {
         loadMicroseconds = loadNanoseconds <= 0 ? 0 : UInt32(clamping: max(1, loadNanoseconds / 1000))
         self.traits = traits
         if idle.span > 0 { self.traits.insert(.isIdle) }
+        digestIdle()
     }
 
     /// What was read from disk.
@@ -69,6 +72,7 @@ struct EntryRecord: Sendable {
             var fields = extras?.fields ?? ExtraFields()
             fields.storedUntil = newValue
             extras = EntryExtras(fields)
+            digestIdle()
         }
     }
     /// The disk knows this deadline from now on. Where reads do not move it, it is the entry's own, and nothing is kept.
@@ -76,6 +80,10 @@ struct EntryRecord: Sendable {
         guard var fields = extras?.fields else { return }
         fields.storedUntil = fields.idle.span > 0 ? deadline : nil
         extras = EntryExtras.holding(fields)
+        digestIdle()
+    }
+    private mutating func digestIdle() {
+        if traits.contains(.isIdle) { idleDigest = IdleDigest(of: idle, storedUntil: storedUntil) }
     }
     /// The generation of tag drops up to which `tags` were found alive.
     var checkedGeneration: UInt64 {
@@ -106,7 +114,8 @@ struct EntryRecord: Sendable {
     /// A read moves the deadline. True where the disk should be told.
     mutating func noteRead(at now: Int64) -> Bool {
         guard traits.contains(.isIdle) else { return false }
-        deadlines.usableUntil = max(deadlines.usableUntil, idle.deadline(readAt: now))
+        let rule = idleDigest.rule ?? idle
+        deadlines.usableUntil = max(deadlines.usableUntil, rule.deadline(readAt: now))
         return traits.contains(.onDisk) && !traits.contains(.isTouched) && isAhead
     }
 
@@ -117,7 +126,7 @@ struct EntryRecord: Sendable {
     /// Where the entry is to be loaded anew at the latest: when it is no longer fresh, or else no longer usable. A deadline
     /// that reads move is not one of them.
     private var refreshUntil: Int64 {
-        if traits.contains(.isIdle) { return min(deadlines.freshUntil, idle.limit) }
+        if traits.contains(.isIdle) { return min(deadlines.freshUntil, (idleDigest.rule ?? idle).limit) }
         return min(deadlines.freshUntil, deadlines.usableUntil)
     }
 
@@ -133,7 +142,10 @@ struct EntryRecord: Sendable {
     }
 
     /// Whether its deadline is ahead of what the disk knows by more than the disk should miss.
-    var isAhead: Bool { traits.contains(.isIdle) && deadlines.usableUntil &- storedUntil > idle.slack }
+    var isAhead: Bool {
+        guard traits.contains(.isIdle), idleDigest.mayBeAhead(deadlines.usableUntil) else { return false }
+        return deadlines.usableUntil &- storedUntil > idle.slack
+    }
 
     /// As long as there is a value.
     @usableFromInline
@@ -168,7 +180,7 @@ struct Reading: Sendable {
 }
 
 /// What few entries have, in a box that the others go without. It never changes, so that copies of an entry share it, and a
-/// hit reads it where it lies: only where reads move the deadline, since it is another line of memory.
+/// hit reads it where it lies, and as rarely as it can: it is another line of memory.
 private final class EntryExtras: Sendable {
     let fields: ExtraFields
 
@@ -187,6 +199,33 @@ private struct ExtraFields: Sendable {
     var storedUntil: Int64?
     var tags: [UInt64] = []
     var sourceVersion: UInt64 = 0
+}
+
+/// What a read that moves a deadline needs as a rule, in the record's last eight bytes.
+private struct IdleDigest: Sendable {
+    /// The span, where there is nothing else to the rule; 0: the box has it.
+    private let milliseconds: UInt32
+    /// The first deadline, in units of 2^30 nanoseconds, of which the disk may have to be told.
+    private let told: UInt32
+
+    init() { (milliseconds, told) = (0, 0) }
+
+    init(of rule: IdleRule, storedUntil: Int64) {
+        let (whole, rest) = rule.span.quotientAndRemainder(dividingBy: IdleDigest.millisecond)
+        milliseconds = rest == 0 && rule.limit == .max ? UInt32(exactly: whole) ?? 0 : 0
+        told = UInt32(clamping: Deadlines.add(rule.slack, to: storedUntil) >> IdleDigest.unit)
+    }
+
+    /// Nil: ask the box.
+    var rule: IdleRule? {
+        milliseconds > 0 ? IdleRule(span: Int64(milliseconds) * IdleDigest.millisecond, limit: .max) : nil
+    }
+
+    /// Whether a deadline may be ahead of what the disk knows by more than the disk should miss: the box tells whether it is.
+    func mayBeAhead(_ deadline: Int64) -> Bool { deadline >> IdleDigest.unit >= Int64(told) }
+
+    private static var millisecond: Int64 { 1_000_000 }
+    private static var unit: Int64 { 30 }
 }
 
 /// A generation of tag drops in the six bytes that a record has left over. One that takes more comes back as another, and the

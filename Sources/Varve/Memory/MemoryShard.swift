@@ -55,6 +55,8 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     var prefixFloors = PrefixFloors()
     var touched = TouchedKeys<Key>()
     let tags: TagRegistry
+    /// Whether the last hit was of an entry that needs care: the next one most likely is.
+    @usableFromInline var wasCareful = false
     /// Whether there may be a load's result that memory holds alone and the disk may take: a pass that met none says no.
     var hasLone = false
     /// Slots of entries that were found to carry a dropped tag (`isDropped`): they leave before what is worth something.
@@ -95,10 +97,16 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// What memory says of a key.
     @inlinable @inline(__always)
     mutating func lookUp(_ key: Key, _ hash: UInt64, _ context: MemoryContext) -> MemoryAnswer<Value> {
-        guard let slot = table.find(hash, { entries[taken: $0].key == key }) else { return .miss }
+        let found = table.find(hash) { slot in
+            // Both parts of the entry are fetched at once then, not one after the other.
+            if wasCareful { entries.prefetchBack(slot) }
+            return entries[taken: slot].key == key
+        }
+        guard let slot = found else { return .miss }
         let carefree = entries[taken: slot].carefreeUntil
         if carefree == .max || (carefree != .min && context.latest() < carefree), let value = entries[taken: slot].value
         {
+            if wasCareful { wasCareful = false }
             policy.hit(slot)
             counts.hits &+= 1
             return .hit(value)
@@ -110,6 +118,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     /// without their types is told by the record, where it lies: here stands what is compiled for them.
     @inlinable
     mutating func lookUpWithCare(_ slot: Int, _ context: MemoryContext) -> MemoryAnswer<Value> {
+        if !wasCareful { wasCareful = true }
         let found = entries[backOfTaken: slot].read(context)
         if found.isGone { return noteGone(slot, found) }
         if found.isToBeTold { touch(slot) }

@@ -93,6 +93,10 @@ final class SlotStorage<Key: CacheKey, Value: Sendable> {
         unsafe Prefetch.line(backs + slot)
     }
 
+    /// The same for what a plain hit does not read.
+    @inlinable
+    func prefetchBack(_ slot: Int) { unsafe Prefetch.line(backs + slot) }
+
     /// The address of what holds a value, as of an array or an object; 0 where the value is not one reference.
     @usableFromInline
     func object(_ slot: Int) -> UInt {

@@ -91,11 +91,13 @@ struct Deadlines: Hashable, Sendable {
         span.map { add(shortened($0, jitter, draw: draw), to: now) } ?? .max
     }
 
-    /// A span's nanoseconds after jitter.
+    /// A span's nanoseconds after jitter: whole milliseconds where it is a second or more, which are cheaper to keep.
     fileprivate static func shortened(_ span: Duration, _ jitter: Double, draw: Double) -> Int64 {
         let whole = span.clampedNanoseconds
         let share = 1 - min(1, max(0, jitter)) * draw
-        return share < 1 ? Int64(clamping: UInt64(Double(whole) * share)) : whole
+        guard share < 1 else { return whole }
+        let short = Int64(clamping: UInt64(Double(whole) * share))
+        return short < 1_000_000_000 ? short : short - short % 1_000_000
     }
 
     @usableFromInline
