@@ -143,7 +143,28 @@ import Testing
         #expect(afterDrop == 0)
     }
 
-    /// What the test above counts is there to be counted.
+    /// A loader that captures something and is made once is only passed on.
+    @Test(.enabled(if: varve_allocations_are_counted()))
+    func aHitWithALoaderMadeOnceAllocatesNothing() async throws {
+        let cache = try Cache<Int, [UInt8]>.inMemory()
+        let keys = Array(0..<100)
+        for key in keys { try await cache.set([UInt8](repeating: 1, count: 1000), for: key) }
+        let source = [UInt8](repeating: 2, count: 1000)
+        let load: @Sendable (Int) async throws -> [UInt8] = { [source] _ in source }
+        let executor = CountingExecutor()
+        let count = try await Task(executorPreference: executor) {
+            var found = 0
+            for round in 0..<5000 { found += try await cache.value(for: keys[round % 100], load: load).count }
+            let before = varve_allocations_of_this_thread()
+            for round in 0..<50_000 { found += try await cache.value(for: keys[round % 100], load: load).count }
+            let count = varve_allocations_of_this_thread() - before
+            #expect(found == 55_000_000)
+            return count
+        }.value
+        #expect(count == 0)
+    }
+
+    /// What the tests above count is there to be counted.
     @Test(.enabled(if: varve_allocations_are_counted())) func allocationsAreCounted() {
         let before = varve_allocations_of_this_thread()
         var arrays: [[Int]] = []

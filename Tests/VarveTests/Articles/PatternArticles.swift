@@ -34,6 +34,12 @@ private enum LoadingPage {
         return user
     }
 
+    static func loadKept(_ users: Cache<Int, User>, _ id: Int, _ database: UserDatabase) async throws -> User {
+        let load: @Sendable (Int) async throws -> User = { id in try await database.user(id) }
+        let again = try await users.value(for: id, load: load)
+        return again
+    }
+
     static func loadSayingMore(_ users: Cache<Int, User>, _ id: Int, _ database: UserDatabase) async throws -> User? {
         let user = try await users.value(
             for: id,

@@ -35,6 +35,21 @@ struct LoadingReads<Key: CacheKey>: HitContender {
     }
 }
 
+/// The same with a loader that is made once.
+struct KeptLoaderReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_load_kept" }
+    let cache: Cache<Key, [UInt8]>
+    private let load: @Sendable (Key) async throws -> [UInt8]
+    init(_ entries: [Key: [UInt8]]) async throws {
+        cache = try await .holding(entries)
+        load = { [entries] key in throw BenchFailure("\(key) left memory, of \(entries.count)") }
+    }
+    @inline(__always)
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? {
+        try await cache.value(for: key, load: load)
+    }
+}
+
 /// `valueInMemory(for:)`, for code that cannot wait.
 struct ImmediateReads<Key: CacheKey>: HitContender {
     static var name: String { "cache_in_memory" }
