@@ -34,6 +34,33 @@ struct LoadingTests {
         try await cache.close()
     }
 
+    @Test("A loading cache asks its loader for what is missing", arguments: CacheRig.Home.allCases)
+    func loadingCache(_ home: CacheRig.Home) async throws {
+        let cache = try await CacheRig().cache(home, Int.self)
+        let tally = Tally()
+        let loading = LoadingCache(cache) { key in
+            await tally.add()
+            return key.count
+        }
+        #expect(try await loading.value(for: "four") == 4)
+        #expect(try await loading.value(for: "four") == 4)
+        #expect(await tally.count == 1)
+        try await loading.cache.set(5, for: "four")
+        #expect(try await loading.value(for: "four") == 5)
+        #expect(try await loading.refresh("four") == 4)
+        #expect(try await cache.value(for: "four") == 4)
+        #expect(await tally.count == 2)
+        let absent = LoadingCache(cache, loading: { _ in Loaded(nil, .init(expiry: .hours(1))) })
+        await #expect(throws: ValueAbsent.self) { try await absent.value(for: "none") }
+        // It is remembered: the other's loader is not asked.
+        await #expect(throws: ValueAbsent.self) { try await loading.value(for: "none") }
+        #expect(await tally.count == 2)
+        #expect(try await absent.refresh("four") == nil)
+        let failing = LoadingCache(cache, load: { _ in throw SourceDown() })
+        await #expect(throws: SourceDown.self) { try await failing.value(for: "five") }
+        try await cache.close()
+    }
+
     @Test("A loaded value is there after reopening, and is not loaded again")
     func survives() async throws {
         let rig = CacheRig()

@@ -76,6 +76,7 @@ import Testing
                 #expect(try await cache.value(for: key, load: { _ in [] }) == [1])
                 #expect(try await cache.value(for: key, loading: { _ in Loaded(nil) }) == [1])
                 #expect(try await cache.entry(for: key)?.value == [1])
+                #expect(try await LoadingCache(cache, load: { _ in [] }).value(for: key) == [1])
             }
             #expect(try await cache.values(for: keys).count == 100)
         }
@@ -143,20 +144,20 @@ import Testing
         #expect(afterDrop == 0)
     }
 
-    /// A loader that captures something and is made once is only passed on.
+    /// A loader that captures something is made once, not at each call.
     @Test(.enabled(if: varve_allocations_are_counted()))
-    func aHitWithALoaderMadeOnceAllocatesNothing() async throws {
+    func aHitOfALoadingCacheAllocatesNothing() async throws {
         let cache = try Cache<Int, [UInt8]>.inMemory()
         let keys = Array(0..<100)
         for key in keys { try await cache.set([UInt8](repeating: 1, count: 1000), for: key) }
         let source = [UInt8](repeating: 2, count: 1000)
-        let load: @Sendable (Int) async throws -> [UInt8] = { [source] _ in source }
+        let loading = LoadingCache(cache) { [source] _ in source }
         let executor = CountingExecutor()
         let count = try await Task(executorPreference: executor) {
             var found = 0
-            for round in 0..<5000 { found += try await cache.value(for: keys[round % 100], load: load).count }
+            for round in 0..<5000 { found += try await loading.value(for: keys[round % 100]).count }
             let before = varve_allocations_of_this_thread()
-            for round in 0..<50_000 { found += try await cache.value(for: keys[round % 100], load: load).count }
+            for round in 0..<50_000 { found += try await loading.value(for: keys[round % 100]).count }
             let count = varve_allocations_of_this_thread() - before
             #expect(found == 55_000_000)
             return count

@@ -35,8 +35,8 @@ private enum LoadingPage {
     }
 
     static func loadKept(_ users: Cache<Int, User>, _ id: Int, _ database: UserDatabase) async throws -> User {
-        let load: @Sendable (Int) async throws -> User = { id in try await database.user(id) }
-        let again = try await users.value(for: id, load: load)
+        let loading = LoadingCache(users) { id in try await database.user(id) }
+        let again = try await loading.value(for: id)
         return again
     }
 

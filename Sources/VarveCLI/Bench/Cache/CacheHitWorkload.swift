@@ -45,7 +45,7 @@ struct CacheHitWorkload: Sendable {
         try await add(AsyncReads<Key>.self)
         try await add(ActorReads<Key>.self)
         try await add(LoadingReads<Key>.self)
-        try await add(KeptLoaderReads<Key>.self)
+        try await add(LoadingCacheReads<Key>.self)
         try await add(ImmediateReads<Key>.self)
         try await add(ExpiringReads<Key>.self)
         try await add(TaggedReads<Key>.self)

@@ -35,19 +35,18 @@ struct LoadingReads<Key: CacheKey>: HitContender {
     }
 }
 
-/// The same with a loader that is made once.
-struct KeptLoaderReads<Key: CacheKey>: HitContender {
-    static var name: String { "cache_load_kept" }
-    let cache: Cache<Key, [UInt8]>
-    private let load: @Sendable (Key) async throws -> [UInt8]
+/// A `LoadingCache`, whose loader is made once.
+struct LoadingCacheReads<Key: CacheKey>: HitContender {
+    static var name: String { "cache_loading" }
+    private let cache: LoadingCache<Key, [UInt8]>
     init(_ entries: [Key: [UInt8]]) async throws {
-        cache = try await .holding(entries)
-        load = { [entries] key in throw BenchFailure("\(key) left memory, of \(entries.count)") }
+        let load: @Sendable (Key) async throws -> [UInt8] = { [count = entries.count] key in
+            throw BenchFailure("\(key) left memory, of \(count)")
+        }
+        cache = LoadingCache(try await .holding(entries), load: load)
     }
     @inline(__always)
-    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? {
-        try await cache.value(for: key, load: load)
-    }
+    nonisolated(nonsending) func read(_ key: Key) async throws -> [UInt8]? { try await cache.value(for: key) }
 }
 
 /// `valueInMemory(for:)`, for code that cannot wait.
