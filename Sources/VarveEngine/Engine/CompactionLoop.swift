@@ -60,6 +60,7 @@ final class CompactionLoop: Sendable {
     private let controller: WriteController
     /// Nil: nobody invalidates anything.
     private let invalidated: InvalidatedShares?
+    private let probed: ProbedShares?
     let state = Mutex(State())
     private let wake = Signal()
     private let progress = Signal()
@@ -73,6 +74,10 @@ final class CompactionLoop: Sendable {
         picker = CompactionPicker(options: store.options.compaction)
         controller = WriteController(store.options.compaction)
         invalidated = store.options.judge.map { InvalidatedShares($0) }
+        let tables = store.tables
+        probed = store.options.judge.map { judge in
+            ProbedShares(judge) { (table) throws(VarveError) in try tables.reader(of: table) }
+        }
         let found = store.versions.version.allTables.map(\.number)
         state.withLock { state in
             state.swept = Set(found)
@@ -192,9 +197,11 @@ final class CompactionLoop: Sendable {
             cursors: cursors, swept: swept, poorSweeps: poor, prefersFresh: store.options.eviction.prefersFresh)
         situation.damaged = damagedTables
         // See `run`: where the log has failed nothing of it would go.
-        if mayEvict, let invalidated, store.log.failure == nil {
+        if mayEvict, let invalidated, let probed, store.log.failure == nil {
             let oldest = store.snapshots.live(store.visibleLSN)[0]
-            situation.invalidated = invalidated.shares(of: store.versions.version, from: oldest)
+            let version = store.versions.version
+            situation.invalidated = invalidated.shares(of: version, from: oldest)
+                .merging(probed.shares(of: version, from: oldest), uniquingKeysWith: +)
         }
         if mayEvict, store.accounts.hasLimits {
             situation.limits = store.accounts.limits
@@ -291,8 +298,10 @@ final class CompactionLoop: Sendable {
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)
-        invalidated?.note(
-            result.tables, generation: generation, from: RetentionRules.readers(snapshots, horizon)[0])
+        let readers = RetentionRules.readers(snapshots, horizon)
+        invalidated?.note(result.tables, generation: generation, from: readers[0])
+        probed?.note(
+            result.tables, generation: judge?.keyGeneration ?? 0, until: readers.count > 1 ? horizon : nil)
         store.accounts.count(result, isFlush: false)
         noteSweep(compaction, result)
         noteQuotas(compaction, result)
