@@ -27,13 +27,23 @@ final class ProbedShares: Sendable {
     }
 
     /// Of each table that has some the share of its bytes, in 0...1, that goes when it is rewritten. `reader`: the oldest of
-    /// all. What it still sees does not count, or tables would be rewritten for nothing. May read the disk.
-    func shares(of version: Version, from reader: LSN) -> [FileNumber: Double] {
+    /// all. What it still sees does not count, or tables would be rewritten for nothing. `reads`: whether it may wait for the
+    /// disk; else it goes by what is known.
+    func shares(of version: Version, from reader: LSN, reads: Bool) -> [FileNumber: Double] {
         // Before the questions: an answer that is newer than this is asked for again.
         let generation = judge.keyGeneration
         if generation == 0 { return [:] }
         let tables = version.allTables.filter(mayHoldInvalidated)
         var found = known.withLock { $0 }
+        if reads { look(at: tables, generation, from: reader, into: &found) }
+        let present = tables.reduce(into: [:]) { $0[$1.number] = found[$1.number] }
+        if reads { known.withLock { $0 = present } }
+        return present.compactMapValues { $0.share > 0 ? $0.share : nil }
+    }
+
+    private func look(
+        at tables: [TableFile], _ generation: UInt64, from reader: LSN, into found: inout [FileNumber: Known]
+    ) {
         let due = tables.filter { table in
             guard let known = found[table.number] else { return true }
             return known.generation != generation || reader >= known.until
@@ -42,9 +52,6 @@ final class ProbedShares: Sendable {
         for table in next.prefix(ProbedShares.tablesPerLook) {
             found[table.number] = look(at: table, generation, from: reader)
         }
-        let present = tables.reduce(into: [:]) { $0[$1.number] = found[$1.number] }
-        known.withLock { $0 = present }
-        return present.compactMapValues { $0.share > 0 ? $0.share : nil }
     }
 
     /// A rewrite by what was known at this generation has left nothing in its tables that it could let go: whatever they look

@@ -179,13 +179,14 @@ final class CompactionLoop: Sendable {
 
     // MARK: One at a time
 
-    func choose(isIdle: Bool = false) -> CompactionAction {
-        var situation = situation(mayEvict: true)
+    /// `reads`: tables of which nobody knows yet how much is invalidated may be looked into.
+    func choose(isIdle: Bool = false, reads: Bool = true) -> CompactionAction {
+        var situation = situation(mayEvict: true, reads: reads)
         situation.isIdle = isIdle
         return picker.pick(store.versions.version, situation)
     }
 
-    private func situation(mayEvict: Bool) -> CompactionPicker.Situation {
+    private func situation(mayEvict: Bool, reads: Bool) -> CompactionPicker.Situation {
         let flushed = store.versions.version.flushed.lsn
         let (cursors, swept, quotas, poor) = state.withLock { state in
             (state.cursors, state.swept, state.quotas, state.poorSince == flushed ? state.poorSweeps : 0)
@@ -201,7 +202,7 @@ final class CompactionLoop: Sendable {
             let oldest = store.snapshots.live(store.visibleLSN)[0]
             let version = store.versions.version
             situation.invalidated = invalidated.shares(of: version, from: oldest)
-                .merging(probed.shares(of: version, from: oldest), uniquingKeysWith: +)
+                .merging(probed.shares(of: version, from: oldest, reads: reads), uniquingKeysWith: +)
         }
         if mayEvict, store.accounts.hasLimits {
             situation.limits = store.accounts.limits
@@ -215,7 +216,7 @@ final class CompactionLoop: Sendable {
 
     /// How much of its budgets the store takes; 0 where it has none.
     var occupancy: Double {
-        var whole = situation(mayEvict: false)
+        var whole = situation(mayEvict: false, reads: false)
         whole.tableBudget = tableBudget
         whole.entryBudget = store.options.diskBudgetEntries
         return whole.occupancy(of: store.versions.version)
@@ -422,7 +423,7 @@ final class CompactionLoop: Sendable {
     /// Whether nothing is left to do: no level is above its target, nothing waits.
     var isSettled: Bool {
         if state.withLock({ !$0.requests.isEmpty || $0.running != nil }) { return false }
-        if case .none = choose() { return true }
+        if case .none = choose(reads: false) { return true }
         return false
     }
 

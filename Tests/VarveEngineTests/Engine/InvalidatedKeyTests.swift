@@ -182,6 +182,9 @@ import VarveTestSupport
             try Fixture.fill(engine, table * each..<(table + 1) * each)
             try engine.flush()
         }
+        // Who asks does not wait for the disk.
+        #expect(engine.isSettled && floors.questions.load(ordering: .relaxed) == 0)
+        _ = engine.writing?.compaction.choose()
         #expect(!engine.isSettled)
         #expect(floors.questions.load(ordering: .relaxed) == ProbedShares.tablesPerLook * each)
         try settle(engine)
