@@ -387,7 +387,7 @@ struct PrefixFloorTests {
         }
         for _ in 0..<10_000 where !isDone.current { await Task.yield() }
         #expect(!isDone.current && cache.valueInMemory(for: "n") == 100)
-        cache.floors.note(next.written(at: version))
+        cache.floors.note(next.written(at: version), isStored: true)
         cache.memory.beginMassRemoval { _ in true }
         for end in [version, nil] { cache.memory.endMassRemoval(at: end) { _ in true } }
         cache.floors.end()

@@ -14,17 +14,19 @@ struct TagJudgeTests {
         return options
     }()
 
+    private let floors = FloorRegistry()
+
     private func store(_ rig: CacheRig) async throws -> CacheStore { try await rig.store { $0.usesThreads = false } }
 
-    private func entry(_ version: UInt64, _ tags: [UInt64], in namespace: Namespace = .default) -> TaggedEntry {
-        TaggedEntry(namespace: namespace.number, version: LSN(version), tags: tags)
+    private func entry(_ version: UInt64, _ tags: [UInt64], in namespace: Namespace = .default) -> JudgedEntry {
+        JudgedEntry(namespace: namespace.number, version: LSN(version), tags: tags)
     }
 
     @Test("It says of an entry what the registry says, and nothing once the cache is gone")
     func judge() throws {
-        let judge = TagJudge()
+        let judge = CacheJudge()
         var registry: TagRegistry? = TagRegistry()
-        judge.add(try #require(registry), of: .default)
+        judge.add(try #require(registry), floors, of: .default)
         #expect(judge.generation == 0)
         registry?.note(7, at: 5)
         registry?.note(8, at: 9)
@@ -49,10 +51,10 @@ struct TagJudgeTests {
         let next = TagRegistry()
         for tag in [1, 2, 3] as [UInt64] { next.note(tag, at: 5) }
         let former = judge.generation
-        judge.add(next, of: .default)
+        judge.add(next, floors, of: .default)
         #expect(judge.generation > former)
         #expect(judge.invalidation(of: entry(5, [7])) == nil && judge.invalidation(of: entry(5, [1])) == LSN(5))
-        judge.add(try #require(registry), of: .tagDrops)
+        judge.add(try #require(registry), floors, of: .tagDrops)
         #expect(judge.invalidation(of: entry(5, [7], in: .tagDrops)) == LSN(20))
         let before = judge.generation
         registry = nil
@@ -150,7 +152,7 @@ struct TagJudgeTests {
     @Test("A caller's own judge is refused, not replaced")
     func ownJudge() async throws {
         let rig = CacheRig()
-        #expect(await code { _ = try await rig.store { $0.judge = TagJudge() } } == .invalidArgument)
+        #expect(await code { _ = try await rig.store { $0.judge = CacheJudge() } } == .invalidArgument)
     }
 }
 

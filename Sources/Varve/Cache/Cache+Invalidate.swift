@@ -43,7 +43,7 @@ extension Cache {
 
     /// Removes every entry whose source version is older than this, or that names none, and refuses every older one from now
     /// on, as `remove(_:olderThan:)` does for one key: a late writer cannot bring old data back. Entries of this version stay, or
-    /// of a newer one. One small write, however many entries there are.
+    /// of a newer one. One small write, however many entries there are; their space on disk is given back in the background.
     ///
     /// It holds for good, for keys that are not there yet as well: it is synced before this returns, whatever the cache's
     /// durability. What names no source version may be written again.
@@ -72,16 +72,16 @@ extension Cache {
         guard let disk else {
             // What names no source version is removed by the pass, and not judged later.
             memory.removeMany(at: store.nextVersion, sparingFrom: sourceVersion, raising: next, where: matches)
-            return floors.note(next)
+            return floors.note(next, isStored: false)
         }
         _ = try await uncancelled(.floor, disk) { () async throws(VarveError) in
             // Memory takes nothing in, but lets go of nothing until the record is there: of a removal that is refused it may be
             // the only one who holds what went.
             self.memory.changeAll { shard, _ in shard.beginMassRemoval() }
             defer { self.memory.endMassRemoval(at: nil, where: matches) }
-            func end(at version: UInt64) {
+            func end(at version: UInt64, isStored: Bool) {
                 // Readers of the disk go by the floors: these are there before anybody is sent to it for what leaves memory.
-                self.floors.note(next.written(at: version))
+                self.floors.note(next.written(at: version), isStored: isStored)
                 self.memory.beginMassRemoval(sparingFrom: sourceVersion, where: matches)
                 self.memory.endMassRemoval(at: version, where: matches)
             }
@@ -90,13 +90,13 @@ extension Cache {
                 let version = try await disk.engine.put(
                     disk.floorsKey, next.bytes, in: .sourceFloors, durability: .synced
                 ).rawValue
-                end(at: version)
+                end(at: version, isStored: true)
                 return version
             } catch {
                 // It may be in the log, and hold for the next one who opens the store: nothing may be acknowledged here that
                 // it would hide there. So it counts from the log's end on, which lies beyond all that anybody has seen. Not
                 // 0, which stands for the record that is yet to be written.
-                if !error.leavesNothingWritten { end(at: max(1, disk.engine.appended.rawValue)) }
+                if !error.leavesNothingWritten { end(at: max(1, disk.engine.appended.rawValue), isStored: false) }
                 throw error
             }
         }

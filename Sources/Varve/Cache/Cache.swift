@@ -396,7 +396,7 @@ extension CacheStore {
                 damage.floors = VarveError(
                     .corruption, "\(error.message); \(text)", path: error.path, underlying: error)
             }
-            self.judge?.add(tags.registry, of: namespace)
+            self.judge?.add(tags.registry, floors, of: namespace)
             return (tags, damage)
         }
     }

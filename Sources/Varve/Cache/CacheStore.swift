@@ -24,8 +24,8 @@ public final class CacheStore: Sendable {
     /// Decides what the store and its caches forget when they are full, and what they need not take; nil without a disk.
     let policy: S3FIFOEviction?
     private let evictionMemory: EvictionMemory?
-    /// Decides with the caches' tags what compaction lets go; nil without a disk.
-    let judge: TagJudge?
+    /// Decides with the caches' tags and floors what compaction lets go; nil without a disk.
+    let judge: CacheJudge?
     /// Tells compaction what the caches' memory is asked for; nil without a disk.
     let front: MemoryInFront?
     /// Gives back the memory of what has expired, and samples counters.
@@ -51,7 +51,7 @@ public final class CacheStore: Sendable {
 
     private init(
         _ engine: Engine?, _ clock: any SystemClock, _ policy: S3FIFOEviction? = nil,
-        _ evictionMemory: EvictionMemory? = nil, _ judge: TagJudge? = nil, _ front: MemoryInFront? = nil,
+        _ evictionMemory: EvictionMemory? = nil, _ judge: CacheJudge? = nil, _ front: MemoryInFront? = nil,
         degrades: Bool = false, outage: DiskOutage? = nil, _ observation: CacheObservation = CacheObservation()
     ) throws(VarveError) {
         self.outage = outage
@@ -156,7 +156,7 @@ public final class CacheStore: Sendable {
         guard options.judge == nil, options.front == nil else {
             throw VarveError(.invalidArgument, "a store's own caches set `judge` and `front`")
         }
-        let (judge, front) = (TagJudge(), MemoryInFront())
+        let (judge, front) = (CacheJudge(), MemoryInFront())
         options.judge = judge
         options.front = front
         let engine: Engine

@@ -391,6 +391,7 @@ final class DegradedMode: Sendable {
                 state.counts.returns += 1
                 state.cause = nil
                 for shadow in state.shadows.values { shadow.reset() }
+                for namespace in state.unsavedFloors { state.floors[namespace]?.noteStored() }
                 state.unsavedFloors = []
             }
             return state.leaveChange(to: refusal == nil ? .onDisk : .inMemory)

@@ -7,6 +7,8 @@ internal import VarveEngine
 final class FloorRegistry: Sendable {
     private struct State {
         var floors = PrefixFloors()
+        /// As the disk has them, durably.
+        var stored = PrefixFloors()
         /// Whether one is just being raised.
         var isPending = false
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -14,15 +16,23 @@ final class FloorRegistry: Sendable {
     private let state = Mutex(State())
     /// Most caches never have any: then a read looks at one flag.
     private let hasAny = Atomic<Bool>(false)
+    /// How often `stored` has changed.
+    private let changes = Atomic<UInt64>(0)
 
     /// Takes in what the disk has of it. Blocks.
     func load(_ namespace: Namespace, from engine: Engine) throws(VarveError) {
         // What holds here already may lie beyond what the disk has taken.
         guard present.isEmpty, let stored = try engine.get(namespace.keyPrefix, in: .sourceFloors) else { return }
-        note(try PrefixFloors(reading: stored.bytes, writtenAt: stored.version.rawValue))
+        note(try PrefixFloors(reading: stored.bytes, writtenAt: stored.version.rawValue), isStored: true)
     }
 
     var present: PrefixFloors { hasAny.load(ordering: .acquiring) ? state.withLock { $0.floors } : PrefixFloors() }
+
+    /// Those that nothing will take back: compaction goes by them.
+    var stored: PrefixFloors { generation > 0 ? state.withLock { $0.stored } : PrefixFloors() }
+
+    /// Grows whenever `stored` changes: who sees that by whatever way finds it counted here.
+    var generation: UInt64 { changes.load(ordering: .acquiring) }
 
     func hides(_ key: RawSpan, sourceVersion: UInt64, version: UInt64) -> Bool {
         guard hasAny.load(ordering: .acquiring) else { return false }
@@ -74,9 +84,17 @@ final class FloorRegistry: Sendable {
         }
     }
 
-    /// These hold from now on. Within a turn, or before anybody asks.
-    func note(_ floors: PrefixFloors) {
-        state.withLock { $0.floors = floors }
+    /// What was noted last stands on the disk by now, durably.
+    func noteStored() { note(present, isStored: true) }
+
+    /// These hold from now on. Within a turn, or before anybody asks. `isStored`: a record of the disk says so, durably.
+    func note(_ floors: PrefixFloors, isStored: Bool) {
+        state.withLock { state in
+            state.floors = floors
+            guard isStored else { return }
+            state.stored = floors
+            changes.add(1, ordering: .releasing)
+        }
         if !floors.isEmpty { hasAny.store(true, ordering: .releasing) }
     }
 }

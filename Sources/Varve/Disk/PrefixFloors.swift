@@ -11,6 +11,11 @@ struct PrefixFloors: Hashable, Sendable {
         var version: UInt64
         /// What names no source version and was written up to here goes.
         var since: UInt64
+
+        fileprivate func hides(_ key: RawSpan, _ sourceVersion: UInt64, _ version: UInt64) -> Bool {
+            let isOlder = sourceVersion > 0 ? sourceVersion < self.version : version <= since
+            return isOlder && key.starts(with: prefix)
+        }
     }
 
     private(set) var floors: [Floor] = []
@@ -42,11 +47,20 @@ struct PrefixFloors: Hashable, Sendable {
 
     /// Whether what stands under a key may not be served. `sourceVersion`: 0 for none. `version`: which write made it.
     func hides(_ key: RawSpan, sourceVersion: UInt64, version: UInt64) -> Bool {
-        floors.contains { floor in
-            let isOlder = sourceVersion > 0 ? sourceVersion < floor.version : version <= floor.since
-            return isOlder && key.starts(with: floor.prefix)
-        }
+        floors.contains { $0.hides(key, sourceVersion, version) }
     }
+
+    /// Since when at the latest that is so: of the floors that hide it the one that was raised first; nil: it may be served.
+    func earliest(hiding key: RawSpan, sourceVersion: UInt64, version: UInt64) -> UInt64? {
+        var earliest: UInt64?
+        for floor in floors where floor.since < earliest ?? .max && floor.hides(key, sourceVersion, version) {
+            earliest = floor.since
+        }
+        return earliest
+    }
+
+    /// When one was raised last; nil: there is none.
+    var latest: UInt64? { floors.lazy.map(\.since).max() }
 
     /// The source version below which nothing of a key is taken; 0: there is none.
     func floor(over key: RawSpan) -> UInt64 {

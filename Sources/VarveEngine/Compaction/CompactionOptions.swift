@@ -14,7 +14,7 @@ public struct CompactionOptions: Hashable, Sendable {
     public var compactionBytes: UInt64 = 256 << 20
     /// Levels from 0 that are written without compression. A table never moves from these to the others unread.
     public var uncompressedLevels = 0
-    /// The bound on bytes in tables that are expired, or invalidated by dropped tags, as a share of all table bytes.
+    /// The bound on bytes in tables that are expired, or invalidated by tags or keys, as a share of all table bytes.
     public var expiredShare = 0.20
     /// Tables with range tombstones, or with as many deletes as puts, are pushed down once they are this old
     /// (nanoseconds of commit time), so that what they hide gives its space back.

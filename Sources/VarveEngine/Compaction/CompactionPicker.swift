@@ -2,7 +2,7 @@
 /// it out is `CompactionLoop`'s. One compaction runs at a time, so nothing that is being compacted needs avoiding.
 ///
 /// In this order: tables that go whole because they have expired; level 0; the level furthest above its target; tables
-/// of which much has expired or carries dropped tags; eviction when the store takes more than its budget lets tables have,
+/// of which much has expired or is invalidated; eviction when the store takes more than its budget lets tables have,
 /// or a namespace more than its own limit; old tombstones.
 struct CompactionPicker: Sendable {
     let options: CompactionOptions
@@ -32,7 +32,8 @@ struct CompactionPicker: Sendable {
         /// What namespaces may take, and how far the passes over them are.
         var limits: [NamespaceID: NamespaceLimit] = [:]
         var quotaProgress: [NamespaceID: QuotaProgress] = [:]
-        /// Of each table the share of its bytes, in 0...1, that goes when it is rewritten, because tags were dropped.
+        /// Of each table the share of its bytes, in 0...1, that goes when it is rewritten, because it was
+        /// invalidated.
         var invalidated: [FileNumber: Double] = [:]
 
         /// How much of its budgets the store takes.

@@ -22,6 +22,8 @@ struct EntryRetention: ~Copyable {
 
     private let rules: RetentionRules
     private let eviction: (any EvictionPass)?
+    /// Whether a put without fields stays in any case.
+    private let keepsBare: Bool
     /// For each stripe a walker over the tombstones that its readers see; empty where there are none.
     private var covers: [RangeTombstoneCover]
     private(set) var counts = RetentionCounts()
@@ -39,6 +41,7 @@ struct EntryRetention: ~Copyable {
     init(_ rules: RetentionRules, eviction: (any EvictionPass)? = nil) {
         self.rules = rules
         self.eviction = eviction
+        keepsBare = eviction == nil && !rules.judgesKeys
         covers = rules.tombstones.isEmpty ? [] : rules.snapshots.map { rules.tombstones.makeCover(at: $0) }
     }
 
@@ -82,8 +85,8 @@ struct EntryRetention: ~Copyable {
     ) throws(VarveError) -> Verdict {
         switch trailer.kind {
         case .put:
-            // A put without fields never expires and has no tags; no policy: the common case ends here.
-            if eviction == nil, let flags = unsafe entry.first, flags == 0 {
+            // A put without fields never expires and has no tags; no policy, no keys to judge: the common case ends here.
+            if keepsBare, let flags = unsafe entry.first, flags == 0 {
                 counts.kept += 1
                 return .keep
             }
@@ -93,7 +96,10 @@ struct EntryRetention: ~Copyable {
                 return unsafe forget(key, view.sourceVersion, stripe)
             }
             // Those who see this version read at the stripe's snapshot or later.
-            if let judge = rules.judge, unsafe judge.hides(key, trailer.lsn, view, from: rules.snapshots[stripe]) {
+            if let judge = rules.judge,
+                unsafe judge.hides(
+                    key, trailer.lsn, view, from: rules.snapshots[stripe], byKey: rules.judgesKeys)
+            {
                 counts.invalidated += 1
                 return unsafe forget(key, view.sourceVersion, stripe)
             }

@@ -1,9 +1,9 @@
-/// Knows which entries nobody is shown any more though nothing in the store hides them, because a tag that they carry was
-/// dropped: a drop writes one record, however many entries carry the tag. Compaction asks it, so that their space is given
-/// back.
+/// Knows which entries nobody is shown any more though nothing in the store hides them: because a tag that they carry was
+/// dropped, or what is older was removed from where their keys lie. Either writes one record, however many entries there are.
+/// Compaction asks it, so that their space is given back.
 ///
-/// It is asked by the threads that compact, of every put with tags that they meet. It must answer quickly, wait for nothing
-/// and not call the engine.
+/// It is asked by the threads that compact, of every put with tags that they meet, and of every put of a namespace in which
+/// keys were invalidated. It must answer quickly, wait for nothing and not call the engine.
 public protocol InvalidationJudge: Sendable {
     /// Changes whenever an answer may have changed. 0: nothing was invalidated yet, and nothing need be asked.
     var generation: UInt64 { get }
@@ -13,25 +13,40 @@ public protocol InvalidationJudge: Sendable {
     /// readers see would keep entries that could go, again and again. Default: the judge itself.
     func makePass() -> any InvalidationJudge
 
-    /// The LSN of what invalidated an entry, of those that it is older than; nil: it stands, or that is not known.
+    /// The LSN of what invalidated an entry by a tag, of those that it is older than; nil: it stands, or that is not known.
     ///
     /// The entry is let go for everybody who reads at that LSN or later, so it must be one that is visible, and the answer
     /// must hold for good. Who reads as of an earlier LSN goes on to see the entry.
-    func invalidation(of entry: TaggedEntry) -> LSN?
+    func invalidation(of entry: JudgedEntry) -> LSN?
+
+    /// As `generation`, of what is invalidated by keys. 0: nothing was, and what follows need not be asked. Default: 0.
+    var keyGeneration: UInt64 { get }
+
+    /// The latest LSN at which something in a namespace was invalidated by keys; nil: nothing was. Default: nil.
+    func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN?
+
+    /// The same as `invalidation(of:)` by the entry's key (without its namespace) and versions, whatever its tags. Default: nil.
+    func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN?
 }
 
-/// What of a put with tags says whether it was invalidated.
-public struct TaggedEntry: Hashable, Sendable {
+/// What of a put says whether it was invalidated.
+public struct JudgedEntry: Hashable, Sendable {
     public var namespace: UInt32
     /// The LSN that wrote it.
     public var version: LSN
+    /// Nil where it names none, or where it does not matter: to drops of tags.
+    public var sourceVersion: UInt64?
     public var tags: [UInt64]
     /// Empty where they are not at hand: a sample does without.
     public var extensions: [EntryExtension]
 
-    public init(namespace: UInt32, version: LSN, tags: [UInt64], extensions: [EntryExtension] = []) {
+    public init(
+        namespace: UInt32, version: LSN, sourceVersion: UInt64? = nil, tags: [UInt64] = [],
+        extensions: [EntryExtension] = []
+    ) {
         self.namespace = namespace
         self.version = version
+        self.sourceVersion = sourceVersion
         self.tags = tags
         self.extensions = extensions
     }
@@ -39,16 +54,40 @@ public struct TaggedEntry: Hashable, Sendable {
 
 extension InvalidationJudge {
     public func makePass() -> any InvalidationJudge { self }
+    public var keyGeneration: UInt64 { 0 }
+    public func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? { nil }
+    public func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? { nil }
 
-    /// Whether nobody who reads at `reader` or later is shown a put. One whose fields do not decode stands.
+    /// Whether nobody who reads at `reader` or later is shown a put. One whose fields do not decode stands. `byKey`: whether
+    /// keys were invalidated at all.
     func hides(
-        _ key: UnsafeRawBufferPointer, _ version: LSN, _ view: borrowing EntryView, from reader: LSN
+        _ key: UnsafeRawBufferPointer, _ version: LSN, _ view: borrowing EntryView, from reader: LSN, byKey: Bool
     ) -> Bool {
-        guard view.flags.contains(.tags), let namespace = unsafe FullKey.namespace(of: key),
-            namespace >= .firstUser, let fields = try? view.fields()
+        let isTagged = view.flags.contains(.tags)
+        guard byKey || isTagged, let namespace = unsafe FullKey.namespace(of: key),
+            namespace >= .firstUser
         else { return false }
-        let entry = TaggedEntry(
-            namespace: namespace.rawValue, version: version, tags: fields.tags, extensions: fields.extensions)
-        return invalidation(of: entry).map { $0 <= reader } ?? false
+        let asksKey = byKey && lastInvalidation(ofKeysIn: namespace.rawValue) != nil
+        guard asksKey || isTagged, let entry = JudgedEntry(version, view, in: namespace) else { return false }
+        if !entry.tags.isEmpty, let drop = invalidation(of: entry), drop <= reader { return true }
+        guard asksKey else { return false }
+        return unsafe invalidation(of: entry, underFull: key).map { $0 <= reader } ?? false
+    }
+
+    /// `key` begins with its namespace.
+    func invalidation(of entry: JudgedEntry, underFull key: UnsafeRawBufferPointer) -> LSN? {
+        let own = unsafe UnsafeRawBufferPointer(rebasing: key[FullKey.namespaceBytes...])
+        return invalidation(of: entry, under: unsafe RawSpan(_unsafeBytes: own))
+    }
+}
+
+extension JudgedEntry {
+    /// Nil where its fields do not decode. Most entries carry nothing that would have to be copied.
+    init?(_ version: LSN, _ view: borrowing EntryView, in namespace: NamespaceID) {
+        self.init(namespace: namespace.rawValue, version: version, sourceVersion: view.sourceVersion)
+        if view.flags.isDisjoint(with: [.tags, .extensions]) { return }
+        guard let fields = try? view.fields() else { return nil }
+        tags = fields.tags
+        extensions = fields.extensions
     }
 }

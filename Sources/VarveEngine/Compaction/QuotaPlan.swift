@@ -161,6 +161,7 @@ struct QuotaScan {
         _ namespace: NamespaceID, asking front: (any FrontTier)?, _ body: (EvictionCandidate, Bool?) -> Void
     ) throws(VarveError) {
         var covers = tombstones.isEmpty ? [] : readers.map { tombstones.makeCover(at: $0) }
+        let judgesKeys = judge.map { $0.keyGeneration > 0 } ?? false
         var newest = SavedKey()
         var count: UInt64 = 0
         var isFirst = true
@@ -188,7 +189,7 @@ struct QuotaScan {
                 let isGone =
                     unsafe !isKept
                     && (isHidden || isCovered || view.isExpired(at: now)
-                        || judge?.hides(key, trailer.lsn, view, from: readers[stripe]) ?? false)
+                        || judge?.hides(key, trailer.lsn, view, from: readers[stripe], byKey: judgesKeys) ?? false)
                 let candidate = EvictionCandidate(
                     keyHash: unsafe XXH3.hash64(key), namespace: namespace.rawValue, bytes: key.count + entry.count,
                     version: trailer.lsn)

@@ -11,6 +11,8 @@ struct RetentionRules: Sendable {
     let beneath: KeysBeneath
     /// Nil: nothing was invalidated, or nobody here knows.
     let judge: (any InvalidationJudge)?
+    /// Whether it knows of any by their keys: if not, a put without fields stays unasked.
+    let judgesKeys: Bool
     /// Knows of the reads that never come here. Nil: there are none.
     let front: (any FrontTier)?
 
@@ -27,6 +29,7 @@ struct RetentionRules: Sendable {
         self.tombstones = tombstones
         self.beneath = beneath
         self.judge = judge
+        judgesKeys = judge.map { $0.keyGeneration > 0 } ?? false
         self.front = front
     }
 
@@ -67,7 +70,7 @@ struct RetentionCounts: Hashable, Sendable {
     var tombstones: UInt64 = 0
     /// Dropped, or turned into a tombstone, because their time was over.
     var expired: UInt64 = 0
-    /// Dropped, or turned into a tombstone, because no reader is shown them since a tag of theirs was dropped.
+    /// Dropped, or turned into a tombstone, because no reader is shown them since they were invalidated.
     var invalidated: UInt64 = 0
     /// Dropped, or turned into a tombstone, by the eviction policy.
     var evicted: UInt64 = 0

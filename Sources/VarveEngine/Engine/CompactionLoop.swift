@@ -60,6 +60,7 @@ final class CompactionLoop: Sendable {
     private let controller: WriteController
     /// Nil: nobody invalidates anything.
     private let invalidated: InvalidatedShares?
+    private let probed: ProbedShares?
     let state = Mutex(State())
     private let wake = Signal()
     private let progress = Signal()
@@ -73,6 +74,10 @@ final class CompactionLoop: Sendable {
         picker = CompactionPicker(options: store.options.compaction)
         controller = WriteController(store.options.compaction)
         invalidated = store.options.judge.map { InvalidatedShares($0) }
+        let tables = store.tables
+        probed = store.options.judge.map { judge in
+            ProbedShares(judge) { (table) throws(VarveError) in try tables.reader(of: table) }
+        }
         let found = store.versions.version.allTables.map(\.number)
         state.withLock { state in
             state.swept = Set(found)
@@ -174,13 +179,14 @@ final class CompactionLoop: Sendable {
 
     // MARK: One at a time
 
-    func choose(isIdle: Bool = false) -> CompactionAction {
-        var situation = situation(mayEvict: true)
+    /// `reads`: tables of which nobody knows yet how much is invalidated may be looked into.
+    func choose(isIdle: Bool = false, reads: Bool = true) -> CompactionAction {
+        var situation = situation(mayEvict: true, reads: reads)
         situation.isIdle = isIdle
         return picker.pick(store.versions.version, situation)
     }
 
-    private func situation(mayEvict: Bool) -> CompactionPicker.Situation {
+    private func situation(mayEvict: Bool, reads: Bool) -> CompactionPicker.Situation {
         let flushed = store.versions.version.flushed.lsn
         let (cursors, swept, quotas, poor) = state.withLock { state in
             (state.cursors, state.swept, state.quotas, state.poorSince == flushed ? state.poorSweeps : 0)
@@ -192,9 +198,11 @@ final class CompactionLoop: Sendable {
             cursors: cursors, swept: swept, poorSweeps: poor, prefersFresh: store.options.eviction.prefersFresh)
         situation.damaged = damagedTables
         // See `run`: where the log has failed nothing of it would go.
-        if mayEvict, let invalidated, store.log.failure == nil {
+        if mayEvict, let invalidated, let probed, store.log.failure == nil {
             let oldest = store.snapshots.live(store.visibleLSN)[0]
-            situation.invalidated = invalidated.shares(of: store.versions.version, from: oldest)
+            let version = store.versions.version
+            situation.invalidated = invalidated.shares(of: version, from: oldest)
+                .merging(probed.shares(of: version, from: oldest, reads: reads), uniquingKeysWith: +)
         }
         if mayEvict, store.accounts.hasLimits {
             situation.limits = store.accounts.limits
@@ -208,7 +216,7 @@ final class CompactionLoop: Sendable {
 
     /// How much of its budgets the store takes; 0 where it has none.
     var occupancy: Double {
-        var whole = situation(mayEvict: false)
+        var whole = situation(mayEvict: false, reads: false)
         whole.tableBudget = tableBudget
         whole.entryBudget = store.options.diskBudgetEntries
         return whole.occupancy(of: store.versions.version)
@@ -291,8 +299,10 @@ final class CompactionLoop: Sendable {
         var edit = job.edit(for: result)
         edit.clock = store.clockState()
         try store.install(edit, made: result)
-        invalidated?.note(
-            result.tables, generation: generation, from: RetentionRules.readers(snapshots, horizon)[0])
+        let readers = RetentionRules.readers(snapshots, horizon)
+        invalidated?.note(result.tables, generation: generation, from: readers[0])
+        probed?.note(
+            result.tables, generation: judge?.keyGeneration ?? 0, until: readers.count > 1 ? horizon : nil)
         store.accounts.count(result, isFlush: false)
         noteSweep(compaction, result)
         noteQuotas(compaction, result)
@@ -413,7 +423,7 @@ final class CompactionLoop: Sendable {
     /// Whether nothing is left to do: no level is above its target, nothing waits.
     var isSettled: Bool {
         if state.withLock({ !$0.requests.isEmpty || $0.running != nil }) { return false }
-        if case .none = choose() { return true }
+        if case .none = choose(reads: false) { return true }
         return false
     }
 

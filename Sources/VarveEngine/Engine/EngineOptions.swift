@@ -33,8 +33,8 @@ public struct EngineOptions: Sendable {
     public var backgroundBytesPerSecond: UInt64?
     /// Chooses what the store forgets when it is over its budget. One policy serves one store.
     public var eviction: any EvictionPolicy = S3FIFOEviction(mostEntries: 1 << 21)
-    /// Says which entries with tags nobody is shown any more, so that compaction lets them go. Nil: they stay until they
-    /// expire, are evicted or overwritten.
+    /// Says which entries nobody is shown any more, for their tags or keys, so that compaction lets them go. Nil: they stay
+    /// until they expire, are evicted or overwritten.
     public var judge: (any InvalidationJudge)?
     /// Says which keys are read in front of the store, where it does not see it: eviction spares them. Nil: all reads come
     /// here.

@@ -98,7 +98,7 @@ public struct EngineStatistics: Sendable {
     public var tablesDroppedExpired: UInt64 = 0
     public var entriesEvicted: UInt64 = 0
     public var entriesExpired: UInt64 = 0
-    /// Entries that compactions let go because a tag of theirs was dropped.
+    /// Entries that compactions let go because a tag of theirs was dropped, or what is older removed from where they lie.
     public var entriesInvalidated: UInt64 = 0
     /// Entries that compactions wrote again.
     public var entriesRewritten: UInt64 = 0

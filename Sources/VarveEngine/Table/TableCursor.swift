@@ -51,13 +51,19 @@ final class TableCursor: InternalCursor {
         unsafe UnsafeRawBufferPointer(start: keyBytes.baseAddress, count: keyCount)
     }
 
-    func seekToFirst() throws(VarveError) {
-        try show(block: 0) { _ in 0 }
-    }
+    func seekToFirst() throws(VarveError) { try seek(toBlock: 0) }
 
     func seekToLast() throws(VarveError) {
         try show(block: table.index.count - 1) { $0.count - 1 }
     }
+
+    /// Moves to the first entry of a block.
+    func seek(toBlock number: Int) throws(VarveError) {
+        try show(block: number) { _ in 0 }
+    }
+
+    /// Whether `next` would leave the block.
+    var isAtEndOfBlock: Bool { block.map { entryNumber &+ 1 >= $0.count } ?? true }
 
     func seek(to key: UnsafeRawBufferPointer, _ trailer: Trailer) throws(VarveError) {
         let number = unsafe table.index.firstBlock(atOrAfter: key, trailer)

@@ -25,7 +25,7 @@ struct TagSample: Hashable, Sendable {
     func invalidated(by judge: any InvalidationJudge, from reader: LSN) -> (share: Double, until: LSN) {
         var (weight, until): (UInt64, LSN) = (0, .max)
         for entry in entries {
-            let tagged = TaggedEntry(
+            let tagged = JudgedEntry(
                 namespace: entry.namespace.rawValue, version: entry.version, tags: entry.tags)
             guard let drop = judge.invalidation(of: tagged) else { continue }
             if drop <= reader { weight += entry.weight } else { until = min(until, drop) }

@@ -5,14 +5,17 @@ import VarveTestSupport
 
 /// The dropping rule, proved over every small history: whatever a merge drops, no reader at a live snapshot, at the
 /// horizon or later sees anything else than before, except that it may miss what was evicted. A reader from a tag's drop on
-/// is not shown what carries the tag.
+/// is not shown what carries the tag; one from a floor's raise on is not shown what is older, whatever it carries.
 @Suite("Retention: the dropping rule")
 struct EntryRetentionTests {
-    /// What one LSN did to the one key of a history, or to the one tag. `movedDeadline` is a put with the tag that carries on
+    /// What one LSN did to the one key of a history, to the one tag, or to the floor over all keys. `movedDeadline` is a put with the tag that carries on
     /// the version of the last one before it: by that it is judged.
     private enum Change: CaseIterable {
-        case put, expiredPut, delete, rangeDelete, taggedPut, tagDrop, movedDeadline
+        case put, expiredPut, delete, rangeDelete, taggedPut, tagDrop, movedDeadline, floor
     }
+
+    /// Source versions below this are older than the floor.
+    private static let floor: UInt64 = 35
 
     private static let carriedTag: UInt64 = 3
 
@@ -22,12 +25,22 @@ struct EntryRetentionTests {
         return LSN(UInt64(field.bytes[0]))
     }
 
-    /// Knows when the one tag was dropped.
+    /// Knows when the one tag was dropped, and when the floor was raised.
     private struct Drops: InvalidationJudge {
         let lsns: [LSN]
-        var generation: UInt64 { UInt64(lsns.count) }
+        let floors: [LSN]
+        var generation: UInt64 { UInt64(lsns.count + floors.count) }
+        var keyGeneration: UInt64 { UInt64(floors.count) }
+        func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? { floors.last }
+        /// The latest one hides what each before it did.
+        func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? {
+            guard let last = floors.last else { return nil }
+            let version = EntryRetentionTests.judged(entry.version, entry.extensions)
+            let isOlder = entry.sourceVersion.map { $0 < EntryRetentionTests.floor } ?? (version <= last)
+            return isOlder ? last : nil
+        }
         /// As a registry that remembers the latest drop alone.
-        func invalidation(of entry: TaggedEntry) -> LSN? {
+        func invalidation(of entry: JudgedEntry) -> LSN? {
             let version = EntryRetentionTests.judged(entry.version, entry.extensions)
             return lsns.last.flatMap { $0 >= version ? $0 : nil }
         }
@@ -39,9 +52,14 @@ struct EntryRetentionTests {
         private var isExpired: [Bool] = []
         /// The version by which drops of the tag judge a put; nil where it does not carry the tag.
         private var tagged: [LSN?] = []
+        private var sources: [UInt64?] = []
 
-        init(_ history: [Change]) {
-            drops = Drops(lsns: history.indices.filter { history[$0] == .tagDrop }.map { LSN(UInt64($0 + 1)) })
+        init(_ history: [Change], pattern: Int) {
+            func lsns(_ change: Change) -> [LSN] {
+                history.indices.filter { history[$0] == change }.map { LSN(UInt64($0 + 1)) }
+            }
+            drops = Drops(lsns: lsns(.tagDrop), floors: lsns(.floor))
+            sources = history.indices.map { EntryRetentionTests.source($0, pattern: pattern) }
             for (index, change) in history.enumerated() {
                 isExpired.append(change == .expiredPut)
                 switch change {
@@ -56,6 +74,11 @@ struct EntryRetentionTests {
         func hides(_ put: LSN, at reader: LSN) -> Bool {
             let index = Int(put.rawValue) - 1
             if isExpired[index] { return true }
+            let judged = tagged[index] ?? put
+            let isOlder = drops.floors.contains { floor in
+                floor <= reader && (sources[index].map { $0 < EntryRetentionTests.floor } ?? (judged <= floor))
+            }
+            if isOlder { return true }
             guard let version = tagged[index] else { return false }
             return drops.lsns.contains { $0 <= reader && $0 > version }
         }
@@ -112,13 +135,17 @@ struct EntryRetentionTests {
         }
     }
 
+    private static func source(_ index: Int, pattern: Int) -> UInt64? {
+        let lsn = UInt64(index + 1)
+        return [nil, lsn * 10, 100 - lsn * 10, lsn % 2 == 0 ? lsn : nil][pattern]
+    }
+
     /// The records of LSNs in `range`, as one run. Source versions rise, fall or are absent, by `pattern`.
     private static func run(_ history: [Change], _ range: Range<Int>, pattern: Int) -> Run {
         var run = Run()
         for index in range {
             let lsn = UInt64(index + 1)
-            let source: UInt64? = [nil, lsn * 10, 100 - lsn * 10, lsn % 2 == 0 ? lsn : nil][pattern]
-            var fields = EntryFields(sourceVersion: source)
+            var fields = EntryFields(sourceVersion: source(index, pattern: pattern))
             switch history[index] {
             case .put: run.points.append(TestVersion(key, lsn, entry: TestVersion.entry(fields)))
             case .expiredPut:
@@ -133,7 +160,7 @@ struct EntryRetentionTests {
                 fields.tags = [7]
                 fields.extensions = [EntryExtension(tag: carriedTag, bytes: [UInt8(carried(by: index, history))])]
                 run.points.append(TestVersion(key, lsn, entry: TestVersion.entry(fields)))
-            case .tagDrop: break
+            case .tagDrop, .floor: break
             }
         }
         return run
@@ -186,7 +213,7 @@ struct EntryRetentionTests {
         let input = run(history, test.from..<test.upTo, pattern: test.pattern)
         let above = run(history, test.upTo..<count, pattern: test.pattern)
         let snapshots = (0..<test.horizon).filter { test.snapshots >> $0 & 1 == 1 }.map { LSN(UInt64($0)) }
-        let model = Model(history)
+        let model = Model(history, pattern: test.pattern)
         let spans = beneath.points.isEmpty && beneath.ranges.isEmpty ? [] : [(key, key, false)]
         let rules = RetentionRules(
             snapshots: snapshots, horizon: LSN(UInt64(test.horizon)), now: now, tombstones: input.tombstones,
@@ -231,18 +258,19 @@ struct EntryRetentionTests {
         }
     }
 
-    /// Every one there is. Of three changes and more: all without tags, and those in which a drop may hide something; of four
-    /// these with fewer kinds beside.
+    /// Every one there is. Of three changes and more: all without tags, and those in which a drop or a floor may hide something;
+    /// of four these with fewer kinds beside.
     private static func histories(_ count: Int) -> [[Change]] {
         if count < 3 { return histories(count, of: Change.allCases) }
         let untagged = histories(count, of: [.put, .expiredPut, .delete, .rangeDelete])
+        let floors = histories(count, of: [.put, .delete, .floor]).filter { $0.contains(.floor) }
         let kinds: [[Change]] =
             count == 3
             ? [Change.allCases] : [[.taggedPut, .tagDrop, .delete], [.taggedPut, .tagDrop, .movedDeadline]]
         let tagged = kinds.flatMap { histories(count, of: $0) }.filter {
             $0.contains(.tagDrop) && ($0.contains(.taggedPut) || $0.contains(.movedDeadline))
         }
-        return untagged + tagged
+        return untagged + tagged + floors
     }
 
     /// Every history of up to four changes, every place of the inputs in it, every set of snapshots and every horizon.

@@ -13,7 +13,7 @@ import VarveTestSupport
         private let count = Atomic<UInt64>(0)
         var generation: UInt64 { count.load(ordering: .acquiring) }
 
-        func invalidation(of entry: TaggedEntry) -> LSN? {
+        func invalidation(of entry: JudgedEntry) -> LSN? {
             latest.withLock { latest in entry.tags.compactMap { latest[$0] }.filter { $0 >= entry.version }.min() }
         }
 
@@ -59,7 +59,7 @@ import VarveTestSupport
         var engine = try Fixture.store(files, options)
         var (held, snapshots): ([Int: Held], [(Snapshot, [Int: Held])]) = ([:], [])
         func stands(_ entry: Held) -> Bool {
-            drops.invalidation(of: TaggedEntry(namespace: 0, version: entry.lsn, tags: entry.tags)) == nil
+            drops.invalidation(of: JudgedEntry(namespace: 0, version: entry.lsn, tags: entry.tags)) == nil
         }
         for round in 0..<24 {
             for _ in 0..<150 {
@@ -138,7 +138,7 @@ import VarveTestSupport
     func notAsked() throws {
         struct Everything: InvalidationJudge {
             var generation: UInt64 { 1 }
-            func invalidation(of entry: TaggedEntry) -> LSN? { LSN(1) }
+            func invalidation(of entry: JudgedEntry) -> LSN? { LSN(1) }
         }
         var options = Fixture.options()
         options.judge = Everything()

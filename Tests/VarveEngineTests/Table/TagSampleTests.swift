@@ -10,7 +10,7 @@ struct TagSampleTests {
         var tag: UInt64 = 7
         var at = LSN.max
         var generation: UInt64 { 1 }
-        func invalidation(of entry: TaggedEntry) -> LSN? {
+        func invalidation(of entry: JudgedEntry) -> LSN? {
             entry.tags.contains(tag) && entry.version <= at ? at : nil
         }
     }
