@@ -107,13 +107,55 @@ struct DiskOutageTests {
         #expect(try await cache.value(for: "set") == "loaded")
         #expect(cache.statistics.degradation?.writesRefused == 4)
         rig.files.clearFaults()
-        // The mark is tried anew with each.
+        // The disk is left alone for a second.
+        #expect(await code { try await cache.remove("set") } == .corruption)
+        #expect(!cache.health.isWritable)
+        rig.rig.clock.advance(by: .seconds(1))
         #expect(await code { try await cache.remove("set") } == (isThere ? nil : .corruption))
+        #expect(cache.health.isWritable == isThere)
         try await cache.store.close()
         try rot()
         let again = try await rig.cache(.throwing)
         #expect(try await again.value(for: "set") == (isThere ? nil : "old"))
         try await again.store.close()
+    }
+
+    @Test("However many changes a broken disk refuses, it is asked once a second, then less and less often")
+    func pauses() async throws {
+        let (rig, _) = try await damaged(.manifest)
+        let asked = Watched(0)
+        rig.files.fail(EIO, sticky: true) { $0.operation.isChange && $0.path.hasSuffix("DEGRADED") }
+        let cache = try await rig.cache()
+        rig.files.observe { call in
+            if call.operation.isChange, call.path.hasSuffix("DEGRADED") { asked.update { $0 += 1 } }
+        }
+        /// Of 20 changes side by side how often the disk was asked.
+        func refused() async -> Int {
+            let before = asked.current
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<20 {
+                    group.addTask {
+                        #expect(await code { try await cache.set("new", for: "\(number)") } == .corruption)
+                    }
+                }
+            }
+            return asked.current - before
+        }
+        #expect(await refused() == 1)
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            #expect(await refused() == 0)
+            rig.rig.clock.advance(by: .seconds(seconds) - .nanoseconds(1))
+            #expect(await refused() == 0, "\(seconds) s")
+            rig.rig.clock.advance(by: .nanoseconds(1))
+            #expect(await refused() == 1, "\(seconds) s")
+        }
+        #expect(cache.statistics.degradation?.writesRefused == 20 * 25)
+        rig.files.clearFaults()
+        rig.rig.clock.advance(by: .seconds(60))
+        try await cache.set("new", for: "a")
+        rig.files.observe(nil)
+        #expect(cache.health.isWritable)
+        try await cache.store.close()
     }
 
     @Test("A store that is yet to be made on a full disk goes on in memory, with changes while the folder holds none")
@@ -156,6 +198,7 @@ struct DiskOutageTests {
         // While it is open there, and after that.
         #expect(await code { try await cache.set("mine again", for: "a") } == .diskFull)
         try await other.store.close()
+        rig.rig.clock.advance(by: .seconds(1))
         #expect(await code { try await cache.remove("a") } == .diskFull)
         #expect(!cache.health.isWritable && cache.health.description.contains("sets and removals throw"))
         #expect(try await cache.value(for: "a") == "mine")
