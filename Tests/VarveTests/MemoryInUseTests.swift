@@ -113,12 +113,12 @@ struct MemoryInUseTests {
         await #expect(processExitsWith: .success) {
             guard varve_allocations_are_counted() else { return }
             try await MemoryInUseTests.compareCoded(4000) { number in
-                (0..<2000).map { UInt16(truncatingIfNeeded: $0 + number) }
+                (0..<400).map { UInt16(truncatingIfNeeded: $0 + number) }
             }
             try await MemoryInUseTests.compareCoded(4000) { number in
-                (0..<2000).map { Int8(truncatingIfNeeded: $0 + number) }
+                (0..<400).map { Int8(truncatingIfNeeded: $0 + number) }
             }
-            try await MemoryInUseTests.compareCoded(4000) { number in (0..<2000).map { ($0 + number) % 2 == 0 } }
+            try await MemoryInUseTests.compareCoded(4000) { number in (0..<400).map { ($0 + number) % 2 == 0 } }
             try await MemoryInUseTests.compareCoded(4000) { number in (0..<500).map { $0 % 9 == 0 ? $0 + number : nil }
             }
             try await MemoryInUseTests.compareCoded(4000) { number in
