@@ -37,7 +37,6 @@ struct LRUQueue: EvictionQueue {
     init(capacity: Int, expectedEntries: Int) { self.capacity = capacity }
 
     mutating func hit(_ slot: UInt32) {
-        slots.use(slot)
         slots.move(slot, to: slots.region(slot))
         if hitsToTick == 0 {
             hitsToTick = slots.count / LRUQueue.ticksOfEntries
@@ -45,7 +44,7 @@ struct LRUQueue: EvictionQueue {
         } else {
             hitsToTick -= 1
         }
-        slots[mark: slot].tick = UInt16(truncatingIfNeeded: ticks)
+        slots.use(slot, at: UInt16(truncatingIfNeeded: ticks))
     }
 
     mutating func admit(_ slot: UInt32, hash: UInt64, weight: Int, isPinned: Bool) {
