@@ -27,8 +27,8 @@ extension FuzzTarget {
                 ("checkpoint", .checkpoint(path: "/tmp/c", slot: "archive")), ("get", .get(key: [0, 0, 0, 16, 1])),
                 ("timed-get", .timedGet(key: [0, 0, 0, 16, 1])),
                 ("scan", .openScan(scan)), ("page", .nextPage(scan: 3)), ("log", .log(log)),
-                ("slot", .slot(name: "archive", place: .lsn(LSN(9)))), ("changes", .changes(changes)),
-                ("slot-cursor", .slot(name: "archive", place: .cursor(cursor))),
+                ("slot", .slot(name: "archive", place: cursor)), ("slot-removal", .slot(name: "archive", place: nil)),
+                ("changes", .changes(changes)),
             ]
             return requests.map { name, request in
                 (name, message(request.kind, ByteBuffer.made { request.appendBody(to: &$0) }))

@@ -34,7 +34,7 @@ protocol EvictionQueue: Sendable {
     mutating func recordMiss(hash: UInt64)
     /// How often a key was seen lately, as far as the policy knows from its hash alone; 0 where it knows nothing.
     func frequency(hash: UInt64) -> Int
-    /// How much a slot that is in is worth by its hits, as far as the policy counts them.
+    /// How much a slot that is in is worth by its hits, as far as the policy counts them, or knows when they were.
     func worth(_ slot: UInt32) -> UInt64
     /// Calls `body` with every slot, the one worth most first (pinned ones before all), until it answers false.
     func forEachHottestFirst(_ body: (UInt32) -> Bool)

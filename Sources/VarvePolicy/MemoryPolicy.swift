@@ -239,7 +239,7 @@ public struct MemoryPolicy: Sendable {
     }
 
     /// How much an entry that is in is worth, more than others that were hit more, pinned ones more than all; nil where `takeUse`
-    /// would not tell of it. As far as the policy counts: to FIFO and LRU all are alike.
+    /// would not tell of it. As far as the policy counts: to LRU more are those that were hit later, to FIFO all are alike.
     public func worthOfUse(_ slot: Int) -> UInt64? {
         let slot = UInt32(slot)
         if !oversized.isEmpty, oversized.contains(slot) { return nil }

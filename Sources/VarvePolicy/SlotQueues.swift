@@ -149,6 +149,13 @@ struct SlotQueues: Sendable {
         if !marks[Int(slot)].isUsed { marks[Int(slot)].use() }
     }
 
+    /// The same for who knows them by when they were.
+    @inline(__always)
+    mutating func use(_ slot: UInt32, at tick: UInt16) {
+        use(slot)
+        marks[Int(slot)].tick = tick
+    }
+
     /// Whether a slot was hit since this was asked last, or the time before.
     mutating func takeUse(_ slot: UInt32) -> Bool { marks[Int(slot)].takeUse() }
 

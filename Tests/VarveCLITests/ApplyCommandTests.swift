@@ -135,6 +135,39 @@ import VarveEngine
         #expect(try slot("first") == nil)
     }
 
+    /// A source that was put back has other changes at the LSNs that the copy has reached: its own copy still needs them.
+    @Test(arguments: [true, false])
+    func aSourceThatWasPutBackKeepsTheSlotWhereItIs(isOpen: Bool) throws {
+        try put("a", "1")
+        try varve("checkpoint", "--dir", "first", "second")
+        try varve("checkpoint", "--dir", "first", "third")
+        for number in 0..<10 { try put("lost", "\(number)") }
+        #expect(try varve("apply", "--from", "first", "--dir", "second").status == 0)
+        let path = scratch.path
+        try FileManager.default.removeItem(atPath: path + "/first")
+        try FileManager.default.moveItem(atPath: path + "/third", toPath: path + "/first")
+        #expect(try varve("put", "--dir", "first", "--promote", "a", "2").status == 0)
+        #expect(try varve("checkpoint", "--dir", "first", "--slot", "x", "fourth").status == 0)
+        let before = try #require(try slot("first"))
+        for number in 0..<20 { try put("other", "\(number)") }
+        let reached = try #require(Int(try position("second")[0]))
+        #expect(try before < reached && reached < #require(Int(try position("first")[0])))
+        let owner =
+            isOpen ? try RunningBinary(["load", "--dir", path + "/first", "--format", "tsv", "--json", "-"]) : nil
+        try owner?.feed("b\t1\n")
+        if let owner { #expect(owner.wait { owner.largest("acknowledged") == 1 }) }
+        let outcome = try varve("apply", "--from", "first", "--dir", "second", "--slot", "x")
+        #expect(outcome.status == 1)
+        #expect(outcome.errors.contains("the slot x of first was not moved"), "\(outcome.errors)")
+        #expect(outcome.errors.contains("is not in this store's history"), "\(outcome.errors)")
+        #expect(try slot("first") == before)
+        try owner?.endInput()
+        if let owner { #expect(owner.waitForEnd() == 0) }
+        // Which is where its own copy goes on.
+        #expect(try varve("apply", "--from", "first", "--dir", "fourth", "--slot", "x").status == 0)
+        #expect("\(try slot("first") ?? 0)" == (try position("first")[0]))
+    }
+
     @Test func aSlotIsRemovedFromAStoreThatAnotherProcessHasOpen() throws {
         try put("a", "1")
         try varve("checkpoint", "--dir", "first", "--slot", "x", "second")

@@ -45,10 +45,12 @@ struct MemoryInUseTests {
     }
 
     /// Values that are kept as JSON: memory holds what was decoded from it.
-    private static func compareCoded<Value: Codable & Sendable>(_ value: (Int) -> Value) async throws {
+    private static func compareCoded<Value: Codable & Sendable>(
+        _ keys: Int = 20_000, _ value: (Int) -> Value
+    ) async throws {
         let before = varve_allocated_bytes()
         let cache = try Cache<Int, Value>.inMemory(CacheOptions(memory: .bytes(limit)))
-        try await compare(cache, 20_000, since: before, value)
+        try await compare(cache, keys, since: before, value)
     }
 
     private static func compare<Value: Sendable>(
@@ -58,6 +60,19 @@ struct MemoryInUseTests {
         #expect(use.given < use.told * 2, "\(Value.self): \(use)")
         #expect(use.given > use.told / 2, "\(Value.self): \(use)")
         try await cache.close()
+    }
+
+    /// Most of what there could be is not there, nor in the text.
+    private struct Sparse: Codable {
+        var id: Int
+        var texts: [String?] = []
+        var a, b, c, d, e, f, g, h, i, j: String?
+        var k, l, m, n, o, p, q, r, s, t: Int?
+
+        init(_ number: Int) {
+            id = number
+            b = String(repeating: "b", count: number % 20)
+        }
     }
 
     private struct Person: Codable {
@@ -89,6 +104,35 @@ struct MemoryInUseTests {
                 }
             }
             try await MemoryInUseTests.compareCoded { Person($0) }
+        }
+    }
+
+    @Test(
+        "So do arrays of small numbers, collections within others, and structs whose fields are nil for the most part")
+    func shapes() async {
+        await #expect(processExitsWith: .success) {
+            guard varve_allocations_are_counted() else { return }
+            try await MemoryInUseTests.compareCoded(4000) { number in
+                (0..<400).map { UInt16(truncatingIfNeeded: $0 + number) }
+            }
+            try await MemoryInUseTests.compareCoded(4000) { number in
+                (0..<400).map { Int8(truncatingIfNeeded: $0 + number) }
+            }
+            try await MemoryInUseTests.compareCoded(4000) { number in (0..<400).map { ($0 + number) % 2 == 0 } }
+            try await MemoryInUseTests.compareCoded(4000) { number in (0..<500).map { $0 % 9 == 0 ? $0 + number : nil }
+            }
+            try await MemoryInUseTests.compareCoded(4000) { number in
+                (0..<20).map { row in (0..<100).map { UInt8(truncatingIfNeeded: $0 * row + number) } }
+            }
+            try await MemoryInUseTests.compareCoded(4000) { number in Set((0..<300).map { Int32($0 * (number + 1)) }) }
+            try await MemoryInUseTests.compareCoded(4000) { number in
+                Dictionary(uniqueKeysWithValues: (0..<10).map { ("key \($0)", (0..<60).map { Float($0 + number) }) })
+            }
+            try await MemoryInUseTests.compareCoded(4000) { Sparse($0) }
+            try await MemoryInUseTests.compareCoded(4000) { number in (0..<20).map { Sparse($0 + number) } }
+            try await MemoryInUseTests.compareCoded(4000) { number in
+                Dictionary(uniqueKeysWithValues: (0..<20).map { ($0, Sparse($0 + number)) })
+            }
         }
     }
 

@@ -201,7 +201,7 @@ extension CacheStatistics {
     mutating func addStore(_ store: CacheStore, _ tier: DiskTier?) {
         disk = tier.map(\.engines.use)
         ownDisk = tier.map { OwnDiskUse($0.engine.statistics(of: $0.namespace)) }
-        let degraded = store.degraded?.counts ?? store.outage?.counts(at: store.clock.now())
+        let degraded = store.degraded?.counts ?? store.outage?.counts
         degradation = degraded.map { DegradationUse($0) }
         let health = store.health
         (isHealthy, isWritable) = (health.isHealthy, health.isWritable)

@@ -198,7 +198,7 @@ public final class CacheStore: Sendable {
         guard options.keepsDegradedMark, DiskOutage.allows(cause) else { return nil }
         // What hinders this as well is told by the first error.
         let held = await IOThread.run(name: "varve-open") { try? HeldStore.hold(at: path, files) }
-        return held.map { DiskOutage(cause, $0, in: path, at: CacheClock(clock, storeTime: nil).now()) }
+        return held.map { DiskOutage(cause, $0, in: path, CacheClock(clock, storeTime: nil)) }
     }
 
     package static func inMemory(clock: (any SystemClock)? = nil) throws(VarveError) -> CacheStore {

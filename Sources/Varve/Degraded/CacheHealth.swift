@@ -115,7 +115,7 @@ extension CacheStore {
     /// How the store is now.
     public var health: CacheHealth {
         var health = CacheHealth()
-        outage?.describe(in: &health, at: clock.now())
+        outage?.describe(in: &health)
         guard let engine else { return health }
         let troubles = engine.troubles
         if let failure = troubles.failure {

@@ -7,22 +7,33 @@ internal import VarveIO
 /// looks after it.
 ///
 /// A change is acknowledged once the folder's degraded mark is durable: then whoever opens or repairs it later brings nothing back
-/// that was changed here. Where the folder holds no store there is nothing to mark (`HeldStore`). Any thread.
+/// that was changed here. Where the folder holds no store there is nothing to mark (`HeldStore`). A disk that refuses the mark is
+/// left alone for a while, however many changes come: they get the same refusal. Any thread.
 final class DiskOutage: Sendable {
     let cause: VarveError
     let directory: String
     private let held: HeldStore
+    private let clock: CacheClock
     private let began: Int64
     private let refusals = Atomic<UInt64>(0)
-    /// Whether the last change was: then the next one most likely is.
-    private let isRefused = Atomic<Bool>(false)
+    /// Of threads that ask the disk: who waits for another one's turn goes by what that one was told.
+    private let turn = Mutex(())
+    private let standing = Mutex(Standing())
     private let isTold = Atomic<Bool>(false)
 
-    init(_ cause: VarveError, _ held: HeldStore, in directory: String, at now: Int64) {
+    /// What the disk said last.
+    private struct Standing {
+        /// Nil: nothing, or that changes may be acknowledged.
+        var refusal: VarveError?
+        var retries = RetrySchedule()
+    }
+
+    init(_ cause: VarveError, _ held: HeldStore, in directory: String, _ clock: CacheClock) {
         self.cause = cause
         self.held = held
         self.directory = directory
-        began = now
+        self.clock = clock
+        began = clock.now()
     }
 
     /// Whether an opening that failed so may do without its store. What another version of the program wrote, somebody else has
@@ -47,16 +58,34 @@ final class DiskOutage: Sendable {
                 underlying: cause)
         }
         if held.isCovered { return }
-        let refusal: VarveError? = await IOThread.run(name: "varve-mark") { [held, cause, began] in
-            do throws(VarveError) { try held.cover(cause: cause.message, at: began) } catch { return error }
-            return nil
-        }
-        isRefused.store(refusal != nil, ordering: .relaxed)
+        var refusal = presentRefusal
+        if refusal == nil { refusal = await IOThread.run(name: "varve-mark") { self.cover() } }
         guard let refusal else { return }
         refusals.add(1, ordering: .relaxed)
         throw VarveError(
             cause.code, "\(cause.message); and it cannot go on in memory alone: \(refusal.message)", path: cause.path,
             underlying: refusal)
+    }
+
+    /// What a change gets without asking the disk anew; nil: it is to be asked.
+    private var presentRefusal: VarveError? {
+        let now = clock.now()
+        return standing.withLock { $0.retries.isDue(at: now) ? nil : $0.refusal }
+    }
+
+    /// Nil where a change may be acknowledged. Blocks.
+    private func cover() -> VarveError? {
+        turn.withLock { _ in
+            if let refusal = presentRefusal { return refusal }
+            var refusal: VarveError?
+            do throws(VarveError) { try held.cover(cause: cause.message, at: began) } catch { refusal = error }
+            let now = clock.now()
+            standing.withLock { standing in
+                if refusal == nil { standing.retries = RetrySchedule() } else { standing.retries.refused(at: now) }
+                standing.refusal = refusal
+            }
+            return refusal
+        }
     }
 
     /// What asks for the store itself gets this.
@@ -68,22 +97,25 @@ final class DiskOutage: Sendable {
     }
 
     /// Whether changes throw, as far as is known.
-    private var refusesChanges: Bool { held.isReadOnly || (!held.isCovered && isRefused.load(ordering: .relaxed)) }
+    private var refusesChanges: Bool {
+        held.isReadOnly || (!held.isCovered && standing.withLock { $0.refusal != nil })
+    }
     var isMarkSet: Bool { (held.isNew && !refusesChanges) || held.isCovered }
 
-    func counts(at now: Int64) -> DegradedCounts {
+    var counts: DegradedCounts {
         var counts = DegradedCounts()
         counts.isDegraded = true
         counts.episodes = 1
-        counts.nanoseconds = max(0, now &- began)
+        counts.nanoseconds = max(0, clock.now() &- began)
         counts.refusals = refusals.load(ordering: .relaxed)
         return counts
     }
 
-    func describe(in health: inout CacheHealth, at now: Int64) {
+    func describe(in health: inout CacheHealth) {
         health.state = .degraded(
             CacheHealth.Episode(
-                cause: cause, duration: .nanoseconds(max(0, now &- began)), changes: 0, isMarkDurable: isMarkSet,
+                cause: cause, duration: .nanoseconds(max(0, clock.now() &- began)), changes: 0,
+                isMarkDurable: isMarkSet,
                 returnsByItself: false, isWithoutStore: true, refusesChanges: refusesChanges))
     }
 

@@ -1,4 +1,4 @@
-/// What a value takes in memory, by its JSON. The text knows nothing of types, so each part counts as what it mostly is: a number
+/// What a value takes in memory, by its JSON, where its type does not tell (`HeapMeasured`). The text knows nothing of types, so each part counts as what it mostly is: a number
 /// between the 8 bytes that it has and the 16 that an array grown by halves holds for it, a name between nothing (a
 /// struct's) and the 16 of a dictionary's key. A long name counts as a key's, which lies outside of itself: a bound in bytes must
 /// hold for dictionaries, though an array of structs that repeats it comes out dearer than it is.

@@ -61,15 +61,17 @@ extension ValueCoding where Value: Codable {
     /// Numbers that JSON has none of are the strings "varve:nan", "varve:inf" and "varve:-inf". A string of yours that says
     /// just that comes back as a number to a type that tries numbers before strings; any other comes back as it was.
     ///
-    /// The cost in memory is estimated by what the text stands for: 12 bytes a number, 16 a string, 8 a name and, above
-    /// 15 bytes, all of it with a header of 32; 32 an array or object. That is within a factor of two or so for arrays of
-    /// `Int`, `Double` or `String`, dictionaries of these, and structs of such fields whose names have up to 15 letters. The
-    /// text knows no types, so it is more where numbers are small (12 times what an array of `UInt8` takes) or a struct's
-    /// field has a longer name; and less for arrays of structs most of whose optional fields are nil, which are not in the text.
-    /// A type that is far off says its cost itself (`CacheValue`), or has a coding that does.
+    /// The cost in memory of arrays, sets and dictionaries of numbers and strings, and of these in each other, is measured.
+    /// Of types of your own it is estimated by what the text stands for: 12 bytes a number, 16 a string, 8 a name and, above
+    /// 15 bytes, all of it with a header of 32; 32 an array or object. Where they are the elements of an array, set or dictionary
+    /// that is the cached value, it is their layout at least, so that fields which are nil, and so not in the text, count. That is
+    /// within a factor of two or so where fields are `Int`, `Double` or `String`, or arrays or dictionaries of these, and their names
+    /// have up to 15 letters. The text knows no types, so it is more where such a field holds small numbers (12 times what an array
+    /// of `UInt8` takes) or has a longer name; and less where it holds structs of its own most of whose fields are nil. A type
+    /// that is far off says its cost itself (`CacheValue`), or has a coding that does.
     ///
-    /// A cache without a disk that is bounded in bytes encodes a value once for that, when it is written; of one that cannot be
-    /// encoded the layout and 64 bytes are taken.
+    /// A cache without a disk that is bounded in bytes encodes a value that is estimated once for that, when it is written; of one
+    /// that cannot be encoded the layout and 64 bytes are taken.
     public static var json: ValueCoding {
         let (nan, infinity, negative) = ("varve:nan", "varve:inf", "varve:-inf")
         let encode: @Sendable (Value) throws -> [UInt8] = { value in
@@ -87,7 +89,11 @@ extension ValueCoding where Value: Codable {
                 return try decoder.decode(Value.self, from: Data(bytes))
             },
             estimate: { value, encoded in
-                (encoded ?? (try? encode(value))).map { JSONCost.inMemory(of: $0) } ?? MemoryLayout<Value>.stride + 64
+                if let measured = value as? any HeapMeasured { return measured.heapBytes }
+                // The text does not tell of fields that are nil: elements take their room all the same.
+                let least = (value as? any ElementStore)?.bytesOfElements ?? 0
+                guard let text = encoded ?? (try? encode(value)) else { return least + MemoryLayout<Value>.stride + 64 }
+                return max(least, JSONCost.inMemory(of: text))
             })
     }
 }

@@ -8,9 +8,12 @@ internal import VarveIO
 /// The slot never stands beyond what the follower has on disk: it is moved after a sync. Where nobody answers for the
 /// source a move waits for a later one, the last of which opens the source itself. A move that fails is told once; the log
 /// is then kept a little longer, and nothing else happens. A slot that was removed meanwhile is told, and not made again.
+///
+/// A place goes with its history: a source that was restored to an earlier moment has other changes at the same LSNs, and
+/// refuses.
 final class SlotKeeper: Sendable {
     private struct State: Sendable {
-        var reached = LSN.zero
+        var reached: ChangeCursor?
         var isOver = false
     }
 
@@ -36,8 +39,8 @@ final class SlotKeeper: Sendable {
 
     /// The follower has reached its present position. Costs next to nothing.
     func advance() {
-        let lsn = engine.position.lsn
-        state.withLock { $0.reached = lsn }
+        let place = ChangeCursor(engine.position)
+        state.withLock { $0.reached = place }
         state.notifyAll()
     }
 
@@ -52,15 +55,15 @@ final class SlotKeeper: Sendable {
     private enum Outcome { case moved, isSilent, isRemoved }
 
     private func run() {
-        var moved = LSN.zero
+        var moved: ChangeCursor?
         var hasComplained = false
         while true {
-            let now = state.wait { $0.isOver || $0.reached > moved ? $0 : nil }
-            if now.reached > moved {
+            let now = state.wait { $0.isOver || $0.reached != moved ? $0 : nil }
+            if let reached = now.reached, reached != moved {
                 do {
                     try engine.sync()
-                    switch try move(to: now.reached, isLast: now.isOver) {
-                    case .moved: moved = now.reached
+                    switch try move(to: reached, isLast: now.isOver) {
+                    case .moved: moved = reached
                     case .isSilent: break
                     case .isRemoved:
                         return StandardError.print(
@@ -78,17 +81,9 @@ final class SlotKeeper: Sendable {
         }
     }
 
-    private func move(to lsn: LSN, isLast: Bool) throws(VarveError) -> Outcome {
-        do {
-            let client = try OwnerClient.connect(toStoreAt: source, PosixFileSystem())
-            return try client.moveSlot(name, to: lsn) ? .moved : .isRemoved
-        } catch {
-            // Its owner is gone, or on its way.
-            if !isLast {
-                guard SlotKeeper.isSilence(error.code) else { throw error }
-                return .isSilent
-            }
-        }
+    private func move(to place: ChangeCursor, isLast: Bool) throws(VarveError) -> Outcome {
+        if let outcome = try askOwner(to: place, isLast: isLast) { return outcome }
+        guard isLast else { return .isSilent }
         var options = EngineOptions()
         options.createIfMissing = false
         options.promotesCopies = false
@@ -98,12 +93,27 @@ final class SlotKeeper: Sendable {
             source = try Engine.openFollower(at: self.source, options)
         }
         let isThere: Bool
-        do { isThere = try source.moveSlot(name, to: lsn) } catch {
+        do { isThere = try source.moveSlot(name, to: place) } catch {
             try? source.close()
             throw error
         }
         try source.close()
         return isThere ? .moved : .isRemoved
+    }
+
+    /// Nil where its owner is gone, or on its way.
+    private func askOwner(to place: ChangeCursor, isLast: Bool) throws(VarveError) -> Outcome? {
+        let client: OwnerClient
+        do { client = try OwnerClient.connect(toStoreAt: source, PosixFileSystem()) } catch {
+            // Whatever keeps it from being asked, the last move opens the source.
+            guard isLast || SlotKeeper.isSilence(error.code) else { throw error }
+            return nil
+        }
+        defer { client.close() }
+        do { return try client.moveSlot(name, to: place) ? .moved : .isRemoved } catch {
+            guard SlotKeeper.isSilence(error.code) else { throw error }
+            return nil
+        }
     }
 
     private static func isSilence(_ code: VarveError.Code) -> Bool {

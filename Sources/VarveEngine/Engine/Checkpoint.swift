@@ -281,11 +281,6 @@ extension Engine {
         }
     }
 
-    /// The same for a place in the present history.
-    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) -> Bool {
-        try moveSlot(name, to: cursor(at: lsn))
-    }
-
     /// Forgets a reader of the log. False where there is none of that name.
     @discardableResult
     public func removeSlot(_ name: String) throws(VarveError) -> Bool {

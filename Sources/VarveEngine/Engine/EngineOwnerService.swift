@@ -58,13 +58,10 @@ final class EngineOwnerService: OwnerService {
         }
     }
 
-    func slot(_ name: String, at place: SlotPlace?) throws(VarveError) -> Bool {
+    func slot(_ name: String, at place: ChangeCursor?) throws(VarveError) -> Bool {
         let engine = try open()
-        return switch place {
-        case .cursor(let cursor): try engine.moveSlot(name, to: cursor)
-        case .lsn(let lsn): try engine.moveSlot(name, to: lsn)
-        case nil: try engine.removeSlot(name)
-        }
+        guard let place else { return try engine.removeSlot(name) }
+        return try engine.moveSlot(name, to: place)
     }
 
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry? {

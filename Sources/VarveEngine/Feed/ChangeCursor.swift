@@ -12,6 +12,9 @@ public struct ChangeCursor: Hashable, Sendable {
         self.lsn = lsn
     }
 
+    /// The end of a log: for a copy that takes the log itself, and so has met its source's history.
+    package init(_ position: LogPosition) { self.init(timeline: position.timeline, lsn: position.lsn) }
+
     /// Names the history in which this is a place, for versions that stand for one as well.
     package var history: UInt64 { timeline.unique.high ^ timeline.unique.low }
 }

@@ -88,20 +88,15 @@ package final class OwnerClient: Sendable {
         }
     }
 
-    /// Lets the owner keep its log after `lsn` for the reader of that name, and no longer what lies before. False where it
+    /// Lets the owner keep its log after a place for the reader of that name, and no longer what lies before. False where it
     /// knows none of that name.
-    /// - Throws: `.notContinuing` for a place beyond its end.
-    package func moveSlot(_ name: String, to lsn: LSN) throws(VarveError) -> Bool { try slot(name, .lsn(lsn)) }
-
-    /// The same for a place in a history, which must be the owner's.
-    package func moveSlot(_ name: String, to cursor: ChangeCursor) throws(VarveError) -> Bool {
-        try slot(name, .cursor(cursor))
-    }
+    /// - Throws: `.notContinuing` for a place that is not in the owner's history, or beyond its end.
+    package func moveSlot(_ name: String, to place: ChangeCursor) throws(VarveError) -> Bool { try slot(name, place) }
 
     /// Lets the owner forget a reader of its log. False where it knows none of that name.
     package func removeSlot(_ name: String) throws(VarveError) -> Bool { try slot(name, nil) }
 
-    private func slot(_ name: String, _ place: SlotPlace?) throws(VarveError) -> Bool {
+    private func slot(_ name: String, _ place: ChangeCursor?) throws(VarveError) -> Bool {
         unsafe try exchange(.slot(name: name, place: place)) { header, _ throws(DecodeError) in
             switch header.kind {
             case .done: return true

@@ -20,7 +20,7 @@ enum OwnerRequest: Equatable {
     /// The log from a position on.
     case log(OwnerLogRequest)
     /// Moves a slot; nil: forgets it.
-    case slot(name: String, place: SlotPlace?)
+    case slot(name: String, place: ChangeCursor?)
     /// The changes after a place.
     case changes(OwnerChangesRequest)
 
@@ -60,7 +60,8 @@ enum OwnerRequest: Equatable {
         case .log(let log): log.append(to: &buffer)
         case .slot(let name, let place):
             buffer.appendCounted(name)
-            buffer.append(place)
+            buffer.append(place == nil ? 0 : 1)
+            if let place { buffer.append(place) }
         case .changes(let changes): changes.append(to: &buffer)
         }
     }
@@ -92,44 +93,11 @@ enum OwnerRequest: Equatable {
         case .slot:
             self = .slot(
                 name: try reader.countedText(atMost: OwnerRequest.slotBytes, "slot name length"),
-                place: try reader.slotPlace())
+                place: try reader.flag() ? try reader.changeCursor() : nil)
         case .changes: self = .changes(try OwnerChangesRequest(&reader))
         default: throw .unknown("request kind \(kind.rawValue)")
         }
         try reader.expectEnd()
-    }
-}
-
-/// Up to where a slot's reader has dealt with the log.
-enum SlotPlace: Hashable, Sendable {
-    /// In the present history, for a copy that takes the log itself and so has met no other.
-    case lsn(LSN)
-    case cursor(ChangeCursor)
-}
-
-extension ByteBuffer {
-    fileprivate mutating func append(_ place: SlotPlace?) {
-        switch place {
-        case nil: append(0)
-        case .lsn(let lsn):
-            append(1)
-            appendFixed(lsn.rawValue)
-        case .cursor(let cursor):
-            append(2)
-            append(cursor)
-        }
-    }
-}
-
-extension ByteReader {
-    fileprivate mutating func slotPlace() throws(DecodeError) -> SlotPlace? {
-        let tag = try byte()
-        switch tag {
-        case 0: return nil
-        case 1: return .lsn(try checkedLSN())
-        case 2: return .cursor(try changeCursor())
-        default: throw .unknown("place \(tag) of a slot")
-        }
     }
 }
 

@@ -19,7 +19,7 @@ protocol OwnerService: AnyObject, Sendable {
         to path: String, slot: String?, _ call: OwnerCall, progress: OwnerProgressHandler
     ) throws(VarveError) -> LogPosition
     /// Moves the slot of that name; without a place forgets it. Whether there was one.
-    func slot(_ name: String, at place: SlotPlace?) throws(VarveError) -> Bool
+    func slot(_ name: String, at place: ChangeCursor?) throws(VarveError) -> Bool
     /// The newest version of a full key that a reader may see now; nil where there is none.
     func get(fullKey: [UInt8]) throws(VarveError) -> OwnerEntry?
     /// What the store's clock says.

@@ -15,7 +15,7 @@ final class FakeOwnerService: OwnerService {
         var flushes = 0
         var compactions: [String] = []
         var checkpoints: [String] = []
-        var slots: [String: SlotPlace] = [:]
+        var slots: [String: ChangeCursor] = [:]
         var openScans = 0
         var chunksTaken = 0
         var changes: [ChangeChunk] = []
@@ -75,7 +75,7 @@ final class FakeOwnerService: OwnerService {
         return FakeOwnerService.position
     }
 
-    func slot(_ name: String, at place: SlotPlace?) throws(VarveError) -> Bool {
+    func slot(_ name: String, at place: ChangeCursor?) throws(VarveError) -> Bool {
         try checkFailure()
         return state.update { state in
             guard state.slots[name] != nil else { return false }

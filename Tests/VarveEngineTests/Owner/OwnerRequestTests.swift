@@ -37,13 +37,13 @@ struct OwnerRequestTests {
     @Test("slots are moved and forgotten, and who asks is told whether there was one")
     func slots() throws {
         #expect(try !client.removeSlot("none"))
-        #expect(try !client.moveSlot("none", to: LSN(5)))
-        service.state.update { $0.slots = ["späher": .lsn(LSN(5))] }
-        #expect(try client.moveSlot("späher", to: LSN(9)))
-        #expect(service.state.current.slots == ["späher": .lsn(LSN(9))])
-        let cursor = ChangeCursor(timeline: FakeOwnerService.position.timeline, lsn: LSN(10))
-        #expect(try client.moveSlot("späher", to: cursor))
-        #expect(service.state.current.slots == ["späher": .cursor(cursor)])
+        let (before, after) = (
+            ChangeCursor(FakeOwnerService.position), ChangeCursor("7-0123456789abcdef0123456789abcdef:42")
+        )
+        #expect(try !client.moveSlot("none", to: before))
+        service.state.update { $0.slots = ["späher": before] }
+        #expect(try client.moveSlot("späher", to: try #require(after)))
+        #expect(service.state.current.slots == ["späher": after])
         #expect(try client.removeSlot("späher"))
         #expect(service.state.current.slots.isEmpty)
     }

@@ -34,8 +34,7 @@ struct OwnerWireTests {
             .openScan(OwnerScanRequest()),
             .openScan(OwnerScanRequest(begin: [1], end: [], isReverse: true, limit: .max)), .nextPage(scan: 5),
             .closeScan(scan: .max), .log(OwnerLogRequest(from: FakeOwnerService.position)),
-            .slot(name: "s", place: nil), .slot(name: "", place: .lsn(.max)),
-            .slot(name: "s", place: .cursor(cursor)),
+            .slot(name: "s", place: nil), .slot(name: "", place: cursor),
         ]
         for request in requests {
             var body = ByteBuffer()

@@ -107,13 +107,55 @@ struct DiskOutageTests {
         #expect(try await cache.value(for: "set") == "loaded")
         #expect(cache.statistics.degradation?.writesRefused == 4)
         rig.files.clearFaults()
-        // The mark is tried anew with each.
+        // The disk is left alone for a second.
+        #expect(await code { try await cache.remove("set") } == .corruption)
+        #expect(!cache.health.isWritable)
+        rig.rig.clock.advance(by: .seconds(1))
         #expect(await code { try await cache.remove("set") } == (isThere ? nil : .corruption))
+        #expect(cache.health.isWritable == isThere)
         try await cache.store.close()
         try rot()
         let again = try await rig.cache(.throwing)
         #expect(try await again.value(for: "set") == (isThere ? nil : "old"))
         try await again.store.close()
+    }
+
+    @Test("However many changes a broken disk refuses, it is asked once a second, then less and less often")
+    func pauses() async throws {
+        let (rig, _) = try await damaged(.manifest)
+        let asked = Watched(0)
+        rig.files.fail(EIO, sticky: true) { $0.operation.isChange && $0.path.hasSuffix("DEGRADED") }
+        let cache = try await rig.cache()
+        rig.files.observe { call in
+            if call.operation.isChange, call.path.hasSuffix("DEGRADED") { asked.update { $0 += 1 } }
+        }
+        /// Of 20 changes side by side how often the disk was asked.
+        func refused() async -> Int {
+            let before = asked.current
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<20 {
+                    group.addTask {
+                        #expect(await code { try await cache.set("new", for: "\(number)") } == .corruption)
+                    }
+                }
+            }
+            return asked.current - before
+        }
+        #expect(await refused() == 1)
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            #expect(await refused() == 0)
+            rig.rig.clock.advance(by: .seconds(seconds) - .nanoseconds(1))
+            #expect(await refused() == 0, "\(seconds) s")
+            rig.rig.clock.advance(by: .nanoseconds(1))
+            #expect(await refused() == 1, "\(seconds) s")
+        }
+        #expect(cache.statistics.degradation?.writesRefused == 20 * 25)
+        rig.files.clearFaults()
+        rig.rig.clock.advance(by: .seconds(60))
+        try await cache.set("new", for: "a")
+        rig.files.observe(nil)
+        #expect(cache.health.isWritable)
+        try await cache.store.close()
     }
 
     @Test("A store that is yet to be made on a full disk goes on in memory, with changes while the folder holds none")
@@ -156,6 +198,7 @@ struct DiskOutageTests {
         // While it is open there, and after that.
         #expect(await code { try await cache.set("mine again", for: "a") } == .diskFull)
         try await other.store.close()
+        rig.rig.clock.advance(by: .seconds(1))
         #expect(await code { try await cache.remove("a") } == .diskFull)
         #expect(!cache.health.isWritable && cache.health.description.contains("sets and removals throw"))
         #expect(try await cache.value(for: "a") == "mine")
@@ -183,16 +226,16 @@ struct DiskOutageTests {
     @Test("The folder is looked at once it is locked: what is there before may be another's that is just being made")
     func lockedFirst() async throws {
         let (rig, _) = try await damaged(.manifest)
-        let isLocked = Watched(false)
+        let (isLocked, lookedBefore) = (Watched(false), Watched(false))
         rig.files.observe { call in
             if call.operation == .lock { isLocked.update { $0 = true } }
-            if call.operation == .list { #expect(isLocked.current, "\(call)") }
+            if call.operation == .list, !isLocked.current { lookedBefore.update { $0 = true } }
         }
         let held = try await IOThread.run(name: "test-hold") { () throws(VarveError) in
             try HeldStore.hold(at: CacheRig.path, rig.files)
         }
         rig.files.observe(nil)
-        #expect(isLocked.current && !held.isNew)
+        #expect(isLocked.current && !lookedBefore.current && !held.isNew)
         await IOThread.run(name: "test-hold") { held.letGo() }
     }
 
@@ -221,9 +264,15 @@ struct DiskOutageTests {
         try await again.store.close()
     }
 
-    @Test("Nor are changes taken where the folder is empty: it cannot be locked, so somebody may make a store there")
-    func readOnlyAndEmpty() async throws {
+    @Test(
+        "Nor are changes taken where the folder is empty: it cannot be locked against all, so somebody may make a store there",
+        arguments: [false, true])
+    func readOnlyAndEmpty(hasLock: Bool) async throws {
         let rig = DegradedRig()
+        if hasLock {
+            try rig.files.createDirectory(CacheRig.path)
+            try rig.files.open(CacheRig.path + "/LOCK", .createNew).close()
+        }
         rig.files.fail(EROFS, sticky: true) { $0.operation.isChange }
         let cache = try await rig.cache()
         #expect(cache.isDegraded && !cache.health.isWritable)
@@ -234,11 +283,12 @@ struct DiskOutageTests {
         #expect(try await cache.value(for: "a") == nil)
         #expect(try await cache.value(for: "b") == "loaded")
         rig.files.clearFaults()
-        // Where it takes writes again, somebody else may have it.
-        let other = try await rig.cache(.throwing)
+        // Where it takes writes again, somebody else may have it, unless there was a LOCK to share.
+        let other = hasLock ? nil : try await rig.cache(.throwing)
+        if hasLock { #expect(await code { _ = try await rig.cache(.throwing) } == .storeInUse) }
         #expect(await code { try await cache.set("new", for: "a") } == .io)
         try await cache.store.close()
-        try await other.store.close()
+        try await other?.store.close()
     }
 
     @Test("Its log says so once, and what another program wrote or somebody has open is no outage")

@@ -340,6 +340,22 @@ struct KeptForUseTests {
         try await store.close()
     }
 
+    @Test("To LRU the hottest are those that were used last")
+    func lately() async throws {
+        let store = try await fullStore(CacheRig())
+        let door = await store.unattended()
+        let options = CacheOptions(memory: .entries(1900), policy: .lru)
+        let cache: Cache<String, Int> = try await store.cache(named: "c", options)
+        #expect(cache.memory.shardCount == 1)
+        for number in 0..<1800 { for _ in 0..<2 { _ = try await cache.value(for: "\(number)") { _ in number } } }
+        let last = ["1700", "3", "900", "0"]
+        for key in last { #expect(cache.valueInMemory(for: key) == Int(key)) }
+        #expect(cache.usedLone(of: 0, atMost: 4).map(\.key) == last)
+        #expect(cache.usedLone(of: 0, atMost: 2000).count == 1800)
+        door.update { $0.isOpen = true }
+        try await store.close()
+    }
+
     @Test("A close that has no time for all keeps some of each shard")
     func shares() async throws {
         let rig = CacheRig()
