@@ -124,6 +124,23 @@ import Testing
         #expect(line["failed_loads"] as? Int ?? 0 > 0)
     }
 
+    @Test func hitsAreMeasuredOfEveryContender() throws {
+        let scratch = try Binary.Scratch()
+        let outcome = try Binary.run([
+            "bench", "cache-hit", "--dir", scratch.path + "/bench", "--n", "200", "--ops", "2000", "--json",
+        ])
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        var seen: [String: Int] = [:]
+        for line in outcome.text.split(separator: "\n") {
+            let measured = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+            #expect(measured["ns_op"] as? Double ?? 0 > 0)
+            seen[measured["backend"] as? String ?? "", default: 0] += 1
+        }
+        let caches = ["value", "load", "loading", "in_memory", "expiring", "tagged", "idle"].map { "cache_" + $0 }
+        // On one thread and two, by numbers and by strings.
+        #expect(seen == Dictionary(uniqueKeysWithValues: (caches + ["actor", "mutex"]).map { ($0, 4) }))
+    }
+
     @Test func timersAreHeldAgainstAQuietPool() throws {
         let scratch = try Binary.Scratch()
         let outcome = try Binary.run([

@@ -1,3 +1,4 @@
+import CVarveAllocations
 import Testing
 import VarveEngine
 import VarveTestSupport
@@ -40,7 +41,16 @@ struct EntryRecordTests {
                 #expect(record.deadlines.usableUntil == until, "\(place)")
                 #expect(record.isAhead == isBehind, "\(place)")
                 if isBehind { told += 1 }
-                switch random.next() % 4 {
+                switch random.next() % 6 {
+                case 2:
+                    // Memory alone holds it for a while, as a load brought it.
+                    let number = random.next()
+                    record.setLoad(number)
+                    #expect(record.load == number, "\(place)")
+                    stored = until
+                    record.traits.remove(.isLoadAlone)
+                    record.settleStored(until: until)
+                    #expect(record.load == 0, "\(place)")
                 case 0:
                     stored = until
                     record.storedUntil = until
@@ -54,5 +64,22 @@ struct EntryRecordTests {
             }
         }
         #expect(told > 100, "seed \(seed): the disk was told too rarely to say anything")
+    }
+
+    @Test("Which load brought an entry takes no room where reads do not move it", arguments: [[], [7 as UInt64]])
+    func load(tags: [UInt64]) {
+        var record = EntryRecord(
+            hash: 1, version: 1, deadlines: .never, idle: .none, loadNanoseconds: 5, tags: tags, sourceVersion: 0,
+            weight: 1, traits: [])
+        let before = varve_allocations_of_this_thread()
+        record.setLoad(1 << 32 | 5)
+        let count = varve_allocations_of_this_thread() - before
+        if varve_allocations_are_counted() { #expect(count == 0) }
+        #expect(record.load == 1 << 32 | 5)
+        record.setLoad(.max)
+        #expect(record.load == .max)
+        #expect(record.noteRead(at: 5) == false && record.deadlines == .never && record.tags == tags)
+        record.traits.remove(.isLoadAlone)
+        #expect(record.load == 0)
     }
 }

@@ -272,6 +272,13 @@ struct ExpiryTests {
             let rule = IdleRule(Expiry(idle: .seconds(100), jitter: 0.2), at: 0, draw: Double(step) / 10)
             #expect(rule.span == 100_000_000_000 - Int64(step) * 2_000_000_000)
         }
+        // Nor for a round number.
+        let odd = Expiry(usable: .milliseconds(19_999), idle: .milliseconds(19_999), jitter: 0.3)
+        for draw in [0.5, 0.99999, 1.0.nextDown] {
+            #expect(IdleRule(odd, at: 0, draw: draw).span >= 13_999_300_000)
+            #expect(IdleRule(odd, at: 0, draw: draw).limit >= 13_999_300_000)
+        }
+        #expect(IdleRule(odd, at: 0, draw: 0.5).span == 16_999_000_000)
         #expect(Deadlines(.never, at: .max, draw: 0) == .never)
         #expect(Deadlines(.after(.seconds(Int64.max)), at: .max - 5, draw: 0).usableUntil == .max)
     }

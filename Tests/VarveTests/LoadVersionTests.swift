@@ -59,7 +59,7 @@ import VarveTestSupport
             var new = cache.makeEntry(
                 key, hash, value, version: old.version, cost: 0, deadlines: .never, idle: .none, tags: [],
                 sourceVersion: 0, traits: [])
-            new.setLoad(cache.store.nextLoad())
+            new.back.setLoad(cache.store.nextLoad())
             _ = shard.publish(new, .load, &discarded)
         }
     }

@@ -47,6 +47,7 @@ struct LoadingTests {
         #expect(await tally.count == 1)
         try await loading.cache.set(5, for: "four")
         #expect(try await loading.value(for: "four") == 5)
+        #expect(try await loading.valueOrNil(for: "four") == 5)
         #expect(try await loading.refresh("four") == 4)
         #expect(try await cache.value(for: "four") == 4)
         #expect(await tally.count == 2)
@@ -55,6 +56,7 @@ struct LoadingTests {
         // It is remembered: the other's loader is not asked.
         await #expect(throws: ValueAbsent.self) { try await loading.value(for: "none") }
         #expect(await tally.count == 2)
+        #expect(try await absent.valueOrNil(for: "none") == nil)
         #expect(try await absent.refresh("four") == nil)
         let failing = LoadingCache(cache, load: { _ in throw SourceDown() })
         await #expect(throws: SourceDown.self) { try await failing.value(for: "five") }

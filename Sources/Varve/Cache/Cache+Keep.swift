@@ -85,7 +85,7 @@ extension Cache {
             guard saving.withLock({ $0.quiet }) == quiet else { return .notHere }
             if shard.mayBeOutdated(key, since: began) { return .outdated }
             var entry = makeEntry(new, key, hash, began, [])
-            entry.setLoad(store.nextLoad())
+            entry.back.setLoad(store.nextLoad())
             guard shard.publishLone(entry, &discarded) else { return .notHere }
             // Another load of the key that began no later must not take its place: readers have seen this one.
             shard.note(key, .behind(began))

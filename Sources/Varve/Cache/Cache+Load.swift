@@ -267,9 +267,9 @@ extension Result where Failure == any Error {
     }
 }
 
-/// The source has no value for a key, as was found before; only where a loader that can say so filled the cache.
+/// The source has no value for a key, as a loader that can say so found.
 public struct ValueAbsent: Error, Sendable, CustomStringConvertible {
     @usableFromInline init() {}
     /// For people.
-    public var description: String { "the source is known to have no value for the key" }
+    public var description: String { "the source has no value for the key" }
 }

@@ -1,8 +1,8 @@
 /// A cache with the loader of its values: for code that asks in many places, and does not say in each where values come from.
 /// (The idea: Caffeine's `LoadingCache`.)
 ///
-/// The loader is made once, so a hit allocates nothing, whatever it captures; a closure that captures something and is written
-/// at the call is made anew at each, hit or not. The cache is the same: what is written, removed or loaded there shows here. Any
+/// The loader is made once, so a hit allocates nothing beyond the value, whatever it captures; a closure that captures something
+/// and is written at the call is made anew at each, hit or not. The cache is the same: what is written, removed or loaded there shows here. Any
 /// thread.
 public struct LoadingCache<Key: CacheKey, Value: Sendable>: Sendable {
     /// Where the values are kept.
@@ -24,9 +24,14 @@ public struct LoadingCache<Key: CacheKey, Value: Sendable>: Sendable {
     /// - Throws: as that; `ValueAbsent` where the source has none.
     @inlinable @inline(__always)
     public func value(for key: Key) async throws -> Value {
-        guard let value = try await cache.value(for: key, loading: load) else { throw ValueAbsent() }
+        guard let value = try await valueOrNil(for: key) else { throw ValueAbsent() }
         return value
     }
+
+    /// The same; nil where the source has none, as a loader that can say so found.
+    /// - Throws: as `Cache.value(for:loading:)`.
+    @inlinable @inline(__always)
+    public func valueOrNil(for key: Key) async throws -> Value? { try await cache.value(for: key, loading: load) }
 
     /// Asks the source anew, as `Cache.refresh(_:loading:)` does. Nil where it has none.
     /// - Throws: as that.

@@ -82,6 +82,17 @@ struct EntryRecord: Sendable {
         extras = EntryExtras.holding(fields)
         digestIdle()
     }
+    /// Memory alone holds it, as the load of this number brought it.
+    mutating func setLoad(_ number: UInt64) {
+        // The disk knows no deadline of it, so there is room for the number.
+        if traits.contains(.isIdle) { storedUntil = Int64(bitPattern: number) } else { idleDigest = IdleDigest(number) }
+        traits.insert(.isLoadAlone)
+    }
+    /// Which load brought it, where memory alone holds it; 0: its version is its own.
+    var load: UInt64 {
+        guard traits.contains(.isLoadAlone) else { return 0 }
+        return traits.contains(.isIdle) ? UInt64(bitPattern: storedUntil) : idleDigest.number
+    }
     private mutating func digestIdle() {
         if traits.contains(.isIdle) { idleDigest = IdleDigest(of: idle, storedUntil: storedUntil) }
     }
@@ -201,7 +212,8 @@ private struct ExtraFields: Sendable {
     var sourceVersion: UInt64 = 0
 }
 
-/// What a read that moves a deadline needs as a rule, in the record's last eight bytes.
+/// What a read that moves a deadline needs as a rule, in the record's last eight bytes. Where reads move none there is room for
+/// a number.
 private struct IdleDigest: Sendable {
     /// The span, where there is nothing else to the rule; 0: the box has it.
     private let milliseconds: UInt32
@@ -215,6 +227,13 @@ private struct IdleDigest: Sendable {
         milliseconds = rest == 0 && rule.limit == .max ? UInt32(exactly: whole) ?? 0 : 0
         told = UInt32(clamping: Deadlines.add(rule.slack, to: storedUntil) >> IdleDigest.unit)
     }
+
+    init(_ number: UInt64) {
+        milliseconds = UInt32(truncatingIfNeeded: number >> 32)
+        told = UInt32(truncatingIfNeeded: number)
+    }
+
+    var number: UInt64 { UInt64(milliseconds) << 32 | UInt64(told) }
 
     /// Nil: ask the box.
     var rule: IdleRule? {

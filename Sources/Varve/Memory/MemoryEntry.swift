@@ -70,12 +70,6 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
         set { back.traits = newValue }
     }
 
-    /// Says that memory alone holds it, as this load brought it. The disk knows no deadline of it, so the number lies there.
-    mutating func setLoad(_ number: UInt64) {
-        storedUntil = Int64(bitPattern: number)
-        traits.insert(.isLoadAlone)
-    }
-
     /// What a load brought the disk has got by now, written at `version` and with this deadline.
     mutating func endLoad(version: UInt64, storedUntil: Int64) {
         traits.remove(.isLoadAlone)
@@ -84,8 +78,7 @@ struct MemoryEntry<Key: CacheKey, Value: Sendable>: Sendable {
         back.settleStored(until: storedUntil)
     }
 
-    /// Which load brought it, where memory alone holds it; 0: its version is its own.
-    var load: UInt64 { traits.contains(.isLoadAlone) ? UInt64(bitPattern: storedUntil) : 0 }
+    var load: UInt64 { back.load }
 
     /// To be called whenever what it follows from has changed.
     @inlinable

@@ -55,7 +55,7 @@ struct MemoryShard<Key: CacheKey, Value: Sendable>: ~Copyable, Sendable {
     var prefixFloors = PrefixFloors()
     var touched = TouchedKeys<Key>()
     let tags: TagRegistry
-    /// Whether the last hit was of an entry that needs care: the next one most likely is.
+    /// Whether the last entry that was found needed care: the next one most likely does.
     @usableFromInline var wasCareful = false
     /// Whether there may be a load's result that memory holds alone and the disk may take: a pass that met none says no.
     var hasLone = false

@@ -91,13 +91,18 @@ struct Deadlines: Hashable, Sendable {
         span.map { add(shortened($0, jitter, draw: draw), to: now) } ?? .max
     }
 
-    /// A span's nanoseconds after jitter: whole milliseconds where it is a second or more, which are cheaper to keep.
+    /// A span's nanoseconds after jitter.
     fileprivate static func shortened(_ span: Duration, _ jitter: Double, draw: Double) -> Int64 {
         let whole = span.clampedNanoseconds
         let share = 1 - min(1, max(0, jitter)) * draw
-        guard share < 1 else { return whole }
-        let short = Int64(clamping: UInt64(Double(whole) * share))
-        return short < 1_000_000_000 ? short : short - short % 1_000_000
+        return share < 1 ? Int64(clamping: UInt64(Double(whole) * share)) : whole
+    }
+
+    /// The same in whole milliseconds, which are cheaper to keep, where it is a second or more and jitter leaves room for that.
+    fileprivate static func shortenedInMilliseconds(_ span: Duration, _ jitter: Double, draw: Double) -> Int64 {
+        let short = shortened(span, jitter, draw: draw)
+        let rounded = short - short % 1_000_000
+        return short >= 1_000_000_000 && rounded >= shortened(span, jitter, draw: 1) ? rounded : short
     }
 
     @usableFromInline
@@ -125,7 +130,7 @@ struct IdleRule: Hashable, Sendable {
     /// For an entry that is written at `now`; `draw` as for the deadlines.
     init(_ expiry: Expiry, at now: Int64, draw: Double) {
         // A span of nothing is over at once; 0 would mean that there is none.
-        span = expiry.idle.map { max(1, Deadlines.shortened($0, expiry.jitter, draw: draw)) } ?? 0
+        span = expiry.idle.map { max(1, Deadlines.shortenedInMilliseconds($0, expiry.jitter, draw: draw)) } ?? 0
         limit = Deadlines.after(expiry.usable, expiry.jitter, at: now, draw: draw)
     }
 
