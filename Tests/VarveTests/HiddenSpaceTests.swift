@@ -357,6 +357,25 @@ struct HiddenSpaceTests {
         #expect(refusals > 0 && change > refusals + 2)
     }
 
+    @Test("The return writes every floor that the disk may lack, also one that was found nowhere in what it lost")
+    func writesAll() async throws {
+        let rig = DegradedRig()
+        let cache = try await rig.cache()
+        let disk = try #require(cache.disk)
+        try await cache.set("1", for: "1")
+        try await rig.fillDisk(cache)
+        #expect(cache.isDegraded)
+        disk.floors.note(try PrefixFloors().raised([], to: 5, since: disk.engine.appended.rawValue), isStored: false)
+        rig.files.capacity = nil
+        #expect(await cache.tryReturn())
+        #expect(disk.floors.stored.floors == disk.floors.present && !disk.floors.isInDoubt)
+        try await cache.store.close()
+        let again = try await rig.cache()
+        let floors = try #require(again.disk).floors
+        #expect("1".withKeyBytes { floors.floor(over: $0) } == 5)
+        try await again.store.close()
+    }
+
     @Test("A floor of which it is in doubt whether the disk has it lets nothing go before the return has written it")
     func doubtful() async throws {
         let rig = DegradedRig()
