@@ -43,7 +43,8 @@ extension Cache {
 
     /// Removes every entry whose source version is older than this, or that names none, and refuses every older one from now
     /// on, as `remove(_:olderThan:)` does for one key: a late writer cannot bring old data back. Entries of this version stay, or
-    /// of a newer one. One small write, however many entries there are; their space on disk is given back in the background.
+    /// of a newer one. One small write, however many entries there are; their space on disk is given back in the
+    /// background, once about a fifth of what the store's tables take is such.
     ///
     /// It holds for good, for keys that are not there yet as well: it is synced before this returns, whatever the cache's
     /// durability. What names no source version may be written again.

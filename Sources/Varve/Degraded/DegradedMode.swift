@@ -150,9 +150,7 @@ final class DegradedMode: Sendable {
 
     /// Those that a return to the disk has to write anew.
     var unsavedFloors: [(Namespace, PrefixFloors)] {
-        state.withLock { state in
-            state.unsavedFloors.compactMap { namespace in state.floors[namespace].map { (namespace, $0.present) } }
-        }
+        state.withLock { state in state.registriesToSave.map { ($0.key, $0.value.present) } }
     }
 
     var shadows: [DiskShadow] { state.withLock { Array($0.shadows.values) } }
@@ -391,7 +389,7 @@ final class DegradedMode: Sendable {
                 state.counts.returns += 1
                 state.cause = nil
                 for shadow in state.shadows.values { shadow.reset() }
-                for namespace in state.unsavedFloors { state.floors[namespace]?.noteStored() }
+                for floors in state.registriesToSave.values { floors.noteStored() }
                 state.unsavedFloors = []
             }
             return state.leaveChange(to: refusal == nil ? .onDisk : .inMemory)
@@ -459,6 +457,12 @@ final class DegradedMode: Sendable {
 }
 
 extension DegradedMode.State {
+    /// Of the floors that the disk may lack, by what was found in the engine that failed, or by what was noted when they were
+    /// raised. It stays the same while nobody changes anything.
+    fileprivate var registriesToSave: [Namespace: FloorRegistry] {
+        floors.filter { unsavedFloors.contains($0.key) || $0.value.isInDoubt }
+    }
+
     /// Ends a change of the way; who waited for it is to be resumed.
     fileprivate mutating func leaveChange(to phase: DegradedMode.Phase) -> [CheckedContinuation<Void, Never>] {
         self.phase = phase

@@ -7,8 +7,8 @@ internal import VarveEngine
 ///
 /// It belongs to the store and outlives its engines. A drop is known here when its record is visible, not before. One that was
 /// made in memory has a number beyond the log's end; the return to the disk has the log pass it, and the degraded mark stands
-/// until the record is durable. A floor is known here when its record is durable: one of which that is in doubt hides, and
-/// lets nothing go. Any thread.
+/// until the record is durable. A floor is known here when its record is on the disk as far as this process can tell: one of
+/// which that is in doubt hides, and lets nothing go. Any thread.
 final class CacheJudge: InvalidationJudge {
     private struct Known {
         weak var tags: TagRegistry?
@@ -36,7 +36,6 @@ final class CacheJudge: InvalidationJudge {
         /// How much each that had anything knew of at the last look.
         var counts: [UInt32: Counts] = [:]
         var generation: UInt64 = 0
-        var keyGeneration: UInt64 = 0
     }
     private let state = Mutex(State())
 
@@ -63,17 +62,15 @@ final class CacheJudge: InvalidationJudge {
         return present.filter { $0.value.counts != Counts() }
     }
 
-    /// Both generations, as of now.
-    private func look() -> (all: UInt64, keys: UInt64) {
+    /// The generation as of now. 0 where no cache that is open has seen anything.
+    private func look() -> UInt64 {
         let counts = registries.mapValues(\.counts)
         return state.withLock { state in
             if counts != state.counts {
-                let floors = counts.mapValues(\.floors).filter { $0.value > 0 }
-                if floors != state.counts.mapValues(\.floors).filter({ $0.value > 0 }) { state.keyGeneration += 1 }
                 state.counts = counts
                 state.generation += 1
             }
-            return (state.generation, state.keyGeneration)
+            return counts.isEmpty ? 0 : state.generation
         }
     }
 
@@ -81,15 +78,14 @@ final class CacheJudge: InvalidationJudge {
         state.withLock { $0.known[namespace].flatMap(Registries.init) }
     }
 
-    var generation: UInt64 { look().all }
-    var keyGeneration: UInt64 { look().keys }
+    var generation: UInt64 { look() }
+
+    var lastInvalidations: [UInt32: LSN] {
+        registries.compactMapValues { $0.floors.stored.floors.latest.map { LSN($0) } }
+    }
 
     func invalidation(of entry: JudgedEntry) -> LSN? {
         registries(of: entry.namespace)?.tags.drop(of: entry.tags, since: entry.madeAt).map { LSN($0) }
-    }
-
-    func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? {
-        registries(of: namespace)?.floors.stored.latest.map { LSN($0) }
     }
 
     func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? {
@@ -97,26 +93,23 @@ final class CacheJudge: InvalidationJudge {
     }
 
     func makePass() -> any InvalidationJudge {
-        let generations = look()
+        let generation = look()
         let present = registries
+        let floors = present.mapValues(\.floors.stored)
         return Pass(
-            generation: generations.all, keyGeneration: generations.keys, drops: present.mapValues(\.tags.present),
-            floors: present.mapValues(\.floors.stored).filter { !$0.value.isEmpty })
+            generation: generation, lastInvalidations: floors.compactMapValues { $0.floors.latest.map { LSN($0) } },
+            drops: present.mapValues(\.tags.present), floors: floors.filter { !$0.value.floors.isEmpty })
     }
 
     /// What was known at one moment, asked without a lock.
     private struct Pass: InvalidationJudge {
         let generation: UInt64
-        let keyGeneration: UInt64
+        let lastInvalidations: [UInt32: LSN]
         let drops: [UInt32: TagDrops]
-        let floors: [UInt32: PrefixFloors]
+        let floors: [UInt32: StoredFloors]
 
         func invalidation(of entry: JudgedEntry) -> LSN? {
             drops[entry.namespace]?.earliest(of: entry.tags, since: entry.madeAt).map { LSN($0) }
-        }
-
-        func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? {
-            floors[namespace]?.latest.map { LSN($0) }
         }
 
         func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? {
@@ -130,7 +123,7 @@ extension JudgedEntry {
     fileprivate var madeAt: UInt64 { DiskTier.version(of: version, extensions) }
 }
 
-extension PrefixFloors {
+extension StoredFloors {
     fileprivate func earliest(hiding key: RawSpan, _ entry: JudgedEntry) -> UInt64? {
         earliest(hiding: key, sourceVersion: entry.sourceVersion ?? 0, version: entry.madeAt)
     }

@@ -7,8 +7,8 @@ internal import VarveEngine
 final class FloorRegistry: Sendable {
     private struct State {
         var floors = PrefixFloors()
-        /// As the disk has them, durably.
-        var stored = PrefixFloors()
+        /// As the disk has them, as far as this process can tell.
+        var stored = StoredFloors()
         /// Whether one is just being raised.
         var isPending = false
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -28,8 +28,12 @@ final class FloorRegistry: Sendable {
 
     var present: PrefixFloors { hasAny.load(ordering: .acquiring) ? state.withLock { $0.floors } : PrefixFloors() }
 
-    /// Those that nothing will take back: compaction goes by them.
-    var stored: PrefixFloors { generation > 0 ? state.withLock { $0.stored } : PrefixFloors() }
+    /// Those that nothing will take back: compaction goes by them. After the kill of a process the record that was found may
+    /// be in the kernel's memory alone; so a compaction has the log synced before what it let go by them is gone.
+    var stored: StoredFloors { generation > 0 ? state.withLock { $0.stored } : StoredFloors() }
+
+    /// Whether the disk may lack some that hold here.
+    var isInDoubt: Bool { hasAny.load(ordering: .acquiring) && state.withLock { $0.floors != $0.stored.floors } }
 
     /// Grows whenever `stored` changes: who sees that by whatever way finds it counted here.
     var generation: UInt64 { changes.load(ordering: .acquiring) }
@@ -84,15 +88,16 @@ final class FloorRegistry: Sendable {
         }
     }
 
-    /// What was noted last stands on the disk by now, durably.
+    /// What was noted last stands on the disk by now.
     func noteStored() { note(present, isStored: true) }
 
-    /// These hold from now on. Within a turn, or before anybody asks. `isStored`: a record of the disk says so, durably.
+    /// These hold from now on. Within a turn, or before anybody asks. `isStored`: so says a record that was
+    /// synced, or found when the store was opened.
     func note(_ floors: PrefixFloors, isStored: Bool) {
         state.withLock { state in
             state.floors = floors
             guard isStored else { return }
-            state.stored = floors
+            state.stored.note(floors)
             changes.add(1, ordering: .releasing)
         }
         if !floors.isEmpty { hasAny.store(true, ordering: .releasing) }

@@ -7,6 +7,19 @@ enum CompactionAction: Sendable {
     /// Tables that change their level by an edit alone.
     case move(TableMove)
     case compact(Compaction)
+
+    /// Whether it is chosen only where too little has expired, or is invalidated, to be worth a rewrite.
+    var comesAfterExpired: Bool {
+        switch self {
+        case .none: true
+        case .drop, .move: false
+        case .compact(let compaction):
+            switch compaction.reason {
+            case .eviction, .sweep, .quota, .tombstones: true
+            case .levelZero, .withinLevelZero, .levelSize, .expired, .manual: false
+            }
+        }
+    }
 }
 
 struct TableDrop: Sendable {

@@ -28,6 +28,8 @@ struct EntryRetention: ~Copyable {
     private var covers: [RangeTombstoneCover]
     private(set) var counts = RetentionCounts()
     private var raised: [UInt16: UInt64] = [:]
+    /// The namespace whose keys were last asked about, and whether any were invalidated there: keys come by namespace.
+    private var judged: (namespace: NamespaceID?, byKey: Bool) = (nil, false)
 
     // Of the user key that is being decided.
     private var current = SavedKey()
@@ -41,7 +43,7 @@ struct EntryRetention: ~Copyable {
     init(_ rules: RetentionRules, eviction: (any EvictionPass)? = nil) {
         self.rules = rules
         self.eviction = eviction
-        keepsBare = eviction == nil && !rules.judgesKeys
+        keepsBare = eviction == nil && rules.judgedNamespaces.isEmpty
         covers = rules.tombstones.isEmpty ? [] : rules.snapshots.map { rules.tombstones.makeCover(at: $0) }
     }
 
@@ -98,7 +100,7 @@ struct EntryRetention: ~Copyable {
             // Those who see this version read at the stripe's snapshot or later.
             if let judge = rules.judge,
                 unsafe judge.hides(
-                    key, trailer.lsn, view, from: rules.snapshots[stripe], byKey: rules.judgesKeys)
+                    key, trailer.lsn, view, from: rules.snapshots[stripe], byKey: isJudgedByKey(key))
             {
                 counts.invalidated += 1
                 return unsafe forget(key, view.sourceVersion, stripe)
@@ -117,6 +119,15 @@ struct EntryRetention: ~Copyable {
         case .rangeDelete, nil:
             throw VersionDamage.unknownKind(trailer)
         }
+    }
+
+    private mutating func isJudgedByKey(_ key: UnsafeRawBufferPointer) -> Bool {
+        if rules.judgedNamespaces.isEmpty { return false }
+        let namespace = unsafe FullKey.namespace(of: key)
+        if namespace != judged.namespace {
+            judged = (namespace, namespace.map { rules.judgedNamespaces.contains($0.rawValue) } ?? false)
+        }
+        return judged.byKey
     }
 
     private mutating func countEvicted(_ key: UnsafeRawBufferPointer, bytes: Int) {

@@ -5,7 +5,7 @@
 /// It is asked by the threads that compact, of every put with tags that they meet, and of every put of a namespace in which
 /// keys were invalidated. It must answer quickly, wait for nothing and not call the engine.
 public protocol InvalidationJudge: Sendable {
-    /// Changes whenever an answer may have changed. 0: nothing was invalidated yet, and nothing need be asked.
+    /// Changes whenever an answer may have changed. 0: nothing is invalidated, and nothing need be asked.
     var generation: UInt64 { get }
 
     /// Answers the many questions of one compaction by what is known now, at least all that its maker told of in `generation`
@@ -19,11 +19,9 @@ public protocol InvalidationJudge: Sendable {
     /// must hold for good. Who reads as of an earlier LSN goes on to see the entry.
     func invalidation(of entry: JudgedEntry) -> LSN?
 
-    /// As `generation`, of what is invalidated by keys. 0: nothing was, and what follows need not be asked. Default: 0.
-    var keyGeneration: UInt64 { get }
-
-    /// The latest LSN at which something in a namespace was invalidated by keys; nil: nothing was. Default: nil.
-    func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN?
+    /// The namespaces in which something was invalidated by keys, and the LSN at which that was last. In no other what follows
+    /// need be asked, and while a namespace's LSN stays the same, so do the answers. Asked once for many entries. Default: none.
+    var lastInvalidations: [UInt32: LSN] { get }
 
     /// The same as `invalidation(of:)` by the entry's key (without its namespace) and versions, whatever its tags. Default: nil.
     func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN?
@@ -54,23 +52,20 @@ public struct JudgedEntry: Hashable, Sendable {
 
 extension InvalidationJudge {
     public func makePass() -> any InvalidationJudge { self }
-    public var keyGeneration: UInt64 { 0 }
-    public func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? { nil }
+    public var lastInvalidations: [UInt32: LSN] { [:] }
     public func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? { nil }
 
     /// Whether nobody who reads at `reader` or later is shown a put. One whose fields do not decode stands. `byKey`: whether
-    /// keys were invalidated at all.
+    /// keys were invalidated in its namespace.
     func hides(
         _ key: UnsafeRawBufferPointer, _ version: LSN, _ view: borrowing EntryView, from reader: LSN, byKey: Bool
     ) -> Bool {
         let isTagged = view.flags.contains(.tags)
-        guard byKey || isTagged, let namespace = unsafe FullKey.namespace(of: key),
-            namespace >= .firstUser
+        guard byKey || isTagged, let namespace = unsafe FullKey.namespace(of: key), namespace >= .firstUser,
+            let entry = JudgedEntry(version, view, in: namespace)
         else { return false }
-        let asksKey = byKey && lastInvalidation(ofKeysIn: namespace.rawValue) != nil
-        guard asksKey || isTagged, let entry = JudgedEntry(version, view, in: namespace) else { return false }
         if !entry.tags.isEmpty, let drop = invalidation(of: entry), drop <= reader { return true }
-        guard asksKey else { return false }
+        guard byKey else { return false }
         return unsafe invalidation(of: entry, underFull: key).map { $0 <= reader } ?? false
     }
 

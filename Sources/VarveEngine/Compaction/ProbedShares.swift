@@ -1,15 +1,32 @@
 internal import Synchronization
 
 /// How much of each table a rewrite would let go because keys were invalidated. No table tells that of itself, since it takes
-/// keys and the versions of entries: so some blocks of each are looked at, once after each such change, and a few tables at a
-/// time. Until a table's turn has come, what was found in it before counts. Any thread.
+/// keys and the versions of entries: so some blocks of each are looked at, once after each such change in one of its
+/// namespaces, and a few tables at a time. Until a table's turn has come, what was found in it before counts. Any thread; one
+/// at a time looks.
 final class ProbedShares: Sendable {
-    private struct Known {
-        /// Of the judge, when the table was looked at.
-        var generation: UInt64
+    /// What a look found of one namespace's entries in a table.
+    private struct Part {
+        /// When something was last invalidated in the namespace, as of the look.
+        var last: LSN
+        /// Of the table's bytes.
         var share = 0.0
         /// Readers at or beyond this may see more of it invalidated.
         var until = LSN.max
+
+        /// `share` counts bytes meanwhile.
+        mutating func note(_ bytes: Int, goneFrom lsn: LSN, to reader: LSN) {
+            if lsn <= reader { share += Double(bytes) } else { until = min(until, lsn) }
+        }
+    }
+    private struct Known {
+        /// By namespace. Of a cache that is closed what was found waits until it is open again.
+        var parts: [UInt32: Part] = [:]
+        /// When the last look failed; nil: it did not.
+        var failedAt: Timestamp?
+
+        /// Whose look was longest ago comes first, and whose look failed comes last: it may fail again.
+        var turn: (Timestamp, LSN) { (failedAt ?? .min, parts.values.lazy.map(\.last).max() ?? .zero) }
     }
     private let judge: any InvalidationJudge
     private let open: @Sendable (TableFile) throws(VarveError) -> TableReader
@@ -18,6 +35,8 @@ final class ProbedShares: Sendable {
     /// Tables that one look reads of, and blocks of each.
     static let tablesPerLook = 64
     static let blocks = 16
+    /// How long a table is left alone whose look failed, in nanoseconds.
+    static let failureSpan: Timestamp = 60_000_000_000
 
     init(
         _ judge: any InvalidationJudge, open: @escaping @Sendable (TableFile) throws(VarveError) -> TableReader
@@ -26,91 +45,119 @@ final class ProbedShares: Sendable {
         self.open = open
     }
 
-    /// Of each table that has some the share of its bytes, in 0...1, that goes when it is rewritten. `reader`: the oldest of
-    /// all. What it still sees does not count, or tables would be rewritten for nothing. `reads`: whether it may wait for the
-    /// disk; else it goes by what is known.
-    func shares(of version: Version, from reader: LSN, reads: Bool) -> [FileNumber: Double] {
-        // Before the questions: an answer that is newer than this is asked for again.
-        let generation = judge.keyGeneration
-        if generation == 0 { return [:] }
-        let tables = version.allTables.filter(mayHoldInvalidated)
-        var found = known.withLock { $0 }
-        if reads { look(at: tables, generation, from: reader, into: &found) }
-        let present = tables.reduce(into: [:]) { $0[$1.number] = found[$1.number] }
-        if reads { known.withLock { $0 = present } }
-        return present.compactMapValues { $0.share > 0 ? $0.share : nil }
-    }
-
-    private func look(
-        at tables: [TableFile], _ generation: UInt64, from reader: LSN, into found: inout [FileNumber: Known]
-    ) {
-        let due = tables.filter { table in
-            guard let known = found[table.number] else { return true }
-            return known.generation != generation || reader >= known.until
-        }
-        let next = due.sorted { found[$0.number]?.generation ?? 0 < found[$1.number]?.generation ?? 0 }
-        for table in next.prefix(ProbedShares.tablesPerLook) {
-            found[table.number] = look(at: table, generation, from: reader)
+    /// Of each table that has some the share of its bytes, in 0...1, that goes when it is rewritten, as far as is known.
+    func shares(of version: Version) -> [FileNumber: Double] {
+        let lasts = judge.lastInvalidations
+        if lasts.isEmpty { return [:] }
+        return known.withLock { known in
+            version.allTables.reduce(into: [:]) { shares, table in
+                let parts = known[table.number]?.parts ?? [:]
+                let share = parts.reduce(0) { lasts[$1.key] == nil ? $0 : $0 + $1.value.share }
+                if share > 0 { shares[table.number] = share }
+            }
         }
     }
 
-    /// A rewrite by what was known at this generation has left nothing in its tables that it could let go: whatever they look
-    /// like, they are not rewritten again before something is new. `until`: nil where no reader has held anything back.
-    func note(_ tables: [WrittenTable], generation: UInt64, until reader: LSN?) {
-        if generation == 0 { return }
+    /// Looks into some of the tables that may have more to let go than is known; false where there was none. Waits for the
+    /// disk. `reader`: the oldest of all. What it still sees does not count, or tables would be rewritten for nothing.
+    /// `damaged`: no rewrite reads these. `isCancelled` is asked before each table.
+    func look(
+        at version: Version, from reader: LSN, now: Timestamp, except damaged: Set<FileNumber>,
+        isCancelled: () -> Bool
+    ) -> Bool {
+        // Before the questions: what is invalidated meanwhile is asked for again.
+        let lasts = judge.lastInvalidations
+        if lasts.isEmpty { return false }
+        let tables = version.allTables
+        let present = Set(tables.map(\.number))
+        let found = known.withLock { known in
+            known = known.filter { present.contains($0.key) }
+            return known
+        }
+        var due: [(table: TableFile, lasts: [UInt32: LSN], known: Known)] = []
+        for table in tables where !damaged.contains(table.number) {
+            let lasts = ProbedShares.lasts(lasts, in: table.properties)
+            let known = found[table.number] ?? Known()
+            if let failedAt = known.failedAt, now &- failedAt < ProbedShares.failureSpan { continue }
+            let isDue = lasts.contains { namespace, last in
+                known.parts[namespace].map { $0.last != last || reader >= $0.until } ?? true
+            }
+            if isDue { due.append((table, lasts, known)) }
+        }
+        due.sort { $0.known.turn < $1.known.turn }
+        for (table, lasts, former) in due.prefix(ProbedShares.tablesPerLook) {
+            if isCancelled() { break }
+            var next = former
+            do throws(VarveError) {
+                next.parts.merge(try probe(table, lasts, from: reader)) { $1 }
+                next.failedAt = nil
+            } catch {
+                // Who needs the table will say what is wrong with it.
+                next.failedAt = now
+            }
+            known.withLock { $0[table.number] = next }
+        }
+        return !due.isEmpty
+    }
+
+    /// A rewrite by what was known at these LSNs has left nothing in its tables that it could let go: whatever they look like,
+    /// they are not rewritten again before something is new. `until`: nil where no reader has held anything back.
+    func note(_ tables: [WrittenTable], asOf lasts: [UInt32: LSN], until reader: LSN?) {
+        if lasts.isEmpty { return }
         known.withLock { known in
-            for table in tables { known[table.number] = Known(generation: generation, until: reader ?? .max) }
+            for table in tables {
+                let parts = ProbedShares.lasts(lasts, in: table.properties)
+                    .mapValues { Part(last: $0, until: reader ?? .max) }
+                if !parts.isEmpty { known[table.number] = Known(parts: parts) }
+            }
         }
     }
 
-    /// Of a table that was written after all that is invalidated nothing need be read, nor of one that has nothing of the
-    /// namespaces in question.
-    private func mayHoldInvalidated(_ table: TableFile) -> Bool {
-        guard let shares = table.properties.namespaceShares else { return true }
-        return shares.contains { share in
-            guard share.namespace >= .firstUser, share.putCount > 0 else { return false }
-            let last = judge.lastInvalidation(ofKeysIn: share.namespace.rawValue)
-            return last.map { $0 >= table.properties.smallestLSN } ?? false
+    /// Those of the namespaces that a table has something of, which is not newer than all that was invalidated there. A record
+    /// that is newer may be judged by an older version that it carries (where it moved a deadline): in a table of nothing older
+    /// it waits for the next rewrite, since whoever moves deadlines writes such a table all the time.
+    private static func lasts(_ lasts: [UInt32: LSN], in properties: TableProperties) -> [UInt32: LSN] {
+        let held = properties.namespaceShares.map { shares in
+            Set(shares.lazy.filter { $0.putCount > 0 }.map(\.namespace.rawValue))
         }
-    }
-
-    private func look(at table: TableFile, _ generation: UInt64, from reader: LSN) -> Known {
-        var result = Known(generation: generation)
-        // Who needs the table will say what is wrong with it.
-        guard let probe = try? probe(table, from: reader) else { return result }
-        (result.share, result.until) = probe
-        return result
+        return lasts.filter { namespace, last in
+            namespace >= NamespaceID.firstUser.rawValue && last >= properties.smallestLSN
+                && held?.contains(namespace) ?? true
+        }
     }
 
     /// By whole blocks at even distances; all of them, where there are few.
     private func probe(
-        _ table: TableFile, from reader: LSN
-    ) throws(VarveError) -> (share: Double, until: LSN) {
+        _ table: TableFile, _ lasts: [UInt32: LSN], from reader: LSN
+    ) throws(VarveError) -> [UInt32: Part] {
         let table = try open(table)
-        let cursor = table.makeCursor()
+        // What is read here nobody else is about to want: it takes no place in the cache from what somebody does.
+        let cursor = table.makeCursor(access: .aside)
         let looks = min(table.index.count, ProbedShares.blocks)
-        var (gone, all, until) = (0, 0, LSN.max)
+        var parts = lasts.mapValues { Part(last: $0) }
+        var all = 0
         for look in 0..<looks {
             try cursor.seek(toBlock: (2 * look + 1) * table.index.count / (2 * looks))
             while cursor.isValid {
                 let bytes = unsafe cursor.key.count + cursor.entry.count
                 all += bytes
-                if let lsn = unsafe invalidation(cursor.key, cursor.trailer, cursor.entry) {
-                    if lsn <= reader { gone += bytes } else { until = min(until, lsn) }
+                if let (namespace, lsn) = unsafe invalidation(cursor.key, cursor.trailer, cursor.entry, lasts) {
+                    parts[namespace]?.note(bytes, goneFrom: lsn, to: reader)
                 }
                 if cursor.isAtEndOfBlock { break }
                 try cursor.next()
             }
         }
-        return (Double(gone) / Double(max(1, all)), until)
+        for namespace in lasts.keys { parts[namespace]?.share /= Double(max(1, all)) }
+        return parts
     }
 
     private func invalidation(
-        _ key: UnsafeRawBufferPointer, _ trailer: Trailer, _ entry: UnsafeRawBufferPointer
-    ) -> LSN? {
-        guard trailer.kind == .put, let namespace = unsafe FullKey.namespace(of: key), namespace >= .firstUser,
+        _ key: UnsafeRawBufferPointer, _ trailer: Trailer, _ entry: UnsafeRawBufferPointer, _ lasts: [UInt32: LSN]
+    ) -> (namespace: UInt32, LSN)? {
+        guard trailer.kind == .put, let namespace = unsafe FullKey.namespace(of: key), lasts[namespace.rawValue] != nil,
             let view = try? unsafe EntryView(entry), let judged = JudgedEntry(trailer.lsn, view, in: namespace)
         else { return nil }
-        return unsafe judge.invalidation(of: judged, underFull: key)
+        return unsafe judge.invalidation(of: judged, underFull: key).map { (namespace.rawValue, $0) }
     }
 }

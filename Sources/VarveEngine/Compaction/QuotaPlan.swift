@@ -161,7 +161,7 @@ struct QuotaScan {
         _ namespace: NamespaceID, asking front: (any FrontTier)?, _ body: (EvictionCandidate, Bool?) -> Void
     ) throws(VarveError) {
         var covers = tombstones.isEmpty ? [] : readers.map { tombstones.makeCover(at: $0) }
-        let judgesKeys = judge.map { $0.keyGeneration > 0 } ?? false
+        let judgesKeys = judge?.lastInvalidations[namespace.rawValue] != nil
         var newest = SavedKey()
         var count: UInt64 = 0
         var isFirst = true

@@ -11,8 +11,8 @@ struct RetentionRules: Sendable {
     let beneath: KeysBeneath
     /// Nil: nothing was invalidated, or nobody here knows.
     let judge: (any InvalidationJudge)?
-    /// Whether it knows of any by their keys: if not, a put without fields stays unasked.
-    let judgesKeys: Bool
+    /// The namespaces in which it knows of any by their keys: elsewhere a put without tags stays unasked.
+    let judgedNamespaces: Set<UInt32>
     /// Knows of the reads that never come here. Nil: there are none.
     let front: (any FrontTier)?
 
@@ -29,7 +29,7 @@ struct RetentionRules: Sendable {
         self.tombstones = tombstones
         self.beneath = beneath
         self.judge = judge
-        judgesKeys = judge.map { $0.keyGeneration > 0 } ?? false
+        judgedNamespaces = judge.map { Set($0.lastInvalidations.keys) } ?? []
         self.front = front
     }
 

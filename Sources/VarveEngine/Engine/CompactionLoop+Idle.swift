@@ -24,7 +24,7 @@ extension CompactionLoop {
 
     /// Does what an idle store would do of compactions, and gives back the log's spare files, on the calling thread.
     func giveBackHere() throws(VarveError) {
-        while try carryOut(choose(isIdle: true)) {}
+        while try carryOut(choose(isIdle: true, looking: .atOnce)) {}
         try removeObsolete()
         try store.log.preparer.giveBack()
     }

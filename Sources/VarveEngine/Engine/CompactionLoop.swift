@@ -49,6 +49,8 @@ final class CompactionLoop: Sendable {
         var quotas: [NamespaceID: QuotaProgress] = [:]
         /// Nil: what an idle store does is not done.
         var idle: IdleWatch?
+        /// When tables were last looked into for what is invalidated by keys.
+        var lookedAt: Timestamp?
         /// What had been flushed when there was nothing to carry out.
         var settledAt: LSN?
         var isStopping = false
@@ -147,7 +149,7 @@ final class CompactionLoop: Sendable {
     func runHere() throws(VarveError) {
         do throws(VarveError) {
             try removeObsolete()
-            while try carryOut(choose()) { try removeObsolete() }
+            while try carryOut(choose(looking: .atOnce)) { try removeObsolete() }
             updatePressure()
         } catch {
             store.health.note(error)
@@ -179,14 +181,46 @@ final class CompactionLoop: Sendable {
 
     // MARK: One at a time
 
-    /// `reads`: tables of which nobody knows yet how much is invalidated may be looked into.
-    func choose(isIdle: Bool = false, reads: Bool = true) -> CompactionAction {
-        var situation = situation(mayEvict: true, reads: reads)
-        situation.isIdle = isIdle
-        return picker.pick(store.versions.version, situation)
+    /// Whether tables may be looked into of which nobody knows yet how much is invalidated by keys.
+    enum Looking {
+        case no
+        /// Some of them, once in a while.
+        case inTurn
+        /// All of them, for who wants to have it done.
+        case atOnce
     }
 
-    private func situation(mayEvict: Bool, reads: Bool) -> CompactionPicker.Situation {
+    /// A look into tables waits for the disk, so it comes after what is more urgent than what it may find.
+    func choose(isIdle: Bool = false, looking: Looking = .inTurn) -> CompactionAction {
+        func pick() -> CompactionAction {
+            var situation = situation(mayEvict: true)
+            situation.isIdle = isIdle
+            return picker.pick(store.versions.version, situation)
+        }
+        var action = pick()
+        while action.comesAfterExpired, look(looking) { action = pick() }
+        return action
+    }
+
+    /// False where there was nothing to look into, or it is not time yet.
+    private func look(_ looking: Looking) -> Bool {
+        guard looking != .no, let probed, store.log.failure == nil, !isStopping else { return false }
+        let now = store.clock.now()
+        if looking == .inTurn, let last = state.withLock({ $0.lookedAt }),
+            .nanoseconds(now &- last) < CompactionLoop.period
+        {
+            return false
+        }
+        let hasLooked = probed.look(
+            at: store.versions.version, from: oldestReader, now: now, except: damagedTables,
+            isCancelled: { self.isStopping })
+        if hasLooked { state.withLock { $0.lookedAt = now } }
+        return hasLooked
+    }
+
+    private var oldestReader: LSN { store.snapshots.live(store.visibleLSN)[0] }
+
+    private func situation(mayEvict: Bool) -> CompactionPicker.Situation {
         let flushed = store.versions.version.flushed.lsn
         let (cursors, swept, quotas, poor) = state.withLock { state in
             (state.cursors, state.swept, state.quotas, state.poorSince == flushed ? state.poorSweeps : 0)
@@ -199,10 +233,9 @@ final class CompactionLoop: Sendable {
         situation.damaged = damagedTables
         // See `run`: where the log has failed nothing of it would go.
         if mayEvict, let invalidated, let probed, store.log.failure == nil {
-            let oldest = store.snapshots.live(store.visibleLSN)[0]
             let version = store.versions.version
-            situation.invalidated = invalidated.shares(of: version, from: oldest)
-                .merging(probed.shares(of: version, from: oldest, reads: reads), uniquingKeysWith: +)
+            situation.invalidated = invalidated.shares(of: version, from: oldestReader)
+                .merging(probed.shares(of: version), uniquingKeysWith: +)
         }
         if mayEvict, store.accounts.hasLimits {
             situation.limits = store.accounts.limits
@@ -216,7 +249,7 @@ final class CompactionLoop: Sendable {
 
     /// How much of its budgets the store takes; 0 where it has none.
     var occupancy: Double {
-        var whole = situation(mayEvict: false, reads: false)
+        var whole = situation(mayEvict: false)
         whole.tableBudget = tableBudget
         whole.entryBudget = store.options.diskBudgetEntries
         return whole.occupancy(of: store.versions.version)
@@ -302,7 +335,7 @@ final class CompactionLoop: Sendable {
         let readers = RetentionRules.readers(snapshots, horizon)
         invalidated?.note(result.tables, generation: generation, from: readers[0])
         probed?.note(
-            result.tables, generation: judge?.keyGeneration ?? 0, until: readers.count > 1 ? horizon : nil)
+            result.tables, asOf: judge?.lastInvalidations ?? [:], until: readers.count > 1 ? horizon : nil)
         store.accounts.count(result, isFlush: false)
         noteSweep(compaction, result)
         noteQuotas(compaction, result)
@@ -420,10 +453,10 @@ final class CompactionLoop: Sendable {
     /// Compactions that were asked for and have not ended.
     var waitingRequests: Int { state.withLock { $0.requests.count } }
 
-    /// Whether nothing is left to do: no level is above its target, nothing waits.
+    /// Whether nothing is left to do, by what is known: no level is above its target, nothing waits. See `Engine.isSettled`.
     var isSettled: Bool {
         if state.withLock({ !$0.requests.isEmpty || $0.running != nil }) { return false }
-        if case .none = choose(reads: false) { return true }
+        if case .none = choose(looking: .no) { return true }
         return false
     }
 

@@ -90,7 +90,8 @@ extension Engine {
         try parts.compaction.runHere()
     }
 
-    /// Whether background work has nothing left to do: nothing waits to be flushed, every level is within its target.
+    /// Whether background work has nothing left to do, by what is known: nothing waits to be flushed, every level is within its
+    /// target. Reads no tables, so it may be true between an invalidation by keys and the first look at what that hides.
     public var isSettled: Bool { keeper.sealedCount == 0 && (writing?.compaction.isSettled ?? true) }
 
     /// Makes every write acknowledged so far durable. Blocks.

@@ -10,6 +10,9 @@ final class TableCursor: InternalCursor {
         case point
         /// Large reads past the cache from the start: compaction, verification, whole scans.
         case sequential
+        /// Through the block cache, which it leaves as it is: what is there is used, what is not is read for this cursor
+        /// alone. For who looks here and there at what nobody else is about to want.
+        case aside
     }
 
     private let table: TableReader
@@ -171,6 +174,7 @@ final class TableCursor: InternalCursor {
 
     private func pin(_ number: Int) throws(VarveError) -> PinnedBlock {
         let step = number - blockNumber
+        if access == .aside { return try table.pinAside(number) }
         if mode == .memoryOnly { return try table.pin(number, mode) }
         if access == .point {
             if let present = try table.pinPresent(number, mode) {

@@ -226,6 +226,12 @@ extension TableReader {
         return try load(number, mode)
     }
 
+    /// The same for who may wait, without a trace in the cache. A present block counts as used no more than by a lookup.
+    func pinAside(_ number: Int) throws(VarveError) -> PinnedBlock {
+        if let present = try pinPresent(number, .mayBlock) { return present }
+        return try load(number, .mayBlock, isKept: false)
+    }
+
     /// The same without reading the file; nil where that is needed.
     @inline(__always)
     func pinPresent(_ number: Int, _ mode: ReadMode) throws(VarveError) -> PinnedBlock? {
@@ -249,9 +255,9 @@ extension TableReader {
     /// Bytes of a block that a caller's own thread may read and verify.
     private static let quickBytes = 64 << 10
 
-    /// Reads and verifies the block; remembers it in the cache, or that it is served from the map.
+    /// Reads and verifies the block; remembers it in the cache where it `isKept`, or that it is served from the map.
     @inline(never)
-    private func load(_ number: Int, _ mode: ReadMode) throws(VarveError) -> PinnedBlock {
+    private func load(_ number: Int, _ mode: ReadMode, isKept: Bool = true) throws(VarveError) -> PinnedBlock {
         // What was verified is served from the map, where the kernel has it in memory: it was asked just now.
         if mode == .memoryOnly, states.isMapped(number) { throw .wouldBlock }
         let extent = try extent(of: number)
@@ -283,7 +289,7 @@ extension TableReader {
             } catch {
                 throw .corruption(error, in: "block \(number)", path: path, offset: offset)
             }
-            guard let key = BlockKey(file: fileNumber, block: number) else {
+            guard isKept, let key = BlockKey(file: fileNumber, block: number) else {
                 return unsafe PinnedBlock(bytes: block.bytes, owner: block)
             }
             let kept = cache.insert(key, block)

@@ -30,8 +30,9 @@ struct EntryRetentionTests {
         let lsns: [LSN]
         let floors: [LSN]
         var generation: UInt64 { UInt64(lsns.count + floors.count) }
-        var keyGeneration: UInt64 { UInt64(floors.count) }
-        func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? { floors.last }
+        var lastInvalidations: [UInt32: LSN] {
+            floors.last.map { [NamespaceID.default.rawValue: $0] } ?? [:]
+        }
         /// The latest one hides what each before it did.
         func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? {
             guard let last = floors.last else { return nil }

@@ -1,4 +1,3 @@
-import Synchronization
 import Testing
 import VarveIO
 import VarveTestSupport
@@ -7,49 +6,6 @@ import VarveTestSupport
 
 /// Entries that a judge says nobody is shown any more, by their keys and versions, leave the tables, and nothing else does.
 @Suite struct InvalidatedKeyTests {
-    /// Below a source version nothing is shown of the keys that begin so; what names none goes by when it was written.
-    private final class Floors: InvalidationJudge {
-        struct Floor {
-            var prefix: [UInt8]
-            var version: UInt64
-            var since: LSN
-        }
-        private let floors = Mutex<[Floor]>([])
-        private let count = Atomic<UInt64>(0)
-        /// How often it was asked of an entry.
-        let questions = Atomic<Int>(0)
-        var generation: UInt64 { keyGeneration }
-        var keyGeneration: UInt64 { count.load(ordering: .acquiring) }
-
-        func invalidation(of entry: JudgedEntry) -> LSN? { nil }
-
-        func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? {
-            namespace == NamespaceID.default.rawValue ? floors.withLock { $0.map(\.since).max() } : nil
-        }
-
-        func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? {
-            questions.add(1, ordering: .relaxed)
-            let bytes = unsafe key.withUnsafeBytes { unsafe Array($0) }
-            return earliest(bytes, entry.sourceVersion, entry.version)
-        }
-
-        func earliest(_ key: [UInt8], _ sourceVersion: UInt64?, _ version: LSN) -> LSN? {
-            floors.withLock { floors in
-                floors.filter { floor in
-                    key.starts(with: floor.prefix)
-                        && (sourceVersion.map { $0 < floor.version } ?? (version <= floor.since))
-                }.map(\.since).min()
-            }
-        }
-
-        /// As a cache does: the record first.
-        func raise(_ prefix: [UInt8], to version: UInt64, in engine: Engine) throws {
-            let lsn = try engine.put([1], prefix, in: .sourceFloors)
-            floors.withLock { $0.append(Floor(prefix: prefix, version: version, since: lsn)) }
-            count.add(1, ordering: .releasing)
-        }
-    }
-
     private struct Held {
         var value: [UInt8]
         var sourceVersion: UInt64?
@@ -65,7 +21,7 @@ import VarveTestSupport
     @Test("Their bytes stay within a bound, beside snapshots that still see them", arguments: [0, 4], 1...4)
     func bounded(runs: Int, seed: Int) throws {
         var random = SplitMix(UInt64(seed))
-        let floors = Floors()
+        let floors = KeyFloors()
         var options = Fixture.options()
         options.compaction.runs = runs
         options.judge = floors
@@ -133,70 +89,9 @@ import VarveTestSupport
         try engine.close()
     }
 
-    @Test("Tables are looked at once for each floor, and not at all without one, or written after it")
-    func looks() throws {
-        let floors = Floors()
-        var options = Fixture.options()
-        options.judge = floors
-        // No compaction, which would ask as well.
-        options.compaction.levelZeroTrigger = 64
-        options.compaction.levelZeroLimit = 64
-        let engine = try Fixture.store(SimulatedFileSystem(), options)
-        func questions() -> Int { floors.questions.load(ordering: .relaxed) }
-        try Fixture.fill(engine, 0..<1000)
-        try settle(engine)
-        #expect(questions() == 0)
-        try floors.raise(bytes("other"), to: 9, in: engine)
-        try settle(engine)
-        let first = questions()
-        #expect(first > 0)
-        let written = engine.statistics.compactedBytesWritten
-        for _ in 0..<3 { try settle(engine) }
-        #expect(questions() == first && engine.statistics.compactedBytesWritten == written)
-        // New tables are all that comes.
-        try Fixture.fill(engine, 5000..<5020)
-        try settle(engine)
-        #expect(questions() == first)
-        try floors.raise(bytes("another"), to: 9, in: engine)
-        try settle(engine)
-        #expect(questions() > first && engine.statistics.entriesInvalidated == 0)
-        try engine.close()
-    }
-
-    @Test("Of many tables some are looked at each time, until all are known")
-    func manyTables() throws {
-        let floors = Floors()
-        var options = Fixture.options()
-        options.compaction.runs = 256
-        options.judge = floors
-        let engine = try Fixture.store(SimulatedFileSystem(), options)
-        let (tables, each) = (3 * ProbedShares.tablesPerLook, 10)
-        for table in 0..<tables {
-            try Fixture.fill(engine, table * each..<(table + 1) * each)
-            try engine.flush()
-        }
-        #expect(engine.versions.version.allTables.count == tables && engine.isSettled)
-        // As many again that are not hidden, in tables of which nothing need be read.
-        try floors.raise([], to: 9, in: engine)
-        for table in tables..<2 * tables {
-            try Fixture.fill(engine, table * each..<(table + 1) * each)
-            try engine.flush()
-        }
-        // Who asks does not wait for the disk.
-        #expect(engine.isSettled && floors.questions.load(ordering: .relaxed) == 0)
-        _ = engine.writing?.compaction.choose()
-        #expect(!engine.isSettled)
-        #expect(floors.questions.load(ordering: .relaxed) == ProbedShares.tablesPerLook * each)
-        try settle(engine)
-        let found = try Fixture.contents(engine)
-        #expect(found.count < tables * each * 5 / 4, "\(found.count)")
-        for number in tables * each..<2 * tables * each { #expect(found[Fixture.key(number)] != nil) }
-        try engine.close()
-    }
-
     @Test("Where power takes a floor that was not synced, the entry that it hid is still there", arguments: 1...8)
     func powerCut(seed: Int) throws {
-        let floors = Floors()
+        let floors = KeyFloors()
         var options = Fixture.options(clock: ManualClock())
         options.durability = .interval(.seconds(3600))
         options.judge = floors
@@ -221,10 +116,10 @@ import VarveTestSupport
     func notAsked() throws {
         struct Everything: InvalidationJudge {
             var generation: UInt64 { 1 }
-            var keyGeneration: UInt64 { 1 }
             func invalidation(of entry: JudgedEntry) -> LSN? { nil }
-            func lastInvalidation(ofKeysIn namespace: UInt32) -> LSN? {
-                namespace == NamespaceID.default.rawValue || namespace < NamespaceID.firstUser.rawValue ? LSN(1) : nil
+            var lastInvalidations: [UInt32: LSN] {
+                let own = (0..<NamespaceID.firstUser.rawValue).map { ($0, LSN(1)) }
+                return Dictionary(own + [(NamespaceID.default.rawValue, LSN(1))]) { $1 }
             }
             func invalidation(of entry: JudgedEntry, under key: RawSpan) -> LSN? { LSN(1) }
         }
