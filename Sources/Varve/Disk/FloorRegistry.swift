@@ -28,7 +28,7 @@ final class FloorRegistry: Sendable {
 
     var present: PrefixFloors { hasAny.load(ordering: .acquiring) ? state.withLock { $0.floors } : PrefixFloors() }
 
-    /// Those that nothing will take back: compaction goes by them. After the kill of a process the record that was found may
+    /// Those that compaction goes by. After the kill of a process the record that was found may
     /// be in the kernel's memory alone; so a compaction has the log synced before what it let go by them is gone.
     var stored: StoredFloors { generation > 0 ? state.withLock { $0.stored } : StoredFloors() }
 

@@ -22,7 +22,7 @@ struct EntryRetention: ~Copyable {
 
     private let rules: RetentionRules
     private let eviction: (any EvictionPass)?
-    /// Whether a put without fields stays in any case.
+    /// Whether a put without fields stays, unless its key was invalidated.
     private let keepsBare: Bool
     /// For each stripe a walker over the tombstones that its readers see; empty where there are none.
     private var covers: [RangeTombstoneCover]
@@ -43,7 +43,7 @@ struct EntryRetention: ~Copyable {
     init(_ rules: RetentionRules, eviction: (any EvictionPass)? = nil) {
         self.rules = rules
         self.eviction = eviction
-        keepsBare = eviction == nil && rules.judgedNamespaces.isEmpty
+        keepsBare = eviction == nil
         covers = rules.tombstones.isEmpty ? [] : rules.snapshots.map { rules.tombstones.makeCover(at: $0) }
     }
 
@@ -88,7 +88,7 @@ struct EntryRetention: ~Copyable {
         switch trailer.kind {
         case .put:
             // A put without fields never expires and has no tags; no policy, no keys to judge: the common case ends here.
-            if keepsBare, let flags = unsafe entry.first, flags == 0 {
+            if keepsBare, let flags = unsafe entry.first, flags == 0, unsafe !isJudgedByKey(key) {
                 counts.kept += 1
                 return .keep
             }

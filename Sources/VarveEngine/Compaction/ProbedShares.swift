@@ -117,13 +117,15 @@ final class ProbedShares: Sendable {
     /// that is newer may be judged by an older version that it carries (where it moved a deadline): in a table of nothing older
     /// it waits for the next rewrite, since whoever moves deadlines writes such a table all the time.
     private static func lasts(_ lasts: [UInt32: LSN], in properties: TableProperties) -> [UInt32: LSN] {
-        let held = properties.namespaceShares.map { shares in
-            Set(shares.lazy.filter { $0.putCount > 0 }.map(\.namespace.rawValue))
-        }
-        return lasts.filter { namespace, last in
+        let older = lasts.filter { namespace, last in
             namespace >= NamespaceID.firstUser.rawValue && last >= properties.smallestLSN
-                && held?.contains(namespace) ?? true
         }
+        // Of more namespaces than that a table does not tell.
+        guard !older.isEmpty, let shares = properties.namespaceShares, shares.count < NamespaceShare.limit else {
+            return older
+        }
+        let held = Set(shares.lazy.filter { $0.putCount > 0 }.map(\.namespace.rawValue))
+        return older.filter { held.contains($0.key) }
     }
 
     /// By whole blocks at even distances; all of them, where there are few.

@@ -109,6 +109,8 @@ final class CompactionLoop: Sendable {
 
     /// How often it looks by itself: entries expire without anything happening.
     private static let period = Duration.seconds(5)
+    /// How long something that comes up may wait for a look into tables.
+    private static let patience = Duration.milliseconds(100)
 
     /// The thread's body.
     func run() {
@@ -198,23 +200,35 @@ final class CompactionLoop: Sendable {
             return picker.pick(store.versions.version, situation)
         }
         var action = pick()
-        while action.comesAfterExpired, look(looking) { action = pick() }
+        // Bounded where it is to be done at once too: somebody may go on invalidating.
+        var looks = looking == .atOnce ? store.versions.version.allTables.count / ProbedShares.tablesPerLook + 1 : 1
+        while looks > 0, action.comesAfterExpired, look(looking) {
+            looks -= 1
+            action = pick()
+        }
         return action
     }
 
     /// False where there was nothing to look into, or it is not time yet.
     private func look(_ looking: Looking) -> Bool {
         guard looking != .no, let probed, store.log.failure == nil, !isStopping else { return false }
-        let now = store.clock.now()
+        let began = store.clock.now()
         if looking == .inTurn, let last = state.withLock({ $0.lookedAt }),
-            .nanoseconds(now &- last) < CompactionLoop.period
+            .nanoseconds(began &- last) < CompactionLoop.period
         {
             return false
         }
+        let seen = wake.generation
         let hasLooked = probed.look(
-            at: store.versions.version, from: oldestReader, now: now, except: damagedTables,
-            isCancelled: { self.isStopping })
-        if hasLooked { state.withLock { $0.lookedAt = now } }
+            at: store.versions.version, from: oldestReader, now: began, except: damagedTables,
+            isCancelled: {
+                if self.isStopping { return true }
+                // Something has come up, which may be more urgent: the rest has time.
+                return looking == .inTurn && self.wake.generation != seen
+                    && .nanoseconds(self.store.clock.now() &- began) > CompactionLoop.patience
+            })
+        // From its end: on a slow disk it takes a while.
+        state.withLock { $0.lookedAt = store.clock.now() }
         return hasLooked
     }
 

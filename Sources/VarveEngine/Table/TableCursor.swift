@@ -41,6 +41,7 @@ final class TableCursor: InternalCursor {
     private static let slack = 16
 
     init(_ table: TableReader, mode: ReadMode, access: Access) {
+        precondition(access != .aside || mode == .mayBlock, "who looks aside waits for the disk")
         self.table = table
         self.mode = mode
         self.access = access

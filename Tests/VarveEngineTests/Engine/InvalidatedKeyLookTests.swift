@@ -140,6 +140,49 @@ import VarveTestSupport
         try engine.close()
     }
 
+    @Test("A disk so slow that a look takes longer than the pause after it holds nothing up")
+    func slowDisk() throws {
+        let engine = try store(tables: 70)
+        let compaction = try #require(engine.writing?.compaction)
+        try floors.raise(bytes("a"), to: 9, in: engine)
+        floors.whenAsked.withLock { $0 = { [clock] in clock.advance(by: .seconds(1)) } }
+        for _ in 0..<2 { _ = compaction.choose() }
+        #expect(floors.questions == ProbedShares.tablesPerLook * 10)
+        // Something comes up while it looks.
+        clock.advance(by: .seconds(5))
+        floors.whenAsked.withLock {
+            $0 = { [clock] in
+                clock.advance(by: .milliseconds(11))
+                compaction.wakeUp()
+            }
+        }
+        _ = compaction.choose()
+        #expect(floors.questions == ProbedShares.tablesPerLook * 10 + 10)
+        floors.whenAsked.withLock { $0 = nil }
+        try engine.close()
+    }
+
+    @Test("Who wants all of it done does not look for ever where floors are raised faster than it looks")
+    func movingFloors() throws {
+        let engine = try store(tables: 70)
+        let compaction = try #require(engine.writing?.compaction)
+        try floors.raise(bytes("a"), to: 9, in: engine)
+        let raises = Mutex(0)
+        floors.whenAsked.withLock {
+            $0 = { [floors] in
+                let count = raises.withLock { raises in
+                    raises += 1
+                    return raises
+                }
+                if count % 100 == 0, count < 10_000 { try? floors.raise(bytes("b\(count)"), to: 9, in: engine) }
+            }
+        }
+        _ = compaction.choose(looking: .atOnce)
+        #expect(floors.questions == ProbedShares.tablesPerLook * 10 * 2)
+        floors.whenAsked.withLock { $0 = nil }
+        try engine.close()
+    }
+
     @Test("What is hot in the block cache stays there")
     func blockCache() throws {
         let engine = try store(tables: 0) {
